@@ -1,0 +1,129 @@
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from simmim_mm.masking import upsample_mask
+from simmim_mm.models.targets import TargetSequence
+from simmim_mm.registry import MODELS
+
+
+@MODELS.register_module(name=['SimMIM', 'MaskedImageModel'])
+class SimMIM(BaseModel):
+    """Masked image modelling on pixels: hide blocks of an image, encode, predict the pixels.
+
+    SimMIM (arXiv 2111.09886) is this class with a backbone in token mode and a linear decoder; MAE,
+    ConvMAE and LSMAE are the same class with a backbone in gather mode and a transformer decoder;
+    PixMIM is a low-frequency ``target`` and a crop for either.
+
+    Args:
+        backbone: Called as ``backbone(inputs, mask)``; without a mask it gives plain features.
+        neck: The decoder, called as ``neck(feats, mask)``, predicts ``(B, C, H, W)``.
+        head: ``head.loss(pred, target, mask)`` gives the losses.
+        target: Target generators, applied in order. Empty: the pixels as normalised.
+        data_preprocessor: ``MIMDataPreprocessor`` or compatible; its mean and std are handed to the
+            target generators.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict,
+        head: dict,
+        target: Sequence[dict] = (),
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Union[dict, list, None] = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck)
+        self.head = MODELS.build(head)
+        self.target = TargetSequence([MODELS.build(cfg) for cfg in target])
+        for generator in self.target:
+            generator.set_pixel_stats(self.data_preprocessor.mean, self.data_preprocessor.std)
+
+    def forward(
+        self, inputs: Tensor, data_samples: Optional[list] = None, mode: str = 'tensor'
+    ) -> Union[dict, list, tuple]:
+        """mmengine's entry: ``'loss'`` (training), ``'predict'`` (validation), ``'tensor'``."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.extract_feat(inputs)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features ``(B, C, H/s, W/s)`` of whole, normalised images."""
+        return self.backbone(inputs)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Losses of a batch of normalised images ``(B, C, H, W)`` under their masks."""
+        mask = self.stack_masks(data_samples, inputs)
+        pred = self._predict_target(inputs, mask)
+        with torch.no_grad():
+            target = self.target(inputs)
+        return self.head.loss(pred, target, mask)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: list) -> list:
+        """Losses of each image on its own, for validation.
+
+        Each data sample receives a field ``masked_losses``: the head's losses as floats.
+        """
+        mask = self.stack_masks(data_samples, inputs)
+        pred, target = self._predict_target(inputs, mask), self.target(inputs)
+        for i, sample in enumerate(data_samples):
+            one = slice(i, i + 1)
+            losses = self.head.loss(pred[one], target[one], mask[one])
+            losses = {k: float(v) for k, v in losses.items()}
+            sample.set_field(losses, 'masked_losses', field_type='metainfo')
+        return data_samples
+
+    @torch.no_grad()
+    def reconstruct(self, inputs: Tensor, mask: Tensor, stats: str = 'true') -> dict[str, Tensor]:
+        """Pictures of what the model predicts.
+
+        Args:
+            inputs: ``(B, C, H, W)`` normalised images.
+            mask: ``(B, h, w)`` boolean, True = masked.
+            stats: Where a normalising target takes its statistics from when it is undone, see
+                :meth:`TargetGenerator.invert`.
+
+        Returns:
+            ``(B, C, H, W)`` float tensors in the value range of the loaded images, not clipped:
+            ``original``; ``masked`` (mean colour under the mask); ``prediction`` (of every pixel);
+            ``reconstruction`` (the prediction pasted under the mask); ``target`` (what the
+            prediction is trained towards, as an image). And ``mask``, ``(B, 1, H, W)`` boolean.
+        """
+        pixel_mask = upsample_mask(mask, inputs.shape[-2:])
+        pred = self._predict_target(inputs, mask).float()
+        pred = self.target.invert(pred, inputs, mask, stats)
+        target = self.target.invert(self.target(inputs), inputs)
+        pictures = dict(
+            original=inputs,
+            masked=inputs.masked_fill(pixel_mask, 0.0),
+            prediction=pred,
+            reconstruction=torch.where(pixel_mask, pred, inputs),
+            target=target,
+        )
+        denormalise = self.data_preprocessor.denormalise
+        return {**{k: denormalise(v) for k, v in pictures.items()}, 'mask': pixel_mask}
+
+    def _predict_target(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        feats = self.backbone(inputs, mask)
+        return self.neck(feats, mask)
+
+    @staticmethod
+    def stack_masks(data_samples: Optional[list], inputs: Tensor) -> Tensor:
+        """The masks of the samples as ``(B, h, w)`` boolean on the device of ``inputs``."""
+        if not data_samples or any('mask' not in sample for sample in data_samples):
+            raise ValueError(
+                "no mask in the data samples: add a mask transform to the pipeline and pack its "
+                "result with algorithm_keys=['mask']"
+            )
+        masks = [torch.as_tensor(sample.mask) for sample in data_samples]
+        return torch.stack(masks).to(inputs.device, torch.bool)

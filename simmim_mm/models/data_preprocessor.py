@@ -1,0 +1,68 @@
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from simmim_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class MIMDataPreprocessor(BaseDataPreprocessor):
+    """Stack and normalise a batch of images with any number of channels.
+
+    The only place where the pixel statistics are written: target generators, reconstructions and
+    metrics take them from here.
+
+    Args:
+        mean: Mean of each channel, in the value range of the loaded images (0..255 for 8-bit files)
+            and in their channel order (RGB from our loader).
+        std: Standard deviation of each channel, likewise; all positive.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = True):
+        super().__init__(non_blocking=non_blocking)
+        if len(mean) != len(std):
+            raise ValueError(f'mean has {len(mean)} values but std {len(std)}: one per channel each')
+        if min(std) <= 0:
+            raise ValueError(f'std must be positive, got {list(std)}')
+        self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), False)
+        self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Move to the device, stack and normalise.
+
+        Args:
+            data: ``inputs``, a list of ``(C, H, W)`` tensors or a ``(B, C, H, W)`` tensor of any
+                dtype, and ``data_samples``, kept as it is.
+
+        Returns:
+            The same dict with ``inputs`` a float32 ``(B, C, H, W)``, normalised.
+
+        Raises:
+            ValueError: If the images differ in shape or their channels do not match ``mean``.
+        """
+        data = self.cast_data(data)
+        inputs = data['inputs']
+        if not isinstance(inputs, Tensor):
+            shapes = {tuple(x.shape) for x in inputs}
+            if len(shapes) > 1:
+                raise ValueError(
+                    f'images of one batch differ in shape (channels, height, width): '
+                    f'{sorted(shapes)}; add a crop or resize to the pipeline'
+                )
+            inputs = torch.stack(tuple(inputs))
+        return {**data, 'inputs': self.normalise(inputs)}
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` in the loaded range to float32 with the given statistics removed."""
+        if x.shape[1] != len(self.mean):
+            raise ValueError(
+                f'images have {x.shape[1]} channels, but data_preprocessor has mean and std for '
+                f'{len(self.mean)}: set the loader, mean, std and in_channels alike'
+            )
+        return (x.float() - self.mean) / self.std
+
+    def denormalise(self, x: Tensor) -> Tensor:
+        """Inverse of :meth:`normalise`, back to the value range of the loaded images."""
+        return x * self.std + self.mean

@@ -1,0 +1,3 @@
+from .masked_pixel_loss import MaskedPixelLoss
+
+__all__ = ['MaskedPixelLoss']
