@@ -1,0 +1,3 @@
+from .masked_conv_vit import MaskedConvViT
+
+__all__ = ['MaskedConvViT']

@@ -1,0 +1,273 @@
+"""The hybrid convolution-transformer encoder of ConvMAE."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.drop import DropPath
+from mmengine.model import BaseModule
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
+from mmpretrain.models.utils import resize_pos_embed, to_2tuple
+from torch import Tensor, nn
+
+from simmim_mm.masking import visible_ids
+from simmim_mm.registry import MODELS
+
+from .position import sincos_position_embedding
+
+
+class Units:
+    """The visible ones among the square units (16 x 16 pixels) that an image is divided into.
+
+    Stages 1 and 2 of ConvMAE keep a map, but apart from their depth-wise convolution they work on
+    every position by itself, and what they compute under the mask is never used: it is zeroed
+    before the convolution and not gathered after the stage. So only visible units are computed, as
+    ``(B * n, C, u, u)``, and laid out as a map, with zeros in the place of masked units, for the
+    depth-wise convolution alone. The result is that of the authors' dense computation.
+
+    Args:
+        grid: Units in the image, ``(h, w)``.
+        ids: ``(B, n)`` visible units, see :func:`visible_ids`; None = all.
+    """
+
+    def __init__(self, grid: tuple[int, int], ids: Optional[Tensor] = None) -> None:
+        self.grid = grid
+        self.ids = ids
+
+    def gather(self, x: Tensor) -> Tensor:
+        """``(B, C, h * u, w * u)`` map to ``(B * n, C, u, u)`` units."""
+        B, C, H, W = x.shape
+        h, w = self.grid
+        x = x.view(B, C, h, H // h, w, W // w).permute(0, 2, 4, 1, 3, 5)
+        x = x.reshape(B, h * w, C, H // h, W // w)
+        if self.ids is not None:
+            x = x[torch.arange(B, device=x.device)[:, None], self.ids]
+        return x.flatten(0, 1)
+
+    def scatter(self, x: Tensor, batch_size: int) -> Tensor:
+        """``(B * n, C, u, u)`` units to a ``(B, C, h * u, w * u)`` map, zero where masked."""
+        h, w = self.grid
+        _, C, u, v = x.shape
+        x = x.view(batch_size, -1, C, u, v)
+        if self.ids is not None:
+            whole = x.new_zeros(batch_size, h * w, C, u, v)
+            index = torch.arange(batch_size, device=x.device)[:, None], self.ids
+            x = whole.index_put(index, x)
+        x = x.view(batch_size, h, w, C, u, v).permute(0, 3, 1, 4, 2, 5)
+        return x.reshape(batch_size, C, h * u, w * v)
+
+
+def _channels_first(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Layer norm over the channels of ``(N, C, u, v)``."""
+    return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvPatchEmbed(BaseModule):
+    """Convolution of stride = kernel size, layer norm (eps 1e-5, as the authors'), GELU."""
+
+    def __init__(self, in_channels: int, out_channels: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, out_channels, patch_size, stride=patch_size)
+        self.norm = nn.LayerNorm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(_channels_first(self.norm, self.proj(x)))
+
+
+class ConvMlp(BaseModule):
+    """Two 1x1 convolutions with a GELU between."""
+
+    def __init__(self, dims: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(dims, hidden, 1)
+        self.fc2 = nn.Conv2d(hidden, dims, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class MaskedConvBlock(BaseModule):
+    """Block of stages 1 and 2: 1x1, masked depth-wise 5x5, 1x1; then a 1x1 MLP."""
+
+    def __init__(self, dims: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dims)
+        self.conv1 = nn.Conv2d(dims, dims, 1)
+        self.attn = nn.Conv2d(dims, dims, 5, padding=2, groups=dims)
+        self.conv2 = nn.Conv2d(dims, dims, 1)
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.LayerNorm(dims)
+        self.mlp = ConvMlp(dims, int(dims * mlp_ratio))
+
+    def forward(self, x: Tensor, units: Units, batch_size: int) -> Tensor:
+        y = self.conv1(_channels_first(self.norm1, x))
+        y = units.gather(self.attn(units.scatter(y, batch_size)))
+        x = x + self._drop(self.conv2(y), batch_size)
+        return x + self._drop(self.mlp(_channels_first(self.norm2, x)), batch_size)
+
+    def _drop(self, x: Tensor, batch_size: int) -> Tensor:
+        # A path is dropped for a whole image, not for one of its units.
+        return self.drop_path(x.unflatten(0, (batch_size, -1))).flatten(0, 1)
+
+
+@MODELS.register_module()
+class MaskedConvViT(BaseModule):
+    """Encoder of ConvMAE (arXiv 2205.03892): two stages of convolutions, one of self-attention.
+
+    With a mask, made on the coarsest grid, only its visible tokens are encoded (gather mode): the
+    convolutions of the first stages see zeros under the mask, and their outputs are added to the
+    third stage's (multi-scale fusion), so that nothing of a masked pixel reaches the output.
+
+    Args:
+        arch: ``'base'`` (ConvMAE-B, ViT-B sized), ``'small'``, ``'tiny'`` (ours, for small budgets)
+            or a dict with ``embed_dims``, ``depths`` and ``mlp_ratios`` (three values each) and
+            ``num_heads``.
+        img_size: Image size in pixels, ``H`` or ``(H, W)``: decides the size of the stored position
+            embedding, which is interpolated for other inputs.
+        patch_sizes: Strides of the three stages; their product is the token stride.
+        in_channels: Channels of the image.
+        drop_path_rate: Stochastic depth rate of the last block, growing linearly from 0.
+        out_indices: Stages to return without a mask, out of 0, 1, 2. The last is normalised.
+        frozen_pos_embed: Keep the position embedding at its fixed sine-cosine values (pretraining).
+        fusion: Have the layers that add stages 1 and 2 to the output in pretraining; downstream,
+            where they do not take part, they need not exist.
+    """
+
+    arch_zoo = {
+        'tiny': dict(embed_dims=(48, 96, 192), depths=(1, 1, 6), num_heads=3, mlp_ratios=(4, 4, 4)),
+        'small': dict(
+            embed_dims=(128, 256, 384), depths=(2, 2, 11), num_heads=6, mlp_ratios=(4, 4, 4)
+        ),
+        'base': dict(
+            embed_dims=(256, 384, 768), depths=(2, 2, 11), num_heads=12, mlp_ratios=(4, 4, 4)
+        ),
+    }
+    num_extra_tokens = 0
+
+    def __init__(
+        self,
+        arch='base',
+        img_size=224,
+        patch_sizes: Sequence[int] = (4, 2, 2),
+        in_channels: int = 3,
+        drop_path_rate: float = 0.0,
+        out_indices: Sequence[int] = (2,),
+        frozen_pos_embed: bool = True,
+        fusion: bool = True,
+        init_cfg=None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if isinstance(arch, str) and arch not in self.arch_zoo:
+            raise ValueError(f'arch must be one of {sorted(self.arch_zoo)} or a dict, got {arch!r}')
+        arch = self.arch_zoo[arch] if isinstance(arch, str) else arch
+        dims, depths, ratios = arch['embed_dims'], arch['depths'], arch['mlp_ratios']
+        self.embed_dims, self.depths = tuple(dims), tuple(depths)
+        self.out_indices = tuple(out_indices)
+        self.token_stride = patch_sizes[0] * patch_sizes[1] * patch_sizes[2]
+        self.img_size = to_2tuple(img_size)
+        self.grid = self._grid(self.img_size)
+
+        self.patch_embed1 = ConvPatchEmbed(in_channels, dims[0], patch_sizes[0])
+        self.patch_embed2 = ConvPatchEmbed(dims[0], dims[1], patch_sizes[1])
+        self.patch_embed3 = ConvPatchEmbed(dims[1], dims[2], patch_sizes[2])
+        self.patch_embed4 = nn.Linear(dims[2], dims[2])
+        self.fusion = fusion
+        if fusion:
+            to3, to2 = patch_sizes[1] * patch_sizes[2], patch_sizes[2]
+            self.stage1_output_decode = nn.Conv2d(dims[0], dims[2], to3, stride=to3)
+            self.stage2_output_decode = nn.Conv2d(dims[1], dims[2], to2, stride=to2)
+
+        self.pos_embed = nn.Parameter(
+            sincos_position_embedding(self.grid, dims[2]), requires_grad=not frozen_pos_embed
+        )
+        rates = torch.linspace(0, drop_path_rate, sum(depths)).tolist()
+        self.blocks1 = nn.ModuleList(
+            MaskedConvBlock(dims[0], ratios[0], rates[i]) for i in range(depths[0])
+        )
+        self.blocks2 = nn.ModuleList(
+            MaskedConvBlock(dims[1], ratios[1], rates[depths[0] + i]) for i in range(depths[1])
+        )
+        self.blocks3 = nn.ModuleList(
+            TransformerEncoderLayer(
+                dims[2],
+                arch['num_heads'],
+                int(dims[2] * ratios[2]),
+                drop_path_rate=rates[depths[0] + depths[1] + i],
+                norm_cfg=dict(type='LN', eps=1e-6),
+            )
+            for i in range(depths[2])
+        )
+        self.norm = nn.LayerNorm(dims[2], eps=1e-6)
+
+    def init_weights(self) -> None:
+        """Xavier-uniform linear layers and last patch embedding, as MAE and ConvMAE."""
+        super().init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
+            return
+        nn.init.xavier_uniform_(self.patch_embed3.proj.weight.flatten(1))
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+        """Encode.
+
+        Args:
+            x: ``(B, C, H, W)``, H and W multiples of the token stride.
+            mask: ``(B, H / 16, W / 16)`` boolean, True = masked, with the same number of visible
+                tokens in every image; or None.
+
+        Returns:
+            Without a mask, the maps of ``out_indices``, ``(B, C_i, H / s_i, W / s_i)``. With one, a
+            tuple of one: the visible tokens ``(B, n_visible, C)`` in raster order.
+        """
+        B = x.shape[0]
+        grid = self._grid(x.shape[-2:])
+        if mask is not None and mask.shape != (B, *grid):
+            raise ValueError(
+                f'mask is {tuple(mask.shape)} but images of {tuple(x.shape[-2:])} pixels have a '
+                f'{grid[0]}x{grid[1]} token grid (stride {self.token_stride}): set token_stride of '
+                'the mask transform alike'
+            )
+        units = Units(grid, None if mask is None else visible_ids(mask))
+
+        # stage 1 and 2: convolutions, on the visible units
+        x1 = self.patch_embed1(units.gather(x))
+        for block in self.blocks1:
+            x1 = block(x1, units, B)
+        x2 = self.patch_embed2(x1)
+        for block in self.blocks2:
+            x2 = block(x2, units, B)
+
+        # stage 3: self-attention among the visible tokens
+        x3 = self.patch_embed4(self.patch_embed3(x2).flatten(1).view(B, -1, self.embed_dims[2]))
+        pos_embed = resize_pos_embed(self.pos_embed, self.grid, grid, num_extra_tokens=0)
+        if units.ids is not None:
+            pos_embed = pos_embed[0][units.ids]
+        x3 = x3 + pos_embed
+        for block in self.blocks3:
+            x3 = block(x3)
+
+        if mask is not None:
+            return (self.norm(self._fuse(x1, x2, x3)),)
+        x3 = self.norm(x3).transpose(1, 2).reshape(B, -1, *grid)
+        maps = (lambda: units.scatter(x1, B), lambda: units.scatter(x2, B), lambda: x3)
+        return tuple(maps[i]() for i in self.out_indices)
+
+    def _fuse(self, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
+        """Add the first two stages, brought to the tokens of the third."""
+        if not self.fusion:
+            raise RuntimeError('encoding under a mask needs the multi-scale layers: fusion=True')
+        x1, x2 = self.stage1_output_decode(x1), self.stage2_output_decode(x2)
+        return x3 + x1.flatten(1).view_as(x3) + x2.flatten(1).view_as(x3)
+
+    def _grid(self, size: Sequence[int]) -> tuple[int, int]:
+        s = self.token_stride
+        if size[0] % s or size[1] % s:
+            raise ValueError(
+                f'height and width must be multiples of {s}, got {size[0]}x{size[1]}: resize, crop '
+                'or pad (pad_size_divisor of the data preprocessor) the images'
+            )
+        return size[0] // s, size[1] // s
