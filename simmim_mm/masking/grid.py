@@ -23,12 +23,10 @@ def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     (h, w), (H, W) = mask.shape[-2:], size
     if H % h or W % w:
         raise ValueError(
-            f'a mask on a {h}x{w} token grid does not tile {H}x{W} pixels: height and width must be '
-            'multiples of the grid (check the image size, patch size and the mask transform)'
+            f'a mask on a {h}x{w} token grid does not tile {H}x{W} pixels: height and width must '
+            'be multiples of the grid (check the image size, patch size and mask transform)'
         )
-    return (
-        mask.repeat_interleave(H // h, dim=-2).repeat_interleave(W // w, dim=-1).unsqueeze(1)
-    )
+    return mask.repeat_interleave(H // h, dim=-2).repeat_interleave(W // w, dim=-1).unsqueeze(1)
 
 
 def visible_ids(mask: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
     def __init__(self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = True):
         super().__init__(non_blocking=non_blocking)
         if len(mean) != len(std):
-            raise ValueError(f'mean has {len(mean)} values but std {len(std)}: one per channel each')
+            raise ValueError(f'mean has {len(mean)} values but std has {len(std)}: one per channel')
         if min(std) <= 0:
             raise ValueError(f'std must be positive, got {list(std)}')
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), False)

@@ -122,7 +122,7 @@ class SimMIM(BaseModel):
         """The masks of the samples as ``(B, h, w)`` boolean on the device of ``inputs``."""
         if not data_samples or any('mask' not in sample for sample in data_samples):
             raise ValueError(
-                "no mask in the data samples: add a mask transform to the pipeline and pack its "
+                'no mask in the data samples: add a mask transform to the pipeline and pack its '
                 "result with algorithm_keys=['mask']"
             )
         masks = [torch.as_tensor(sample.mask) for sample in data_samples]
