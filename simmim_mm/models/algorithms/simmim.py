@@ -22,9 +22,9 @@ class SimMIM(BaseModel):
         backbone: Called as ``backbone(inputs, mask)``; without a mask it gives plain features.
         neck: The decoder, called as ``neck(feats, mask)``, predicts ``(B, C, H, W)``.
         head: ``head.loss(pred, target, mask)`` gives the losses.
-        target: Target generators, applied in order. Empty: the pixels as normalised.
         data_preprocessor: ``MIMDataPreprocessor`` or compatible; its mean and std are handed to the
             target generators.
+        target: Target generators, applied in order. Empty: the pixels as normalised.
     """
 
     def __init__(
@@ -32,11 +32,12 @@ class SimMIM(BaseModel):
         backbone: dict,
         neck: dict,
         head: dict,
+        data_preprocessor: dict,
         target: Sequence[dict] = (),
-        data_preprocessor: Optional[dict] = None,
         init_cfg: Union[dict, list, None] = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        # built here: BaseModel would look it up in the default scope, which need not be ours
+        super().__init__(MODELS.build(data_preprocessor), init_cfg)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
         self.head = MODELS.build(head)
