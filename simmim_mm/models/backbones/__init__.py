@@ -1,3 +1,4 @@
+from .masked_beit import MaskedBEiT
 from .masked_conv_vit import MaskedConvViT
 
-__all__ = ['MaskedConvViT']
+__all__ = ['MaskedBEiT', 'MaskedConvViT']

@@ -53,7 +53,9 @@ class MaskedBackboneSuite:
 
     def build_reference(self, **overrides) -> torch.nn.Module:
         torch.manual_seed(0)
-        return self.reference(**{**self.kwargs, **self.reference_kwargs, **overrides}).eval()
+        reference = self.reference(**{**self.kwargs, **self.reference_kwargs, **overrides})
+        reference.eval()  # returns None in mmpretrain
+        return reference
 
     def images(self, channels: int = 3, size=None, batch: int = 2, seed: int = 0) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)

@@ -1,0 +1,150 @@
+import math
+from typing import Optional
+
+import torch
+from mmpretrain.models.backbones.beit import BEiTViT
+from torch import Tensor, nn
+
+from simmim_mm.registry import MODELS
+
+from .mask_token import check_mask, replace_masked
+
+
+@MODELS.register_module()
+class MaskedBEiT(BEiTViT):
+    """The ViT of SimMIM: BEiT's form, with a mask token.
+
+    No absolute position embedding but one table of relative position biases shared by all blocks,
+    layer scale, a class token that is put in front and dropped from the output. To fine-tune as
+    the authors do, build it with ``use_rel_pos_bias=True, use_shared_rel_pos_bias=False``: loading
+    pretrained weights then copies the shared table to every block.
+
+    Stochastic depth is applied once per branch, as the authors do; mmpretrain's block applies it
+    twice to the MLP.
+
+    Args:
+        *args: Those of ``BEiTViT``: ``arch``, ``img_size`` (the position bias is built for its
+            token grid), ``patch_size``, ``in_channels``, ``drop_path_rate``, ...
+        final_norm: Normalise the last feature map.
+        out_type: ``'featmap'``: maps ``(B, C, H / 16, W / 16)``.
+        use_rel_pos_bias: A table in each block instead.
+        use_shared_rel_pos_bias: One table for all blocks.
+        **kwargs: See ``args``.
+    """
+
+    def __init__(
+        self,
+        *args,
+        final_norm: bool = True,
+        out_type: str = 'featmap',
+        use_rel_pos_bias: bool = False,
+        use_shared_rel_pos_bias: bool = True,
+        layer_cfgs: Optional[dict] = None,
+        **kwargs,
+    ) -> None:
+        once = dict(ffn_cfg=dict(add_identity=False, dropout_layer=None))
+        super().__init__(
+            *args,
+            final_norm=final_norm,
+            out_type=out_type,
+            use_rel_pos_bias=use_rel_pos_bias,
+            use_shared_rel_pos_bias=use_shared_rel_pos_bias,
+            layer_cfgs=once if layer_cfgs is None else layer_cfgs,
+            **kwargs,
+        )
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        self.token_stride = self.patch_embed.projection.stride[0]
+
+    def init_weights(self) -> None:
+        """The authors' initialisation: normal, cut at one standard deviation, rescaled by depth."""
+        super().init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
+            return
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                _trunc_normal(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for token in (self.cls_token, self.mask_token, self.pos_embed):
+            if token is not None:
+                _trunc_normal(token)
+        with torch.no_grad():
+            for depth, layer in enumerate(self.layers, start=1):
+                layer.attn.proj.weight.div_(math.sqrt(2 * depth))
+                layer.ffn.layers[1].weight.div_(math.sqrt(2 * depth))
+
+    def train(self, mode: bool = True) -> 'MaskedBEiT':
+        """As ``nn.Module.train``; mmpretrain's forgets to return the module."""
+        super().train(mode)
+        return self
+
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+        """Encode all tokens.
+
+        Args:
+            x: ``(B, C, H, W)``, of the size that the position bias is built for.
+            mask: ``(B, H / 16, W / 16)`` boolean, True = masked; None masks nothing.
+
+        Returns:
+            The maps of ``out_indices``, ``(B, C, H / 16, W / 16)``, without the class token.
+
+        Raises:
+            ValueError: If the images have another size than the model or the mask does not fit.
+        """
+        B, _, H, W = x.shape
+        x, grid = self.patch_embed(x)
+        if tuple(grid) != tuple(self.patch_resolution):
+            s = self.token_stride
+            raise ValueError(
+                f'images of {H}x{W} pixels, but the relative position bias is built for '
+                f'{self.patch_resolution[0] * s}x{self.patch_resolution[1] * s}: resize them, or '
+                f'build the model with img_size=({H}, {W}), which resizes the table on loading'
+            )
+
+        # masked patches become the mask token, before the class token is put in front
+        if mask is not None:
+            check_mask(mask, B, grid, self.token_stride)
+            x = replace_masked(x, mask, self.mask_token)
+        if self.cls_token is not None:
+            x = torch.cat((self.cls_token.expand(B, -1, -1).to(x.dtype), x), dim=1)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed
+        x = self.drop_after_pos(x)
+
+        bias = self.rel_pos_bias() if self.rel_pos_bias is not None else None
+        outs = []
+        for i, layer in enumerate(self.layers):
+            x = layer(x, bias)
+            if i == len(self.layers) - 1 and self.final_norm:
+                x = self.ln1(x)
+            if i in self.out_indices:
+                outs.append(self._format_output(x, grid))
+        return tuple(outs)
+
+    def _prepare_relative_position_bias_table(self, state_dict, prefix, *args, **kwargs) -> None:
+        """On loading, copy a shared table to the blocks and resize tables of another square grid.
+
+        mmpretrain's version calls a function that scipy 1.14 removed and knows square grids only.
+        """
+        shared = prefix + 'rel_pos_bias.relative_position_bias_table'
+        if self.use_rel_pos_bias and shared in state_dict:
+            table = state_dict.pop(shared)
+            state_dict.pop(shared.replace('bias_table', 'index'), None)
+            for i in range(self.num_layers):
+                state_dict[f'{prefix}layers.{i}.attn.relative_position_bias_table'] = table.clone()
+
+        from simmim_mm.convert.position_bias import resize_position_bias
+
+        for name, current in self.state_dict().items():
+            key = prefix + name
+            if not name.endswith('relative_position_bias_table') or key not in state_dict:
+                continue
+            if len(state_dict[key]) != len(current):
+                state_dict[key] = resize_position_bias(
+                    state_dict[key], self.patch_resolution, num_extra_tokens=3
+                )
+                state_dict.pop(key.replace('bias_table', 'index'), None)
+
+
+def _trunc_normal(tensor: Tensor, std: float = 0.02) -> None:
+    nn.init.trunc_normal_(tensor, std=std, a=-std, b=std)
