@@ -1,2 +1,15 @@
+from .amp import AmpOptimWrapper
+from .file_backend import AtomicLocalBackend
 from .hooks import *  # noqa: F403
-from .schedulers import *  # noqa: F403
+from .hooks import __all__ as _hooks
+from .loops import EpochTrainLoop
+from .schedulers import CosineThroughWarmupLR, WarmupLR
+
+__all__ = [
+    'AmpOptimWrapper',
+    'AtomicLocalBackend',
+    'CosineThroughWarmupLR',
+    'EpochTrainLoop',
+    'WarmupLR',
+    *_hooks,
+]

@@ -1,0 +1,3 @@
+from .masked_loss import MaskedLoss
+
+__all__ = ['MaskedLoss']

@@ -1,0 +1,14 @@
+from .bad_files_hook import BadFilesHook
+from .checkpoint_hook import AtomicCheckpointHook
+from .loss_hook import LossHook, NonFiniteLossError
+from .reproducibility_hook import ReproducibilityHook
+from .throughput_hook import ThroughputHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'BadFilesHook',
+    'LossHook',
+    'NonFiniteLossError',
+    'ReproducibilityHook',
+    'ThroughputHook',
+]

@@ -1,0 +1,89 @@
+import logging
+import re
+from pathlib import Path
+from typing import Optional, Union
+
+import torch
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.optim import AmpOptimWrapper as _AmpOptimWrapper
+from mmengine.optim import OptimWrapper
+
+from simmim_mm.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(_AmpOptimWrapper):
+    """Mixed precision on GPU and CPU; mmengine's wrapper refuses to run without a GPU.
+
+    - GPU: fp16 with a gradient scaler (the default), or bfloat16, which needs no scaler.
+    - CPU: bfloat16 without a scaler, whatever ``dtype`` says, so that recipes written for a GPU
+      run. It is fast on processors with bfloat16 instructions only; others are warned about.
+
+    The parameters stay float32. Gradient clipping and accumulation work as in ``OptimWrapper``.
+
+    Args:
+        dtype: ``'float16'`` (None is the same) or ``'bfloat16'``.
+        loss_scale: For fp16, see mmengine: ``'dynamic'``, a number, or the arguments of
+            ``torch.amp.GradScaler``.
+    """
+
+    def __init__(
+        self,
+        *args,
+        dtype: Union[str, torch.dtype, None] = None,
+        loss_scale: Union[str, float, dict] = 'dynamic',
+        **kwargs,
+    ) -> None:
+        name = str(dtype or 'float16').replace('torch.', '')
+        if name not in ('float16', 'bfloat16'):
+            raise ValueError(f"AMP dtype must be 'float16' or 'bfloat16', got {dtype!r}")
+        if get_device() != 'cpu':
+            super().__init__(*args, dtype=name, loss_scale=loss_scale, **kwargs)
+            if name == 'bfloat16':  # has the range of float32: nothing to scale
+                self.loss_scaler = torch.amp.GradScaler(enabled=False)
+            return
+        # The parent's __init__ asserts a GPU. The rest of it works with a scaler that is off.
+        OptimWrapper.__init__(self, *args, **kwargs)
+        self._scale_update_param = None
+        self.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)
+        self.cast_dtype = torch.bfloat16
+        _announce_cpu(name)
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Take over a state, also that of a run in another precision."""
+        state_dict = dict(state_dict)
+        if not state_dict.get('loss_scaler'):  # a scaler that was off has no state to load
+            state_dict.pop('loss_scaler', None)
+        super().load_state_dict(state_dict)
+
+
+def cpu_has_bfloat16() -> Optional[bool]:
+    """Whether the processor computes in bfloat16; None where that cannot be found out.
+
+    Without such instructions (AVX512-BF16 or AMX on x86, BF16 on Arm) each operation converts to
+    float32 and back.
+    """
+    try:
+        text = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        return None
+    found = re.search(r'^(?:flags|Features)\s*:(.*)$', text, flags=re.MULTILINE)
+    if not found:
+        return None
+    return bool({'avx512_bf16', 'amx_bf16', 'bf16'} & set(found[1].split()))
+
+
+def _announce_cpu(asked: str) -> None:
+    note = 'Mixed precision on the CPU: bfloat16'
+    if asked == 'float16':
+        note += ' (the float16 of the config is for GPUs)'
+    print_log(note + '.', logger='current')
+    if cpu_has_bfloat16() is False:
+        print_log(
+            'This processor has no bfloat16 instructions: mixed precision will be slower than '
+            'float32 here. Train without --amp, or with optim_wrapper.type=OptimWrapper where the '
+            'config asks for it.',
+            logger='current',
+            level=logging.WARNING,
+        )

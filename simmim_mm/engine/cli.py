@@ -1,0 +1,79 @@
+"""What the scripts in tools/ share: finding a config, and showing errors to people."""
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, Union
+
+from mmengine.config import Config
+
+DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
+
+
+def load_config(path: Union[str, Path]) -> Config:
+    """Read a config file.
+
+    Raises:
+        FileNotFoundError: If there is none; names files with similar names.
+    """
+    path = Path(path)
+    if path.is_file():
+        return Config.fromfile(path)
+    root = next((p for p in path.parents if p.is_dir()), Path('.'))
+    root = root if root != Path('.') or not Path('configs').is_dir() else Path('configs')
+    known = {p.stem: p for p in sorted(root.rglob('*.py')) if '_base_' not in p.parts}
+    close = difflib.get_close_matches(path.stem, known, n=3, cutoff=0.5)
+    hint = f'; did you mean {" or ".join(str(known[name]) for name in close)}?' if close else ''
+    raise FileNotFoundError(f'no config file {path}{hint}')
+
+
+def run_tool(main: Callable[[], None], rank: int = 0) -> None:
+    """Call ``main`` and end the process with code 2 and one line on an error of the user's.
+
+    Errors of another kind keep their traceback, and so does everything if the environment variable
+    ``SIMMIM_MM_DEBUG`` is set.
+
+    Args:
+        main: The body of a script.
+        rank: Only process 0 shows the line.
+    """
+    try:
+        main()
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE) or not is_user_error(error):
+            raise
+        _exit(error, rank)
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Whether an error says all that its reader needs: a traceback would only hide it.
+
+    That holds for files that cannot be opened, for this package's own error classes, for a
+    ValueError that it raises on purpose (the innermost frame is a ``raise`` here), and for a type
+    name that no registry knows.
+    """
+    if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
+        return True
+    if type(error).__module__.split('.')[0] == 'simmim_mm':
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return False
+    last = frames[-1]
+    folder = Path(last.filename).parts
+    if isinstance(error, ValueError) and 'simmim_mm' in folder:
+        return (last.line or '').startswith('raise')
+    return isinstance(error, KeyError) and 'registry' in folder and 'mmengine' in folder
+
+
+def _exit(error: BaseException, rank: int) -> NoReturn:
+    if rank == 0:
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        if text.startswith('Caught '):  # in a data loader's worker: its traceback, then the error
+            text = text.strip().splitlines()[-1].split(': ', 1)[-1]
+        sys.stderr.write(f'error: {text}\n')
+        sys.stderr.write(f'(set {DEBUG_VARIABLE}=1 to see where it was raised)\n')
+    sys.exit(2)

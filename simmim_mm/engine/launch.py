@@ -1,0 +1,59 @@
+"""Several processes on machines without a GPU."""
+
+import os
+import subprocess
+
+import torch
+from mmengine.config import Config
+from torch import distributed
+
+# Where each launcher leaves rank, number of processes, and rank on this machine.
+_VARIABLES = dict(
+    pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+)
+
+
+def launched_rank(launcher: str) -> int:
+    """Rank of this process, known before the processes are connected."""
+    return 0 if launcher == 'none' else int(os.environ.get(_VARIABLES[launcher][0], 0))
+
+
+def prepare_cpu_launch(cfg: Config) -> None:
+    """Connect the processes over gloo and have the model wrapped for the CPU.
+
+    mmengine does both for GPUs only. Nothing happens with a GPU or a single process.
+
+    Args:
+        cfg: With ``launcher`` set; ``model_wrapper_cfg`` is filled in where it is missing.
+
+    Raises:
+        ValueError: If the launcher's environment variables are missing.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    missing = [name for name in _VARIABLES[launcher] if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f'--launcher {launcher}, but {", ".join(missing)} not set: start the processes with '
+            f'{dict(pytorch="torchrun", slurm="srun", mpi="mpirun")[launcher]} '
+            '(tools/dist_train.sh, tools/slurm_train.sh)'
+        )
+    for name, source in zip(_VARIABLES['pytorch'], _VARIABLES[launcher]):
+        os.environ[name] = os.environ[source]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        nodes = os.environ['SLURM_NODELIST']
+        hosts = subprocess.check_output(['scontrol', 'show', 'hostname', nodes], text=True)
+        os.environ['MASTER_ADDR'] = hosts.split()[0]
+    if not distributed.is_initialized():
+        distributed.init_process_group('gloo')
+    if cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    cfg.model_wrapper_cfg.device_ids = None

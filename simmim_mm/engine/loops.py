@@ -1,0 +1,74 @@
+import logging
+
+from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop
+
+from simmim_mm.registry import LOOPS
+
+
+@LOOPS.register_module()
+class EpochTrainLoop(EpochBasedTrainLoop):
+    """Training by epochs that can be resumed in the middle of one.
+
+    mmengine's loop begins the epoch anew, so that checkpoints written by iteration repeat data and
+    let the counts of iterations and epochs drift apart. This one lets the sampler skip the samples
+    that were seen, and counts the batches from there.
+
+    The sampler needs ``skip(n)``: leave out the next n samples of this process, once
+    (``ReproducibleSampler``). Other samplers begin the epoch anew, with a warning.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._first_batch = 0
+
+    def run(self):
+        """Train from where the runner stands to the last epoch."""
+        self._first_batch = self._batches_done()
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """Run what is left of one epoch."""
+        # Before the hooks are called, since one of them may call the sampler's set_epoch.
+        first, self._first_batch = self._first_batch, 0
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        if first < len(self.dataloader):
+            if first:
+                self.dataloader.sampler.skip(first * self.dataloader.batch_size)
+            for idx, data_batch in enumerate(self.dataloader, first):
+                self.run_iter(idx, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _batches_done(self) -> int:
+        """Batches of the current epoch that a resumed run has behind it."""
+        length = len(self.dataloader)
+        done = self._iter - self._epoch * length
+        if done == 0:
+            return 0
+        problem = None
+        # What the checkpoint knows; the hook that enters this run's figures has not run yet.
+        hub = self.runner.message_hub
+        iters, epochs = hub.get_info('max_iters', 0), hub.get_info('max_epochs', 0)
+        if not 0 < done <= length or (epochs and iters != epochs * length):
+            before = f'{iters // epochs}' if epochs else 'another number of'
+            problem = (
+                f'the checkpoint is of a run with {before} iterations per epoch, this one has '
+                f'{length} (other batch size, number of processes or data)'
+            )
+        elif not hasattr(self.dataloader.sampler, 'skip'):
+            problem = f'{type(self.dataloader.sampler).__name__} cannot skip samples'
+        if problem:
+            print_log(
+                f'Resuming at the beginning of epoch {self._epoch + 1}, not in its middle: '
+                f'{problem}.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return 0
+        print_log(
+            f'Resuming epoch {self._epoch + 1} after {done} of {length} iterations.',
+            logger='current',
+        )
+        return done

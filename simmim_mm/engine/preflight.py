@@ -1,0 +1,46 @@
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import nn
+
+
+def check_model(model: nn.Module, sample: dict) -> None:
+    """Run one sample through the model, before a training starts.
+
+    Finds what only shows when data and model meet: another number of channels, an image size or a
+    mask grid that the backbone does not take. Leaves weights, buffers and random numbers as they
+    are.
+
+    Args:
+        model: The algorithm, not wrapped for distributed training.
+        sample: What the data set's pipeline gives: ``inputs`` and ``data_samples``.
+
+    Raises:
+        ValueError: If they do not fit; the message names the sizes.
+    """
+    image, mask = sample['inputs'], sample['data_samples'].get('mask')
+    size = 'x'.join(map(str, image.shape[-2:]))
+    stride = getattr(getattr(model, 'backbone', None), 'token_stride', None)
+    if mask is not None and stride is not None:
+        expected = tuple(side // stride for side in image.shape[-2:])
+        if tuple(mask.shape) != expected:
+            raise ValueError(
+                f'the mask is {mask.shape[0]}x{mask.shape[1]} tokens, but an image of {size} '
+                f'pixels has {expected[0]}x{expected[1]} tokens of {stride} pixels in '
+                f"{type(model.backbone).__name__}: set the mask transform's token stride to "
+                f'{stride} and its image size to {size}'
+            )
+    training, device = model.training, next(model.parameters()).device
+    devices = [device] if device.type == 'cuda' else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            data = model.eval().data_preprocessor(pseudo_collate([sample]), False)
+            model(**data, mode='loss')
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f'the model does not take an image of {image.shape[0]} channels and {size} pixels '
+            f'({reason}): check img_size, in_channels, and the decoder of the model against the '
+            'pipeline'
+        ) from error
+    finally:
+        model.train(training)

@@ -1,0 +1,67 @@
+"""Finding the checkpoint from which a run can go on."""
+
+import re
+from pathlib import Path
+from typing import Optional, Union
+
+from simmim_mm.convert.safe_load import load_weights
+
+_NEEDED = ('meta', 'state_dict', 'message_hub', 'optimizer')
+
+
+def find_resumable(work_dir: Union[str, Path]) -> tuple[Optional[str], list[str]]:
+    """The newest checkpoint of a work folder that loads and holds a training state.
+
+    The one that ``last_checkpoint`` names is tried first, then all ``epoch_*.pth`` and
+    ``iter_*.pth``, newest first. Every candidate is read, so that a file cut short by a full disk
+    or a kill is passed over.
+
+    Returns:
+        Its path, or None; and what there is to tell the user on the way, one sentence each.
+    """
+    work_dir = Path(work_dir)
+    notes: list[str] = []
+    for path in _candidates(work_dir, notes):
+        try:
+            check_resumable(path)
+        except (OSError, ValueError) as error:
+            notes.append(f'Passed over: {error}')
+        else:
+            notes.append(f'Resuming from {path}.')
+            return str(path), notes
+    notes.append(f'No checkpoint to resume from in {work_dir}: starting from the beginning.')
+    return None, notes
+
+
+def check_resumable(path: Union[str, Path]) -> None:
+    """Read a checkpoint, safely, and see whether a training can be resumed from it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read or holds weights only.
+    """
+    missing = [key for key in _NEEDED if key not in load_weights(path)]
+    if missing:
+        raise ValueError(
+            f'{path} has no {", ".join(missing)}: it holds weights, but not the state of a '
+            'training. To start a new training from these weights, use '
+            f'--cfg-options load_from={path}'
+        )
+
+
+def _candidates(work_dir: Path, notes: list[str]) -> list[Path]:
+    found = [p for p in work_dir.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+', p.stem)]
+    found.sort(key=lambda p: (p.stat().st_mtime_ns, int(p.stem.split('_')[1])), reverse=True)
+    pointer = work_dir / 'last_checkpoint'
+    if not pointer.is_file():
+        return found
+    name = pointer.read_text(errors='replace').strip()
+    if not name:
+        notes.append(f'{pointer} is empty.')
+        return found
+    # The folder may have been moved or copied since the path was written.
+    last = Path(name) if Path(name).is_file() else work_dir / Path(name).name
+    if not last.is_file():
+        notes.append(f'{pointer} names {name}, which is not there.')
+        return found
+    return [last] + [p for p in found if p.resolve() != last.resolve()]

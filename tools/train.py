@@ -1,0 +1,148 @@
+#!/usr/bin/env python
+"""Pretrain a model: python tools/train.py CONFIG [options]."""
+
+import argparse
+import os
+import os.path as osp
+import sys
+
+try:
+    import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.model import is_model_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from simmim_mm.convert.safe_load import load_weights
+from simmim_mm.datasets.preflight import check_dataset
+from simmim_mm.engine.cli import load_config, run_tool
+from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch
+from simmim_mm.engine.preflight import check_model
+from simmim_mm.engine.resume import check_resumable, find_resumable
+from simmim_mm.registry import DATASETS
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Pretrain a model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='folder for logs and checkpoints (./work_dirs/<name of the config>)'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint; without a value, from the newest sound one of the work dir',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision: fp16 on a GPU, bfloat16 on a CPU'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size / auto_scale_lr.base_batch_size of the config',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='leave the validation out')
+    parser.add_argument('--seed', type=int, help='overrides the seed of the config')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='override settings of the config, as key.of.setting=value',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch passes it; torchrun does not.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> list[str]:
+    """Enter the command line into the config; returns what there is to tell the user."""
+    notes = []
+    cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = (
+        args.work_dir
+        or cfg.get('work_dir')
+        or osp.join('./work_dirs', osp.splitext(osp.basename(args.config))[0])
+    )
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    if args.auto_scale_lr:
+        notes += scale_lr(cfg)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader and not loader.get('num_workers'):
+            loader.persistent_workers = False  # torch refuses it without workers
+        if loader and not torch.cuda.is_available():
+            loader.pin_memory = False  # without a GPU it only warns
+    return notes + choose_checkpoint(cfg, args.resume)
+
+
+def scale_lr(cfg: Config) -> list[str]:
+    """Switch linear scaling on; accumulated iterations count as one batch, as with the authors."""
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise ValueError(
+            '--auto-scale-lr needs the batch size that the learning rate is meant for: set '
+            'auto_scale_lr=dict(base_batch_size=...) in the config'
+        )
+    cfg.auto_scale_lr.enable = True
+    steps = cfg.optim_wrapper.get('accumulative_counts', 1)
+    if steps == 1:
+        return []
+    cfg.auto_scale_lr.base_batch_size /= steps
+    return [f'Learning rate scaling counts the {steps} accumulated iterations as one batch.']
+
+
+def choose_checkpoint(cfg: Config, resume: str) -> list[str]:
+    """Set ``resume`` and ``load_from`` to a checkpoint that is known to load."""
+    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
+        cfg.load_from, notes = find_resumable(cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
+        return notes
+    if resume:
+        cfg.resume, cfg.load_from = True, resume
+    if cfg.get('load_from') and cfg.get('resume'):
+        check_resumable(cfg.load_from)
+    elif cfg.get('load_from'):
+        load_weights(cfg.load_from)
+    return []
+
+
+def main(args: argparse.Namespace) -> None:
+    cfg = load_config(args.config)
+    notes = merge_args(cfg, args)
+
+    # Wrong data are found before anything is written.
+    init_default_scope(cfg.get('default_scope', 'simmim_mm'))
+    samples = []
+    for name in ('train_dataloader', 'val_dataloader'):
+        if cfg.get(name):
+            dataset = DATASETS.build(cfg[name].dataset)
+            samples.append(check_dataset(dataset, f'{name}.dataset'))
+
+    prepare_cpu_launch(cfg)
+    runner = Runner.from_cfg(cfg)
+    for note in notes:
+        runner.logger.info(note)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    for sample in samples:
+        check_model(model, sample)
+    runner.train()
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    run_tool(lambda: main(arguments), launched_rank(arguments.launcher))
