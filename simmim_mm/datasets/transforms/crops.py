@@ -1,0 +1,98 @@
+from collections.abc import Sequence
+from typing import Union
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmpretrain.datasets import transforms as mmpretrain_transforms
+
+from simmim_mm.registry import TRANSFORMS
+
+from .resizing import resize
+
+
+@TRANSFORMS.register_module()
+class ResizeToCover(BaseTransform):
+    """Scale an image, up or down, to the smallest one that a crop of ``size`` fits into.
+
+    For a square size that is "short side to size", with torchvision's rounding. Aspect ratio is
+    kept; any number of channels. ``ResizeToCover`` and ``mmpretrain.CenterCrop`` with the same size
+    give the central crop that shows most of the image.
+
+    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``.
+
+    Args:
+        size: A number, or (height, width).
+        interpolation: See :func:`simmim_mm.datasets.transforms.resizing.resize`.
+    """
+
+    def __init__(self, size: Union[int, Sequence[int]], interpolation: str = 'bilinear') -> None:
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ValueError(
+                f'size must be a positive number of pixels or (height, width), got {size}'
+            )
+        self.interpolation = interpolation
+
+    def transform(self, results: dict) -> dict:
+        (H, W), (h, w) = self.size, results['img'].shape[:2]
+        # H / h >= W / w: the height needs the larger factor. In integers, so that no rounding makes
+        # the other side one pixel too short.
+        new = (H, w * H // h) if H * w >= W * h else (h * W // w, W)
+        if new != (h, w):
+            results['img'] = resize(results['img'], new, self.interpolation)
+        results['img_shape'] = new
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(size={self.size}, interpolation={self.interpolation!r})'
+
+
+@TRANSFORMS.register_module()
+class SimpleResizedCrop(ResizeToCover):
+    """PixMIM's crop, which keeps nearly all of the image and its aspect ratio.
+
+    Scale the short side to ``size``, pad every side by reflection, crop at random (known from
+    DeiT III). The recipe's flip is a transform of its own, ``mmpretrain.RandomFlip``. Images
+    smaller than ``size`` are enlarged.
+
+    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``.
+
+    Args:
+        size: A number, or (height, width).
+        padding: Pixels added on every side after scaling.
+        padding_mode: ``'reflect'``, ``'symmetric'``, ``'edge'`` or ``'constant'``
+            (zeros).
+        interpolation: See :func:`simmim_mm.datasets.transforms.resizing.resize`.
+    """
+
+    def __init__(
+        self,
+        size: Union[int, Sequence[int]],
+        padding: int = 4,
+        padding_mode: str = 'reflect',
+        interpolation: str = 'bilinear',
+    ) -> None:
+        super().__init__(size, interpolation)
+        if padding_mode == 'reflect' and min(self.size) <= padding:
+            raise ValueError(
+                f'cannot reflect {padding} pixels of an image of {self.size[0]}x{self.size[1]}: '
+                "choose a larger size, less padding, or padding_mode='symmetric'"
+            )
+        self.padding = padding
+        self.padding_mode = padding_mode
+        # mmpretrain's crop can pad too, but pads with zeros whatever its padding_mode.
+        self.crop = mmpretrain_transforms.RandomCrop(self.size)
+
+    def transform(self, results: dict) -> dict:
+        results = super().transform(results)
+        side = (self.padding, self.padding)
+        results['img'] = np.pad(results['img'], (side, side, (0, 0)), mode=self.padding_mode)
+        results = self.crop(results)
+        results['img_shape'] = results['img'].shape[:2]
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{super().__repr__()[:-1]}, padding={self.padding}, '
+            f'padding_mode={self.padding_mode!r})'
+        )
