@@ -1,0 +1,132 @@
+from typing import Optional
+
+import torch
+from mmpretrain.models.backbones.vision_transformer import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from simmim_mm.masking import visible_ids
+from simmim_mm.registry import MODELS
+
+from .mask_token import check_mask, replace_masked
+from .position import sincos_position_embedding
+
+
+@MODELS.register_module()
+class MaskedViT(VisionTransformer):
+    """Plain ViT for masked images: with mask tokens (SimMIM) or of visible tokens only (MAE).
+
+    Args:
+        *args: Those of mmpretrain's ``VisionTransformer``: ``arch``, ``img_size`` (``H`` or
+            ``(H, W)``; the position embedding is interpolated for other inputs), ``patch_size``,
+            ``in_channels``, ``with_cls_token``, ``drop_path_rate``, ``out_indices``, ...
+        mask_mode: ``'token'``: a mask token replaces masked patch embeddings, all tokens are
+            encoded. ``'gather'``: masked tokens are dropped before the first block (MAE, arXiv
+            2111.06377, section 3), which at ratio 0.75 leaves about a quarter of the work.
+        frozen_pos_embed: Fixed 2-D sine-cosine position embedding instead of a learned one; by
+            default in gather mode.
+        out_type: ``'featmap'``: without a mask, maps ``(B, C, H / 16, W / 16)``.
+        **kwargs: See ``args``.
+    """
+
+    def __init__(
+        self,
+        *args,
+        mask_mode: str = 'token',
+        frozen_pos_embed: Optional[bool] = None,
+        out_type: str = 'featmap',
+        **kwargs,
+    ) -> None:
+        if mask_mode not in ('token', 'gather'):
+            raise ValueError(f"mask_mode must be 'token' or 'gather', got {mask_mode!r}")
+        super().__init__(*args, out_type=out_type, **kwargs)
+        self.mask_mode = mask_mode
+        self.token_stride = self.patch_embed.projection.stride[0]
+        self.frozen_pos_embed = (
+            mask_mode == 'gather' if frozen_pos_embed is None else frozen_pos_embed
+        )
+        if mask_mode == 'token':
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        if self.frozen_pos_embed:
+            self.pos_embed.requires_grad_(False)
+            self._set_sincos()
+
+    def _set_sincos(self) -> None:
+        grid, extra = self.patch_resolution, self.num_extra_tokens
+        self.pos_embed.data.copy_(sincos_position_embedding(grid, self.embed_dims, extra))
+
+    def init_weights(self) -> None:
+        """MAE's initialisation: Xavier-uniform layers, the patch embedding as a linear one."""
+        super().init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.patch_embed.projection.weight.flatten(1))
+        if self.cls_token is not None:
+            nn.init.normal_(self.cls_token, std=0.02)
+        if self.mask_mode == 'token':
+            nn.init.trunc_normal_(self.mask_token, std=0.02)
+        if self.frozen_pos_embed:
+            self._set_sincos()
+
+    def train(self, mode: bool = True) -> 'MaskedViT':
+        """As ``nn.Module.train``; mmpretrain's forgets to return the module."""
+        super().train(mode)
+        return self
+
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+        """Encode.
+
+        Args:
+            x: ``(B, C, H, W)``.
+            mask: ``(B, H / 16, W / 16)`` boolean, True = masked; in gather mode with the same
+                number of visible tokens in every image. None masks nothing.
+
+        Returns:
+            The outputs of the blocks ``out_indices``, the last block's normalised: maps
+            ``(B, C, H / 16, W / 16)``; in gather mode with a mask, tokens
+            ``(B, 1 + n_visible, C)``, the class token (if there is one) first, the visible ones in
+            raster order.
+
+        Raises:
+            ValueError: If the mask does not fit or, in gather mode, its visible counts differ.
+        """
+        B = x.shape[0]
+        gather = mask is not None and self.mask_mode == 'gather'
+        x, grid = self.patch_embed(x)
+
+        # masked patches become the mask token, which like any token is told its position
+        if mask is not None:
+            check_mask(mask, B, grid, self.token_stride)
+            if not gather:
+                x = replace_masked(x, mask, self.mask_token)
+        pos_embed = resize_pos_embed(
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            mode=self.interpolate_mode,
+            num_extra_tokens=self.num_extra_tokens,
+        )
+        x = x + pos_embed[:, self.num_extra_tokens :]
+
+        # or only the visible tokens go on
+        if gather:
+            ids = visible_ids(mask)
+            x = x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+        if self.cls_token is not None:
+            cls_token = self.cls_token + pos_embed[:, :1]
+            x = torch.cat((cls_token.expand(B, -1, -1).to(x.dtype), x), dim=1)
+        x = self.pre_norm(self.drop_after_pos(x))
+
+        outs = []
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i == len(self.layers) - 1 and self.final_norm:
+                x = self.ln1(x)
+            if i in self.out_indices:
+                outs.append(x if gather else self._format_output(x, grid))
+        return tuple(outs)

@@ -1,0 +1,127 @@
+from collections.abc import Sequence
+from typing import Union
+
+import torch
+from mmpretrain.models.necks.mae_neck import MAEPretrainDecoder
+from mmpretrain.models.utils import to_2tuple
+from torch import Tensor, nn
+
+from simmim_mm.masking import unpatchify, visible_ids
+from simmim_mm.models.backbones.position import sincos_position_embedding
+from simmim_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class TransformerDecoder(MAEPretrainDecoder):
+    """MAE's decoder: puts mask tokens where patches are missing and predicts pixels (section 3).
+
+    The keys are those of mmpretrain's ``MAEPretrainDecoder``. Its position embedding is not used:
+    its axes are exchanged against the authors', and it knows square grids only.
+
+    Args:
+        in_channels: Channels of the encoder's tokens.
+        img_size: Image size in pixels, ``H`` or ``(H, W)``, for which the position embedding is
+            stored; that of other sizes is computed when needed.
+        patch_size: Pixels per token.
+        out_channels: Channels of the image.
+        decoder_embed_dim: Width of the decoder.
+        decoder_depth: Number of blocks.
+        decoder_num_heads: Number of attention heads.
+        mlp_ratio: Width of the hidden layer of the MLPs, in widths of the decoder.
+        with_cls_token: The encoder's tokens begin with a class token.
+        norm_cfg: Normalisation layers.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 768,
+        img_size: Union[int, Sequence[int]] = 224,
+        patch_size: int = 16,
+        out_channels: int = 3,
+        decoder_embed_dim: int = 512,
+        decoder_depth: int = 8,
+        decoder_num_heads: int = 16,
+        mlp_ratio: float = 4.0,
+        with_cls_token: bool = True,
+        norm_cfg: dict = dict(type='LN', eps=1e-6),
+        init_cfg=None,
+    ) -> None:
+        self.grid = tuple(n // patch_size for n in to_2tuple(img_size))
+        super().__init__(
+            num_patches=self.grid[0] * self.grid[1],
+            patch_size=patch_size,
+            in_chans=out_channels,
+            embed_dim=in_channels,
+            decoder_embed_dim=decoder_embed_dim,
+            decoder_depth=decoder_depth,
+            decoder_num_heads=decoder_num_heads,
+            mlp_ratio=mlp_ratio,
+            norm_cfg=norm_cfg,
+            init_cfg=init_cfg,
+        )
+        self.patch_size = patch_size
+        self.num_extra_tokens = int(with_cls_token)
+        self.decoder_pos_embed = nn.Parameter(self._sincos(self.grid), requires_grad=False)
+        self._register_load_state_dict_pre_hook(self._keep_own_position_embedding)
+
+    def init_weights(self) -> None:
+        """Xavier-uniform layers, normal mask token, as the authors."""
+        super(MAEPretrainDecoder, self).init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, feats: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Predict the pixels of all patches.
+
+        Args:
+            feats: The last is used: ``(B, 1 + n_visible, C)``, the encoded class token and visible
+                tokens in raster order (no class token without ``with_cls_token``).
+            mask: ``(B, h, w)`` boolean, True = masked, n_visible False in each image.
+
+        Returns:
+            ``(B, out_channels, h * patch_size, w * patch_size)``.
+
+        Raises:
+            ValueError: If the number of tokens is not that of the visible ones.
+        """
+        B, h, w = mask.shape
+        extra = self.num_extra_tokens
+        ids = visible_ids(mask)
+        if feats[-1].shape[1] != extra + ids.shape[1]:
+            raise ValueError(
+                f'{feats[-1].shape[1]} tokens for {ids.shape[1]} visible patches and {extra} class '
+                'tokens: the backbone must be in gather mode and agree on with_cls_token'
+            )
+
+        # every token in its place: the encoded where visible, the mask token elsewhere
+        encoded = self.decoder_embed(feats[-1])
+        D = encoded.shape[-1]
+        x = self.mask_token.to(encoded.dtype).expand(B, h * w, D)
+        x = x.scatter(1, ids.unsqueeze(-1).expand(-1, -1, D), encoded[:, extra:])
+        x = torch.cat((encoded[:, :extra], x), dim=1)
+        x = x + self._position_embedding((h, w))
+
+        for block in self.decoder_blocks:
+            x = block(x)
+        x = self.decoder_pred(self.decoder_norm(x))[:, extra:]
+        return unpatchify(x.unflatten(1, (h, w)), self.patch_size)
+
+    def _position_embedding(self, grid: tuple[int, int]) -> Tensor:
+        if grid == self.grid:
+            return self.decoder_pos_embed
+        return self._sincos(grid).to(self.decoder_pos_embed)
+
+    def _sincos(self, grid: tuple[int, int]) -> Tensor:
+        dims = self.decoder_pred.in_features
+        return sincos_position_embedding(grid, dims, self.num_extra_tokens)
+
+    def _keep_own_position_embedding(self, state_dict, prefix, *args) -> None:
+        """A fixed embedding of another grid is not loaded: the model has computed its own."""
+        key = prefix + 'decoder_pos_embed'
+        if key in state_dict and state_dict[key].shape != self.decoder_pos_embed.shape:
+            state_dict[key] = self.decoder_pos_embed.detach().clone()
