@@ -1,4 +1,5 @@
 from .base import TargetGenerator, TargetSequence
 from .local_norm import LocalNorm
+from .norm_pix import NormPix
 
-__all__ = ['LocalNorm', 'TargetGenerator', 'TargetSequence']
+__all__ = ['LocalNorm', 'NormPix', 'TargetGenerator', 'TargetSequence']
