@@ -1,0 +1,113 @@
+"""The families of checkpoints that the converter knows.
+
+A family is a module with a ``FAMILY``; to add one, write the module and name it in
+:data:`FAMILIES`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+from torch import Tensor
+
+from .rules import Conversion, Rule, apply_rules, undo_rules
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the checkpoints of one code base map to our models.
+
+    Args:
+        name: Short name, as for ``tools/convert.py --family``.
+        title: Whose code.
+        rules: Names there and here.
+        detect: Whether a state dict is of this family.
+        model_config: Our model config from the authors' constructor arguments.
+        infer_config: Those arguments from the shapes of a state dict and from hints (the config or
+            the arguments that were stored beside it, possibly empty).
+    """
+
+    name: str
+    title: str
+    rules: tuple[Rule, ...]
+    detect: Callable[[Mapping[str, Tensor]], bool]
+    model_config: Callable[[dict], dict]
+    infer_config: Callable[[Mapping[str, Tensor], dict], dict]
+
+
+def families() -> dict[str, Family]:
+    """All families by name; a state dict belongs to the first that detects it."""
+    from . import mae, openmmlab, simmim_swin, simmim_vit
+
+    known = (
+        simmim_swin.V1,
+        simmim_swin.V2,
+        simmim_vit.FAMILY,
+        mae.FAMILY,
+        openmmlab.SWIN,
+        openmmlab.MAE,
+    )
+    return {family.name: family for family in known}
+
+
+def get_family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ValueError: If there is none; the message lists them.
+    """
+    if name not in families():
+        raise ValueError(f'unknown family {name!r}: choose from {", ".join(families())}')
+    return families()[name]
+
+
+def detect_family(state_dict: Mapping[str, Tensor]) -> str:
+    """Which family a state dict is of, from its names.
+
+    Raises:
+        ValueError: If it is of none; the message shows some of its names.
+    """
+    for family in families().values():
+        if family.detect(state_dict):
+            return family.name
+    raise ValueError(
+        f'the weights are of no known family ({", ".join(families())}); their first names are '
+        f'{", ".join(list(state_dict)[:4])}'
+    )
+
+
+def model_config(family: str, config: dict) -> dict:
+    """Config of our model from the authors' constructor arguments (those of the parity cases)."""
+    return get_family(family).model_config(config)
+
+
+def infer_config(
+    family: str, state_dict: Mapping[str, Tensor], hints: Optional[dict] = None
+) -> dict:
+    """The authors' constructor arguments of a state dict.
+
+    Args:
+        family: Name of the family.
+        state_dict: The authors' weights.
+        hints: Config or arguments stored beside them; and arguments given by hand, by name, which
+            take precedence over everything.
+
+    Raises:
+        ValueError: If something cannot be told from the shapes; the message names the argument.
+    """
+    return get_family(family).infer_config(state_dict, dict(hints or {}))
+
+
+def convert(state_dict: Mapping[str, Tensor], family: Optional[str] = None) -> Conversion:
+    """The authors' weights under our names; the family is detected if not given."""
+    family = family or detect_family(state_dict)
+    return apply_rules(get_family(family).rules, state_dict, family)
+
+
+def revert(state_dict: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
+    """Our weights under the authors' names, the exact inverse of :func:`convert`.
+
+    Attention masks of shifted windows, which the authors store and we do not, are left out; their
+    code rebuilds them.
+    """
+    return undo_rules(get_family(family).rules, state_dict)
