@@ -1,0 +1,123 @@
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import torch
+from mmengine.model.weight_init import trunc_normal_
+from mmpretrain.models.backbones import SwinTransformerV2
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from simmim_mm.registry import MODELS
+
+from .mask_token import check_mask, replace_masked
+from .swin_parts import (
+    accelerate,
+    clamped_windows,
+    init_swin_weights,
+    is_pretrained,
+    keep_own_geometry,
+)
+from .window_attention import CosineWindowAttention
+
+
+@MODELS.register_module()
+class MaskedSwinV2(SwinTransformerV2):
+    """Swin Transformer v2 with a mask token in the place of masked patches.
+
+    Weights and features are those of mmpretrain's ``SwinTransformerV2``; the attention is faster.
+
+    Args:
+        arch: As in mmpretrain.
+        img_size: ``H`` or ``(H, W)`` in pixels. Images of other sizes can be passed later.
+        window_size: Of all stages, or one for each. Unless ``pad_small_map``, a stage whose map (at
+            ``img_size``) is smaller has a window of its shorter side, without shift, as in the
+            authors' code.
+        drop_path_rate: Highest rate of stochastic depth. The authors pretrain Swin v2 at 0.1.
+        pad_small_map: For detection and segmentation: ``window_size`` everywhere, whatever the
+            image; small maps are padded to it, and shifted.
+        **kwargs: Other arguments of ``SwinTransformerV2``; ``pretrained_window_sizes`` are, when
+            the window changes, those of the pretraining as clamped (12, 12, 12, 6 at 192 pixels).
+    """
+
+    def __init__(
+        self,
+        arch: Union[str, dict] = 'tiny',
+        img_size: Union[int, tuple[int, int]] = 256,
+        patch_size: int = 4,
+        window_size: Union[int, Sequence[int]] = 8,
+        drop_path_rate: float = 0.0,
+        pad_small_map: bool = False,
+        **kwargs,
+    ) -> None:
+        depths = (arch if isinstance(arch, dict) else self.arch_zoo[arch.lower()])['depths']
+        if isinstance(window_size, int):
+            window_size = [window_size] * len(depths)
+        if not pad_small_map:
+            window_size = clamped_windows(window_size, img_size, patch_size)
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            patch_size=patch_size,
+            window_size=window_size,
+            drop_path_rate=drop_path_rate,
+            pad_small_map=pad_small_map,
+            **kwargs,
+        )
+        self.token_stride = self.patch_embed.projection.stride[0]
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        accelerate(self.stages, CosineWindowAttention)
+
+    def init_weights(self) -> None:
+        """The authors' initialisation, unless the weights come from a checkpoint.
+
+        The norms that end the residual branches start at zero: every block is the identity.
+        """
+        super().init_weights()
+        if is_pretrained(self.init_cfg):
+            return
+        init_swin_weights(self)
+        for stage in self.stages:
+            for block in stage.blocks:
+                nn.init.zeros_(block.norm1.weight)
+                nn.init.zeros_(block.norm2.weight)
+        trunc_normal_(self.mask_token, std=0.02)
+
+    def train(self, mode: bool = True) -> 'MaskedSwinV2':
+        """As ``nn.Module.train``; mmpretrain's forgets to return the module."""
+        super().train(mode)
+        return self
+
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+        """Encode.
+
+        Args:
+            x: ``(B, C, H, W)``, of any size.
+            mask: ``(B, H / 4, W / 4)`` boolean, True = masked; None masks nothing.
+
+        Returns:
+            Normalised maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
+
+        Raises:
+            ValueError: If the mask is not on the token grid of the images.
+        """
+        x, hw_shape = self.patch_embed(x)
+        if mask is not None:
+            check_mask(mask, len(x), hw_shape, self.token_stride)
+            x = replace_masked(x, mask, self.mask_token)
+        if self.use_abs_pos_embed:
+            x = x + resize_pos_embed(
+                self.absolute_pos_embed, self.patch_resolution, hw_shape, self.interpolate_mode, 0
+            )
+        x = self.drop_after_pos(x)
+
+        outs = []
+        for i, stage in enumerate(self.stages):
+            x, hw_shape = stage(x, hw_shape)
+            if i in self.out_indices:
+                out = getattr(self, f'norm{i}')(x)
+                outs.append(out.unflatten(1, hw_shape).permute(0, 3, 1, 2).contiguous())
+        return tuple(outs)
+
+    def _delete_reinit_params(self, state_dict, prefix, *args, **kwargs) -> None:
+        # mmpretrain's own leaves these keys missing, which a strict load refuses
+        keep_own_geometry(self, state_dict, prefix)
