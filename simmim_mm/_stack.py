@@ -1,0 +1,115 @@
+"""Checks that the pieces simmim_mm stands on are there, before any of them is imported.
+
+Only the standard library is used and no piece is imported: versions are read from the installed
+distributions' metadata. So a missing or unsuitable piece is reported in one line that names the
+fix, where the first import of it would fail somewhere inside mmengine or torch.
+
+Both lines of OpenMMLab will do: the original distributions (``mmcv``) and the maintained ones
+(``onedl-mmcv``) differ in their distribution's name, not in what is imported.
+"""
+
+import re
+from importlib import import_module, metadata, util
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+
+class StackError(ImportError):
+    """A piece of the stack is missing or of the wrong version; the message is one line."""
+
+
+class Piece(NamedTuple):
+    """One needed module: versions in ``[low, high)``; ``pin`` is what was verified together."""
+
+    module: str
+    distributions: tuple[str, ...]
+    low: str
+    high: Optional[str]
+    pin: str
+
+
+PIECES = (
+    Piece('torch', ('torch',), '2.0', None, 'torch==2.14.1 torchvision==0.29.1'),
+    Piece(
+        'mmengine',
+        ('onedl-mmengine', 'mmengine', 'mmengine-lite'),
+        '0.10.0',
+        '1.0',
+        'onedl-mmengine==0.10.12',
+    ),
+    Piece(
+        'mmcv',
+        ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
+        '2.0.0',
+        '2.4',
+        'onedl-mmcv==2.3.6',
+    ),
+    Piece(
+        'mmpretrain', ('onedl-mmpretrain', 'mmpretrain'), '1.0.0', '2.0', 'onedl-mmpretrain==1.3.6'
+    ),
+)
+
+
+def installed_version(distribution: str) -> Optional[str]:
+    """The version of an installed distribution; None if it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def is_importable(module: str) -> bool:
+    """Whether a top-level module can be found, without importing it."""
+    return util.find_spec(module) is not None
+
+
+def check() -> None:
+    """Raises StackError, in one line, at the first piece that is missing or does not suit."""
+    for piece in PIECES:
+        _check_piece(piece)
+
+
+def require_mmcv_ops() -> None:
+    """Raises StackError unless mmcv's compiled operators load; detection models need them."""
+    try:
+        import_module('mmcv.ops')
+    except (ImportError, AssertionError) as error:  # the latter: built from another mmcv
+        builder = Path(__file__).parent / '.mim' / 'tools' / 'setup' / 'mmcv_ops.py'
+        raise StackError(
+            f'mmcv has no working compiled operators, which detection needs '
+            f'({str(error).splitlines()[0]}); fix: `make setup` in a clone of simmim_mm, or '
+            f'python {builder} (about 10 minutes)'
+        ) from None
+
+
+def _check_piece(piece: Piece) -> None:
+    found = {name: installed_version(name) for name in piece.distributions}
+    found = {name: version for name, version in found.items() if version is not None}
+    wanted = f'>={piece.low}' + (f',<{piece.high}' if piece.high else '')
+    if not found and not is_importable(piece.module):
+        raise StackError(
+            f'simmim_mm needs {piece.module} {wanted}, which is not installed; '
+            f'fix: pip install {piece.pin}'
+        )
+    # A module that is found without a distribution (a source tree on the path) is taken on trust.
+    for name, version in found.items():
+        if _in_range(version, piece):
+            continue
+        # Distributions of one module write the same files, so any other one has to go first.
+        stays = len(found) == 1 and piece.pin.startswith(f'{name}==')
+        first = '' if stays else f'pip uninstall -y {" ".join(found)} && '
+        raise StackError(
+            f'simmim_mm needs {piece.module} {wanted}, but {name} {version} is installed; '
+            f'fix: {first}pip install {piece.pin}'
+        )
+
+
+def _in_range(version: str, piece: Piece) -> bool:
+    release = _release(version)
+    return _release(piece.low) <= release and (piece.high is None or release < _release(piece.high))
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Leading numbers of a version: ``2.14.1+cu130`` is (2, 14, 1), ``0.10.8rc1`` (0, 10, 8)."""
+    match = re.match(r'\d+(\.\d+)*', version)
+    return tuple(int(part) for part in match.group().split('.')) if match else ()
