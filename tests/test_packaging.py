@@ -1,0 +1,123 @@
+"""A wheel works outside the clone: it carries configs and tools, and they run from there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ('simmim_mm', 'configs', 'tools', 'requirements')
+SOURCE_FILES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md',
+                'model-index.yml')  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def source_tree(tmp_path_factory):
+    """A copy of what packaging reads, so that no build output lands in the repository."""
+    copy = tmp_path_factory.mktemp('source')
+    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+    for name in SOURCE_FILES:
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture(scope='module')
+def wheel(source_tree, tmp_path_factory):
+    """The wheel, unpacked: what a user has in site-packages."""
+    folder = tmp_path_factory.mktemp('wheel')
+    command = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation']
+    subprocess.run([*command, '-w', str(folder), str(source_tree)], check=True)
+    (archive,) = folder.glob('simmim_mm-*.whl')
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder / 'site')
+    return folder / 'site'
+
+
+def files(folder: Path, *patterns: str) -> set:
+    found = {path for pattern in patterns for path in folder.rglob(pattern)}
+    return {
+        path.relative_to(folder).as_posix()
+        for path in found
+        if not {'__pycache__', '.mim'} & set(path.relative_to(folder).parts)
+    }
+
+
+def outside_the_clone(wheel: Path, *arguments: str) -> str:
+    environment = {**os.environ, 'PYTHONPATH': str(wheel)}
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=wheel, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_wheel_carries_every_module_config_and_tool(wheel):
+    assert files(wheel / 'simmim_mm', '*.py') == files(ROOT / 'simmim_mm', '*.py')
+    mim = wheel / 'simmim_mm' / '.mim'
+    for name in ('configs', 'tools'):
+        assert files(ROOT / name, '*.py'), f'{name} is empty'
+        assert files(mim / name, '*') == files(ROOT / name, '*')
+    assert (mim / 'model-index.yml').is_file()
+
+
+def test_wheel_leaves_tests_and_benchmarks_out(wheel):
+    top = {path.name for path in wheel.iterdir() if not path.name.endswith('.dist-info')}
+    assert top == {'simmim_mm'}
+
+
+def test_train_runs_from_the_wheel(wheel):
+    train = wheel / 'simmim_mm' / '.mim' / 'tools' / 'train.py'
+    assert '--work-dir' in outside_the_clone(wheel, str(train), '--help')
+
+
+def test_configs_of_the_wheel_load_with_their_bases(wheel):
+    load = (
+        'import sys, pathlib, simmim_mm; from mmengine import Config\n'
+        'root = pathlib.Path(simmim_mm.__file__).parent / ".mim" / "configs" / "simmim"\n'
+        'assert str(root).startswith(sys.argv[1]), root\n'
+        'for path in sorted(root.glob("*.py")): print(Config.fromfile(path).model.type)'
+    )
+    types = outside_the_clone(wheel, '-c', load, str(wheel)).split()
+    assert types and set(types) == {'SimMIM'}
+
+
+def test_editable_install_links_instead_of_copying(source_tree):
+    subprocess.run(
+        [sys.executable, '-c', EDITABLE], cwd=source_tree, check=True, capture_output=True
+    )
+    mim = source_tree / 'simmim_mm' / '.mim'
+    for name in ('configs', 'tools', 'model-index.yml'):
+        assert (mim / name).resolve() == (source_tree / name).resolve()
+
+
+# What `pip install -e` asks of the build backend, without touching the environment.
+EDITABLE = (
+    'import tempfile; from setuptools import build_meta; '
+    'build_meta.build_editable(tempfile.mkdtemp())'
+)
+
+
+def test_wheel_needs_neither_line_of_openmmlab(wheel):
+    """Requirements on one line's distributions would install it over the other's files."""
+    (info,) = wheel.glob('*.dist-info')
+    needs = re.findall(r'^Requires-Dist: (.*)$', (info / 'METADATA').read_text(), re.M)
+    unconditional = [need for need in needs if 'extra ==' not in need]
+    assert any(need.startswith('numpy') for need in unconditional)
+    assert not [need for need in unconditional if re.match('onedl|mm|torch', need)]
+    for extra in ('stack', 'detection', 'segmentation', 'development'):
+        assert any(re.search(f'extra == .{extra}.', need) for need in needs)
+
+
+def test_pre_commit_runs_the_pinned_linters():
+    hooks = (ROOT / '.pre-commit-config.yaml').read_text()
+    for pin in re.findall(
+        r'^[a-z]+==(.*)$', (ROOT / 'requirements' / 'lint.txt').read_text(), re.M
+    ):
+        assert f'rev: v{pin}\n' in hooks

@@ -1,0 +1,79 @@
+"""Our types build through OpenMMLab's registries, and a backbone brings no pretraining along."""
+
+import subprocess
+import sys
+
+import pytest
+from mmengine.registry import MODELS
+
+import simmim_mm
+
+PRETRAINING = (
+    'simmim_mm.models.algorithms',
+    'simmim_mm.models.heads',
+    'simmim_mm.models.losses',
+    'simmim_mm.models.necks',
+    'simmim_mm.models.targets',
+    'simmim_mm.datasets',
+    'simmim_mm.engine',
+)
+
+BUILD = """
+import sys
+import simmim_mm
+from {package}.registry import MODELS
+backbone = MODELS.build(dict(type='simmim_mm.MaskedSwin', arch='tiny', img_size=64))
+assert type(backbone).__name__ == 'MaskedSwin'
+print(*[name for name in sys.modules if name.startswith('simmim_mm')])
+"""
+
+
+def loaded(code: str) -> set:
+    """Modules that ``code``, run in a process of its own, prints in its last line."""
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize('package', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_backbone_builds_in_other_packages_without_the_pretraining_side(package):
+    if package == 'mmdet':
+        pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mmcv')
+    pytest.importorskip(package)
+    modules = loaded(BUILD.format(package=package))
+    assert 'simmim_mm.models.backbones' in modules
+    assert not modules.intersection(PRETRAINING)
+
+
+def test_import_is_light():
+    modules = loaded('import sys, simmim_mm; print(*sys.modules)')
+    ours = {name for name in modules if name.startswith('simmim_mm')}
+    assert ours == {
+        'simmim_mm',
+        'simmim_mm._stack',
+        'simmim_mm.registry',
+        'simmim_mm.version',
+    }
+    assert not modules.intersection({'torch', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg'})
+
+
+def test_every_location_imports_on_its_own():
+    """A location that fails to import hides behind a `not in the registry` message."""
+    code = (
+        'from importlib import import_module; from mmengine.registry import Registry\n'
+        'from simmim_mm import registry\n'
+        'children = [r for r in vars(registry).values() if isinstance(r, Registry)]\n'
+        'places = {p for r in children if r.scope == "simmim_mm" for p in r._locations}\n'
+        '[import_module(place) for place in sorted(places)]\n'
+        'print(*places)'
+    )
+    assert 'simmim_mm.engine' in loaded(code)
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['MaskedSwin', 'MaskedSwinV2', 'MaskedViT', 'MaskedBEiT', 'MaskedConvViT', 'SimMIM',
+     'MaskedImageModel', 'PixelHead', 'PixelShuffleDecoder', 'MIMDataPreprocessor'],
+)  # fmt: skip
+def test_models_are_found_by_name_from_the_root(name):
+    assert MODELS.get(f'simmim_mm.{name}') is simmim_mm.registry.MODELS.get(name) is not None
