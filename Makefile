@@ -1,0 +1,41 @@
+# Every target makes what it needs in .venv, says what it does, and repeats quickly.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-demo demo test lint format clean clean-venv
+
+# Python 3.11 is the verified one; `PYTHON=/path/to/python make ...` takes another.
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+VENV := .venv/bin
+ENVIRONMENT := $(PYTHON) tools/setup/environment.py
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+
+demo: setup-demo  ## pretrain on sample photographs (DATA=folder: on your images), with pictures
+	@$(VENV)/python tools/demo.py $(if $(DATA),--data "$(DATA)")
+
+test: setup  ## the whole test suite with coverage (ARGS="-k mask": some of it)
+	@$(VENV)/python -m pytest --cov --cov-report=term $(ARGS)
+
+setup:  ## the full environment in .venv: about 15 min, most of it mmcv's compiled operators
+	@$(ENVIRONMENT) full
+
+setup-demo:  ## the part that the demo needs, without compiled operators: about 5 min
+	@$(ENVIRONMENT) demo
+
+lint:  ## what pre-commit and CI check: ruff and codespell
+	@$(ENVIRONMENT) lint
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/codespell
+
+format:  ## let ruff mend and format the code
+	@$(ENVIRONMENT) lint
+	@$(VENV)/ruff check --fix .
+	@$(VENV)/ruff format .
+
+clean:  ## remove caches and build output
+	@rm -rf build dist *.egg-info .coverage coverage.xml htmlcov .pytest_cache .ruff_cache
+	@find simmim_mm tools tests configs -name __pycache__ -prune -exec rm -rf {} +
+
+clean-venv:  ## remove .venv, to make it anew
+	@rm -rf .venv
