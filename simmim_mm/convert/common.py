@@ -31,6 +31,8 @@ VIT_BLOCK = (
     ('mlp.fc1', 'ffn.layers.0.0'),
     ('mlp.fc2', 'ffn.layers.1'),
 )
+# Heads by width, of the published models and the usual small ones: the weights do not tell.
+VIT_HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16}
 
 
 def count(state_dict: Mapping[str, Tensor], pattern: str) -> int:

@@ -1,7 +1,7 @@
 """The families of checkpoints that the converter knows.
 
-A family is a module with a ``FAMILY``; to add one, write the module and name it in
-:data:`FAMILIES`.
+A family is a :class:`Family` in a module of its own; to add one, write the module and name it in
+:func:`families`.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,13 +37,14 @@ class Family:
 
 def families() -> dict[str, Family]:
     """All families by name; a state dict belongs to the first that detects it."""
-    from . import mae, openmmlab, simmim_swin, simmim_vit
+    from . import convmae, mae, openmmlab, simmim_swin, simmim_vit
 
     known = (
         simmim_swin.V1,
         simmim_swin.V2,
         simmim_vit.FAMILY,
         mae.FAMILY,
+        convmae.FAMILY,
         openmmlab.SWIN,
         openmmlab.MAE,
     )

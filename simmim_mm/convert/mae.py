@@ -7,6 +7,7 @@ from torch import Tensor
 from .common import (
     UNKNOWN,
     VIT_BLOCK,
+    VIT_HEADS,
     block_rules,
     count,
     data_preprocessor,
@@ -32,8 +33,7 @@ DECODER_RULES = (
     Rule('decoder_norm.{rest}', 'neck.ln1.{rest}'),
     Rule('decoder_pred.{rest}', 'neck.decoder_pred.{rest}'),
 )
-# Heads by width: the weights do not tell. The published models and the usual small ones.
-_HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16}
+# The published decoders and the usual small ones: the weights do not tell the number of heads.
 _DECODER_HEADS = {128: 4, 192: 6, 256: 8, 384: 12, 512: 16}
 
 
@@ -82,14 +82,14 @@ def _model_config(config: dict) -> dict:
     return mae_model(config, backbone, with_cls_token=True)
 
 
-def decoder_arguments(state: Mapping[str, Tensor], prefix: str = '', hints: dict = {}) -> dict:
+def decoder_arguments(state: Mapping[str, Tensor]) -> dict:
     """The decoder's arguments; of a file without decoder, those of the published MAE models."""
-    if f'{prefix}decoder_embed.weight' not in state:
+    if 'decoder_embed.weight' not in state:
         return dict(decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16)
-    width = shape(state, f'{prefix}decoder_embed.weight')[0]
+    width = shape(state, 'decoder_embed.weight')[0]
     return dict(
         decoder_embed_dim=width,
-        decoder_depth=count(state, rf'{prefix}decoder_blocks\.(\d+)\.'),
+        decoder_depth=count(state, r'decoder_blocks\.(\d+)\.'),
         decoder_num_heads=_DECODER_HEADS.get(width, UNKNOWN),
     )
 
@@ -102,7 +102,7 @@ def _infer_config(state: Mapping[str, Tensor], hints: dict) -> dict:
         in_chans=in_chans,
         embed_dim=dims,
         depth=count(state, r'blocks\.(\d+)\.'),
-        num_heads=_HEADS.get(dims, UNKNOWN),
+        num_heads=VIT_HEADS.get(dims, UNKNOWN),
         mlp_ratio=shape(state, 'blocks.0.mlp.fc1.weight')[0] / dims,
         **decoder_arguments(state),
         norm_pix_loss=True,
