@@ -1,0 +1,9 @@
+model = dict(
+    type='SimMIM',
+    data_preprocessor=dict(
+        type='MIMDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+    ),
+    backbone=dict(type='MaskedSwin', arch='base', img_size=192, window_size=6, drop_path_rate=0.0),
+    neck=dict(type='PixelShuffleDecoder', in_channels=1024, stride=32),
+    head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l1')),
+)

@@ -1,0 +1,25 @@
+# A small one for a folder of images and a workstation without a GPU: 2.3M parameters.
+#
+#   python tools/train.py CONFIG --cfg-options train_dataloader.dataset.data_root=/my/images
+_base_ = [
+    '../_base_/datasets/folder.py',
+    '../_base_/models/simmim_swin-base.py',
+    '../_base_/schedules/simmim_100e.py',
+    '../_base_/default_runtime.py',
+]
+
+img_size = 96
+lr = 5e-4
+crop = dict(_base_.crop, scale=img_size)
+mask = dict(_base_.mask, mask_patch_size=img_size // 6)  # the authors' share of the side
+
+model = dict(
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=48, depths=[2, 2, 2, 2], num_heads=[2, 4, 8, 16]),
+        img_size=img_size,
+    ),
+    neck=dict(in_channels=384),
+)
+train_dataloader = dict(dataset=dict(pipeline=[_base_.load, crop, _base_.flip, mask, _base_.pack]))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=lr))
+auto_scale_lr = dict(base_batch_size=64)

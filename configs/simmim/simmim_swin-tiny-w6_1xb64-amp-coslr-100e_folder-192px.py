@@ -1,0 +1,31 @@
+# Your own images: copy this file and change the lines below.
+_base_ = [
+    '../_base_/datasets/folder.py',
+    '../_base_/models/simmim_swin-base.py',
+    '../_base_/schedules/simmim_100e.py',
+    '../_base_/default_runtime.py',
+]
+
+data_root = 'data/images'  # a folder, searched recursively; or a list of files, see ImageDataset
+lr = 2e-4
+
+# Images of other channels (TIFF, npy): their number, and the mean and standard deviation of each in
+# the value range of the files. Grey ones of 8 bits, for instance: 'grey', 1, [116.0], [57.0].
+channels = 'rgb'  # 'grey', or the number of bands that every file has
+in_channels = 3
+mean = [123.675, 116.28, 103.53]
+std = [58.395, 57.12, 57.375]
+
+load = dict(_base_.load, channels=channels)
+model = dict(
+    data_preprocessor=dict(mean=mean, std=std),
+    backbone=dict(arch='tiny', in_channels=in_channels),
+    neck=dict(in_channels=768, out_channels=in_channels),
+)
+train_dataloader = dict(
+    dataset=dict(
+        data_root=data_root, pipeline=[load, _base_.crop, _base_.flip, _base_.mask, _base_.pack]
+    )
+)
+optim_wrapper = dict(optimizer=dict(lr=lr))
+auto_scale_lr = dict(base_batch_size=64)
