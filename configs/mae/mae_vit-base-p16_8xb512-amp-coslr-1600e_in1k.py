@@ -1,0 +1,4 @@
+_base_ = 'mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
+
+param_scheduler = [_base_.warmup, dict(_base_.cosine, end=1600)]
+train_cfg = dict(max_epochs=1600)
