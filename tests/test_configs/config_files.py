@@ -1,0 +1,35 @@
+"""What the tests of the configs share: finding, loading and building them cheaply."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch.overrides import TorchFunctionMode
+
+from simmim_mm.registry import MODELS
+
+ROOT = Path(__file__).parents[2] / 'configs'
+METHODS = ('simmim', 'mae', 'convmae', 'lsmae', 'pixmim')
+FILES = sorted(str(p.relative_to(ROOT)) for m in METHODS for p in (ROOT / m).glob('*.py'))
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(ROOT / name)
+
+
+class _NoWeights(TorchFunctionMode):
+    # Layers allocate their weights with torch.empty: on the meta device these have a shape and no
+    # memory, so that the largest model builds in a second. All other tensors stay real.
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            kwargs = dict(kwargs, device='meta')
+        return func(*args, **kwargs)
+
+
+def build_model(cfg: Config) -> torch.nn.Module:
+    """The model of a config, without memory for its weights."""
+    init_default_scope('simmim_mm')
+    with _NoWeights():
+        return MODELS.build(cfg.model)
