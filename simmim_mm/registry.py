@@ -41,6 +41,7 @@ MODELS = _ModelRegistry(
 HOOKS = _child('hook', _root.HOOKS, 'simmim_mm.engine')
 LOOPS = _child('loop', _root.LOOPS, 'simmim_mm.engine')
 LOG_PROCESSORS = _child('log processor', _root.LOG_PROCESSORS, 'simmim_mm.engine')
+OPTIMIZERS = _child('optimizer', _root.OPTIMIZERS, 'simmim_mm.engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', _root.OPTIM_WRAPPERS, 'simmim_mm.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', _root.OPTIM_WRAPPER_CONSTRUCTORS, 'simmim_mm.engine'

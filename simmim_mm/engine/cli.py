@@ -52,8 +52,8 @@ def is_user_error(error: BaseException) -> bool:
     """Whether an error says all that its reader needs: a traceback would only hide it.
 
     That holds for files that cannot be opened, for this package's own error classes, for a
-    ValueError that it raises on purpose (the innermost frame is a ``raise`` here), and for a type
-    name that no registry knows.
+    ValueError that it or a script in ``tools/`` raises on purpose (the innermost frame is a
+    ``raise`` there), and for a type name that no registry knows.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
         return True
@@ -64,7 +64,7 @@ def is_user_error(error: BaseException) -> bool:
         return False
     last = frames[-1]
     folder = Path(last.filename).parts
-    if isinstance(error, ValueError) and 'simmim_mm' in folder:
+    if isinstance(error, ValueError) and ('simmim_mm' in folder or folder[-2:-1] == ('tools',)):
         return (last.line or '').startswith('raise')
     return isinstance(error, KeyError) and 'registry' in folder and 'mmengine' in folder
 
