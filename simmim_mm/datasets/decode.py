@@ -1,0 +1,183 @@
+"""Bytes of an image file to an array, with as little interpretation as possible."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple, Optional
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# What Pillow may open, as far as it was built for it (HEIF needs a plugin). Its other formats are
+# of no use here, and one of them (EPS) runs a program.
+_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
+_TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_NPY_MAGIC = b'\x93NUMPY'
+
+
+class _UnknownToPillow(ValueError):
+    pass
+
+
+class Bands(NamedTuple):
+    """A decoded file.
+
+    Attributes:
+        array: ``(H, W, C)`` in the file's own dtype and value range, RGB order where it has colour.
+        has_alpha: Whether the last band is the opacity.
+    """
+
+    array: np.ndarray
+    has_alpha: bool = False
+
+
+def decode(
+    content: bytes,
+    bands: tuple[int, ...] = (),
+    layout: str = 'auto',
+    max_pixels: Optional[int] = None,
+    raw: bool = True,
+) -> Bands:
+    """Decode an image file; the format is told by the content, not by the name.
+
+    Args:
+        content: The whole file.
+        bands: Expected numbers of bands; they tell which axis of a 3-d array holds the bands.
+        layout: ``'auto'``, ``'hwc'`` or ``'chw'``, for arrays (``.npy`` and TIFF stacks).
+        max_pixels: Refuse larger images before decoding them. ``None``: no limit.
+        raw: Keep CMYK as four bands; else convert it to RGB.
+
+    Raises:
+        Exception: Of any kind, if the content is damaged; ValueError with a readable message for
+            what we find ourselves.
+    """
+    if not content:
+        raise ValueError('empty file (0 bytes)')
+    with _quiet():
+        if content.startswith(_NPY_MAGIC):
+            array = np.load(io.BytesIO(content), allow_pickle=False)
+            result = Bands(_bands_last(array, bands, layout))
+        elif content.startswith(_TIFF_MAGIC):
+            result = _decode_tiff(content, bands, layout, max_pixels, raw)
+        else:
+            result = _decode_pillow(content, max_pixels, raw)
+    height, width = result.array.shape[:2]
+    if 0 in result.array.shape:
+        raise ValueError(f'no pixels (height {height}, width {width})')
+    return result
+
+
+@lru_cache(maxsize=1)
+def _available_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _decode_pillow(content: bytes, max_pixels: Optional[int], raw: bool) -> Bands:
+    try:
+        image = Image.open(io.BytesIO(content), formats=_available_formats())
+    except UnidentifiedImageError:
+        raise _UnknownToPillow(
+            f'not an image in a known format ({len(content)} bytes, beginning with {content[:8]!r})'
+        ) from None
+    _check_size(image.height, image.width, max_pixels)
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # damaged EXIF data say nothing about the pixels
+        logging.getLogger(__name__).debug('EXIF data ignored', exc_info=True)
+    mode = image.mode
+    if mode.startswith('I;16'):
+        return Bands(np.asarray(image).astype(np.uint16)[..., None])
+    if mode == 'I':  # 16-bit PNM, and PNG in older Pillows; TIFF of 32 bits or signed
+        is_16_bit = image.format in ('PNG', 'PPM')
+        return Bands(np.asarray(image).astype(np.uint16 if is_16_bit else np.float32)[..., None])
+    if mode == 'F':
+        return Bands(np.asarray(image)[..., None])
+    if mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info:
+        mode = {'LA': 'LA', 'La': 'LA'}.get(mode, 'RGBA')
+    elif mode == '1':
+        mode = 'L'
+    elif not (mode in ('L', 'RGB') or (mode == 'CMYK' and raw)):
+        mode = 'RGB'
+    array = np.asarray(image if image.mode == mode else image.convert(mode))
+    return Bands(array if array.ndim == 3 else array[..., None], mode in ('LA', 'RGBA'))
+
+
+def _decode_tiff(
+    content: bytes, bands: tuple[int, ...], layout: str, max_pixels: Optional[int], raw: bool
+) -> Bands:
+    """Pillow knows the colour spaces and codecs of photographs; tifffile knows all the rest."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        series, page = tiff.series[0], tiff.pages[0]
+        axes = ''.join(a for a, n in zip(series.axes, series.shape) if n > 1 or a in 'YX')
+        is_photo = axes == 'YX' or (
+            axes in ('YXS', 'SYX') and page.bitspersample == 8 and page.samplesperpixel in (3, 4)
+        )
+        if is_photo:
+            try:
+                return _decode_pillow(content, max_pixels, raw)
+            except _UnknownToPillow:  # float64, int8, ...
+                pass
+        _check_size(page.imagelength, page.imagewidth, max_pixels)
+        array = series.asarray()
+        array = array.reshape([n for a, n in zip(series.axes, series.shape) if a in axes])
+        if len(axes) == 3 and axes.replace('C', 'S') in ('YXS', 'SYX'):
+            layout = 'hwc' if axes[0] == 'Y' else 'chw'
+        has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 4
+    return Bands(_bands_last(array, bands, layout), has_alpha)
+
+
+def _bands_last(array: np.ndarray, bands: tuple[int, ...], layout: str) -> np.ndarray:
+    """``(H, W)``, ``(H, W, C)`` or ``(C, H, W)`` to ``(H, W, C)``.
+
+    With ``layout='auto'`` the bands are the first or the last axis: the one whose length is among
+    ``bands``, or the shorter one where neither is. Where that does not decide, it is an error.
+    """
+    if array.ndim == 2:
+        return array[..., None]
+    if array.ndim != 3:
+        raise ValueError(f'array of shape {array.shape}; give (H, W), (H, W, C) or (C, H, W)')
+    if layout == 'auto':
+        first, last = array.shape[0], array.shape[2]
+        if (first in bands) != (last in bands):
+            layout = 'hwc' if last in bands else 'chw'
+        elif first not in bands and first != last:
+            layout = 'hwc' if last < first else 'chw'
+        else:
+            raise ValueError(
+                f'array of shape {array.shape} may be (H, W, C) or (C, H, W): '
+                f"set LoadImage(layout='hwc') or 'chw'"
+            )
+    return array if layout == 'hwc' else np.moveaxis(array, 0, -1)
+
+
+def _check_size(height: int, width: int, max_pixels: Optional[int]) -> None:
+    if max_pixels is not None and height * width > max_pixels:
+        raise ValueError(
+            f'{width} x {height} pixels; if the file can be trusted, '
+            f'raise LoadImage(max_pixels={max_pixels})'
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the decoders from talking: what matters is raised, and a million files is many lines.
+
+    Pillow's own limit on the number of pixels is off meanwhile; ours is checked before decoding.
+    """
+    tiff_log = logging.getLogger('tifffile')
+    disabled, tiff_log.disabled = tiff_log.disabled, True
+    pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = pillow_limit
+        tiff_log.disabled = disabled

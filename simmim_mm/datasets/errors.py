@@ -1,0 +1,27 @@
+"""Errors about the user's data; each message names the value and says what to do."""
+
+
+class DataError(ValueError):
+    """The data cannot be used as configured."""
+
+
+class UnreadableImage(DataError):
+    """One file is not a usable image.
+
+    Args:
+        path: The file.
+        reason: What is wrong with it, without the path.
+    """
+
+    # ``reason`` has a default so that a DataLoader worker can rebuild the error from its message.
+    def __init__(self, path: str, reason: str = ''):
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f'{self.path}: {self.reason}' if self.reason else str(self.path)
+
+
+class TooManyBadFiles(DataError):
+    """More files are unreadable than ``max_bad_share`` allows."""

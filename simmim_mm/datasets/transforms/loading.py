@@ -1,0 +1,170 @@
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+
+from simmim_mm.registry import TRANSFORMS
+
+from ..decode import Bands, decode
+from ..errors import UnreadableImage
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601-2, as Pillow's 'L'
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Load an image file of nearly any kind as an ``(H, W, C)`` array in RGB order.
+
+    mmcv's ``LoadImageFromFile`` was tried first. With OpenCV it returns BGR, and prints to stderr;
+    with Pillow it clips 16-bit greyscale at 255, shows the hidden colours under transparent pixels
+    of RGBA and palette images, and cannot open TIFF files of more than four bands; with tifffile it
+    ignores orientation, palettes and inverted greyscale; none of them reads ``.npy``. Like mmcv's
+    this class fetches the bytes through ``mmengine.fileio``, so all of its storage backends work.
+
+    EXIF orientation is applied, palettes and 1-bit images are expanded, animations give their first
+    frame. The decoder is chosen by the content, whatever the file is called. (16-bit RGB PNGs come
+    with the upper 8 bits, as Pillow reads them: keep such data as TIFF or ``.npy``.)
+
+    Values:
+        ``'rgb'`` and ``'grey'`` bring 8-bit and 16-bit files to uint8 (16-bit values are divided by
+        257); grey is spread over three bands, colour becomes luma, CMYK is converted, transparent
+        pixels show ``background``. Of other types (floats, 32-bit or signed integers) the range is
+        not known: they become float32 as they are, so choose ``mean`` and ``std`` to match.
+
+        A number, or ``'unchanged'``, keeps the bands and values of the file: uint8 stays, all else
+        becomes float32. Alpha and CMYK count as bands.
+
+    Bands of arrays:
+        ``.npy`` files and TIFF stacks may be ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``. Unless a
+        TIFF says which axis holds the bands, it is the one (first or last) as long as ``channels``,
+        or 1 or 3 for ``'rgb'`` and ``'grey'``, or the shorter of the two for ``'unchanged'``. Where
+        both would do, the file is refused: set ``layout``.
+
+    Required keys: ``img_path``. Added keys: ``img``, ``img_shape``, ``ori_shape`` (both (H, W)).
+
+    Args:
+        channels: ``'rgb'``, ``'grey'``, ``'unchanged'``, or the number of bands every file has.
+        layout: ``'auto'``, ``'hwc'`` or ``'chw'`` for arrays.
+        background: Colour, 0..255, to show under transparent pixels; the default is mmcv's, the
+            mean of ImageNet, on which neither dark nor bright objects vanish.
+        fill_nan: Value that replaces NaN and infinity; without one such files are unreadable.
+        max_pixels: Larger images are unreadable (a small file can unpack to any size). ``None``: no
+            limit. The default is Pillow's.
+        backend_args: For ``mmengine.fileio.get``.
+
+    Raises:
+        UnreadableImage: If the file is missing, damaged, empty, not an image, of another number of
+            bands, or too large.
+    """
+
+    def __init__(
+        self,
+        channels: Union[str, int] = 'rgb',
+        layout: str = 'auto',
+        background: Sequence[int] = (124, 117, 104),
+        fill_nan: Optional[float] = None,
+        max_pixels: Optional[int] = 178_956_970,
+        backend_args: Optional[dict] = None,
+    ):
+        is_number = isinstance(channels, int) and not isinstance(channels, bool) and channels > 0
+        if not is_number and channels not in ('rgb', 'grey', 'unchanged'):
+            raise ValueError(
+                f"channels must be 'rgb', 'grey', 'unchanged' or a number of bands, "
+                f'got {channels!r}'
+            )
+        if layout not in ('auto', 'hwc', 'chw'):
+            raise ValueError(f"layout must be 'auto', 'hwc' or 'chw', got {layout!r}")
+        self.channels = channels
+        self.layout = layout
+        self.background = tuple(background)
+        self.fill_nan = fill_nan
+        self.max_pixels = max_pixels
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        path = results['img_path']
+        try:
+            img = self._load(path)
+        except Exception as error:  # decoders raise everything from SyntaxError to struct.error
+            raise UnreadableImage(path, _reason(error)) from error
+        results['img'] = img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        return results
+
+    def _load(self, path: str) -> np.ndarray:
+        content = fileio.get(path, backend_args=self.backend_args)
+        converts = self.channels in ('rgb', 'grey')
+        expected = {'rgb': (1, 3), 'grey': (1, 3), 'unchanged': ()}.get(
+            self.channels, (self.channels,)
+        )
+        decoded = decode(content, expected, self.layout, self.max_pixels, raw=not converts)
+        img = _to_float(decoded.array, keep_16_bit=converts)
+        if img.dtype == np.float32 and not np.isfinite(img).all():
+            if self.fill_nan is None:
+                raise ValueError('has NaN or infinite values; LoadImage(fill_nan=0) replaces them')
+            img = np.where(np.isfinite(img), img, np.float32(self.fill_nan))
+        if converts:
+            img = self._convert(Bands(img, decoded.has_alpha))
+        elif expected and img.shape[-1] not in expected:
+            raise ValueError(f'has {_bands(img)}, but LoadImage(channels={self.channels}) was set')
+        return np.require(img, requirements=['C_CONTIGUOUS', 'WRITEABLE'])
+
+    def _convert(self, bands: Bands) -> np.ndarray:
+        """To three bands or one; 16 bits to 8."""
+        img = bands.array
+        if img.dtype == np.uint16:
+            img = ((img.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        has_alpha = bands.has_alpha and img.dtype == np.uint8  # of floats the range is not known
+        colours = img.shape[-1] - has_alpha
+        if colours not in (1, 3):
+            raise ValueError(
+                f'has {_bands(img)}, from which {self.channels!r} cannot be made; '
+                f'set LoadImage(channels={img.shape[-1]}) to use them all'
+            )
+        if has_alpha:
+            img = _flatten(img, np.asarray(self.background, np.float32))
+        if self.channels == 'rgb':
+            return img if img.shape[-1] == 3 else np.repeat(img, 3, axis=-1)
+        if img.shape[-1] == 1:
+            return img
+        return _round_like(img @ _LUMA, img)[..., None]
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(channels={self.channels!r}, layout={self.layout!r})'
+
+
+def _to_float(array: np.ndarray, keep_16_bit: bool) -> np.ndarray:
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255  # as for 1-bit images
+    if array.dtype.kind not in 'uif':
+        raise ValueError(f'array of {array.dtype}; give integers or floats')
+    if array.dtype == np.uint8:
+        return array
+    if keep_16_bit and array.dtype.kind == 'u' and array.dtype.itemsize == 2:
+        return array.astype(np.uint16)  # to native byte order
+    return array.astype(np.float32)
+
+
+def _flatten(img: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Lay an image, whose last band is its opacity (0..255), over a colour."""
+    if (img[..., -1] == 255).all():
+        return img[..., :-1]
+    opacity = img[..., -1:].astype(np.float32) / 255
+    return _round_like(background + (img[..., :-1] - background) * opacity, img)
+
+
+def _round_like(values: np.ndarray, img: np.ndarray) -> np.ndarray:
+    return np.rint(values).astype(img.dtype) if img.dtype == np.uint8 else values
+
+
+def _bands(img: np.ndarray) -> str:
+    return f'{img.shape[-1]} band' + 's' * (img.shape[-1] != 1)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:  # its text repeats the path
+        return error.strerror.lower()
+    text = ' '.join(str(error).split())
+    return text if text and isinstance(error, ValueError) else f'{text} ({type(error).__name__})'
