@@ -1,0 +1,79 @@
+"""mmpretrain's resizing transforms for any number of channels, with Pillow's interpolation."""
+
+import numpy as np
+from mmcv.image.geometric import pillow_interp_codes
+from mmpretrain.datasets import transforms as mmpretrain_transforms
+from PIL import Image
+
+from simmim_mm.registry import TRANSFORMS
+
+
+def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinear') -> np.ndarray:
+    """Resize as torchvision does PIL images, which is how the authors' inputs were made.
+
+    Unlike OpenCV's bilinear, Pillow's filters grow with the reduction (antialiasing). Bands are
+    resized one by one unless there are three: as an RGBA or LA image, which four or two of them
+    would make, Pillow would weigh the other bands with the last.
+
+    Args:
+        img: ``(H, W, C)`` or ``(H, W)``, uint8 or float32.
+        size: Height and width.
+        interpolation: ``'nearest'``, ``'box'``, ``'bilinear'``, ``'hamming'``, ``'bicubic'`` or
+            ``'lanczos'``.
+
+    Returns:
+        ``(*size, C)`` (C = 1 for an ``(H, W)``) of the same dtype. uint8 is rounded and clipped.
+    """
+    if img.dtype not in (np.uint8, np.float32):
+        raise TypeError(f'resize() takes uint8 or float32, got {img.dtype}')
+    filter_ = pillow_interp_codes[interpolation]
+    img = img.reshape(*img.shape[:2], -1)
+    if img.shape[-1] == 3 and img.dtype == np.uint8:
+        bands = [img]
+    else:
+        bands = [np.ascontiguousarray(band) for band in np.moveaxis(img, -1, 0)]
+    # Pillow's sizes are (width, height).
+    return np.dstack([np.asarray(Image.fromarray(b).resize(size[::-1], filter_)) for b in bands])
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
+    """mmpretrain's, whose boxes follow torchvision's distribution, for any number of channels.
+
+    Its ``backend='pillow'`` equals the authors' crop for three-channel uint8, and this class equals
+    that. But it refuses floats and five channels, drops the axis of a single one, and weighs four
+    channels by the last; OpenCV's ``'bilinear'`` does not antialias and its ``'area'`` stops at
+    four channels.
+
+    Args:
+        scale: Output size, a number or (height, width).
+        *args: As of mmpretrain's class: ``crop_ratio_range`` (share of the area; SimMIM uses
+            (0.67, 1)), ``aspect_ratio_range``, ``max_attempts``, ``interpolation``.
+        **kwargs: Likewise. ``backend`` is ignored: it is always Pillow.
+    """
+
+    def transform(self, results: dict) -> dict:
+        top, left, height, width = self.rand_crop_params(results['img'])
+        crop = results['img'][top : top + height, left : left + width]
+        results['img'] = resize(crop, tuple(self.scale), self.interpolation)
+        results['img_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class ResizeEdge(mmpretrain_transforms.ResizeEdge):
+    """mmpretrain's, for any number of channels; see :class:`RandomResizedCrop`.
+
+    Args:
+        scale: Length that the edge gets.
+        *args: As of mmpretrain's class: ``edge`` (``'short'``, ``'long'``, ``'width'`` or
+            ``'height'``), ``interpolation``.
+        **kwargs: Likewise. ``backend`` is ignored: it is always Pillow.
+    """
+
+    def _resize_img(self, results: dict) -> None:
+        height, width = results['img'].shape[:2]
+        new_width, new_height = results['scale']
+        results['img'] = resize(results['img'], (new_height, new_width), self.interpolation)
+        results['img_shape'] = results['img'].shape[:2]
+        results['scale_factor'] = (new_width / width, new_height / height)
