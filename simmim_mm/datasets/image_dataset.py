@@ -1,0 +1,181 @@
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional, Union
+
+from mmengine import fileio
+from mmengine.dataset import BaseDataset
+from mmengine.logging import MMLogger
+
+from simmim_mm.registry import DATASETS
+
+from .bad_files import FileLedger
+from .errors import DataError, TooManyBadFiles, UnreadableImage
+from .list_file import read_list
+from .scan import IMAGE_EXTENSIONS, list_images
+from .seeding import seeded_rng
+
+
+@DATASETS.register_module()
+class ImageDataset(BaseDataset):
+    """Images without labels, from folders or from a list; unreadable ones are passed over.
+
+    A folder is searched with all its subfolders, so the layout of ImageNet is read as it is. A
+    sample is ``dict(img_path=..., sample_idx=...)``, sent through ``pipeline``.
+
+    **Unreadable files.** A file for which the pipeline raises :class:`UnreadableImage` is replaced
+    by another one drawn at random, its path and the reason are logged once, and it is counted (see
+    :meth:`bad_files`; ``BadFilesHook`` reports them after training). When more than
+    ``max_bad_share`` of the files are bad, :class:`TooManyBadFiles` stops training. This is meant
+    to notice an unmounted disk or an aborted copy, not to judge the quality of the data.
+
+    **Randomness.** For a :class:`SeededIndex`, as ``ReproducibleSampler`` yields it, all random
+    numbers of the pipeline and the choice of a replacement follow from the index' seed.
+
+    Args:
+        data_root: Folder, or several, which then follow one another.
+        ann_file: List of paths, one a line, instead of all files (with at most one ``data_root``).
+            Blank lines and lines that begin with ``#`` are ignored. Relative to ``data_root`` if it
+            exists there, else to the working directory.
+        data_prefix: Subfolder of ``data_root`` with the images; paths in the list begin here.
+        extensions: Endings of the files to take from a folder.
+        exclude: Patterns of files and folders to leave out, such as ``'*_mask.png'`` or ``'val'``,
+            compared with the path below the folder.
+        max_bad_share: Largest tolerated share of unreadable files, 0 to 1, among the files read so
+            far (among 1000 or the whole dataset at least).
+        max_refetch: Training stops when this many files drawn in a row are unreadable.
+        **kwargs: For :class:`mmengine.dataset.BaseDataset`: ``pipeline``, ``indices``,
+            ``lazy_init``, ...
+
+    Raises:
+        DataError: If there is nothing to load: a missing folder, a folder without images, ...
+    """
+
+    METAINFO: dict = dict(dataset_type='images', task_name='masked image modelling')
+
+    def __init__(
+        self,
+        data_root: Union[str, Sequence[str]] = '',
+        ann_file: str = '',
+        data_prefix: Union[str, dict] = '',
+        extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        exclude: Sequence[str] = (),
+        max_bad_share: float = 0.5,
+        max_refetch: int = 50,
+        **kwargs,
+    ):
+        self.roots = [data_root] if isinstance(data_root, (str, os.PathLike)) else list(data_root)
+        self.roots = [os.path.expanduser(root) for root in self.roots if str(root)]
+        if not self.roots and not ann_file:
+            raise DataError('no data: set data_root to a folder of images, or ann_file to a list')
+        if len(self.roots) > 1 and ann_file:
+            raise DataError(
+                f'ann_file {ann_file!r} with {len(self.roots)} folders: paths in a list are '
+                f'relative to one data_root; give one, or absolute paths and none'
+            )
+        if not 0 <= max_bad_share <= 1:
+            raise DataError(f'max_bad_share must be from 0 to 1, got {max_bad_share}')
+        if isinstance(data_prefix, str):
+            data_prefix = dict(img_path=data_prefix)
+        self.extensions = (extensions,) if isinstance(extensions, str) else tuple(extensions)
+        self.exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        self.max_bad_share = max_bad_share
+        super().__init__(
+            ann_file=ann_file,
+            data_root=self.roots[0] if len(self.roots) == 1 else '',
+            data_prefix=data_prefix,
+            max_refetch=max_refetch,
+            **kwargs,
+        )
+
+    def _join_prefix(self) -> None:
+        """Join each root with the prefix; look for the list below the root, then here."""
+        prefix = self.data_prefix.get('img_path', '')
+        if prefix:
+            roots = self.roots or ['']
+            self.roots = [fileio.join_path(root, prefix) if root else prefix for root in roots]
+        if self.ann_file and self.data_root:
+            below = fileio.join_path(self.data_root, self.ann_file)
+            if '://' in below or os.path.exists(below) or not os.path.exists(self.ann_file):
+                self.ann_file = below
+
+    def load_data_list(self) -> list[dict]:
+        if self.ann_file:
+            folder = self.roots[0] if self.roots else ''
+            paths = read_list(self.ann_file, folder, self.max_bad_share)
+        else:
+            paths = [p for r in self.roots for p in list_images(r, self.extensions, self.exclude)]
+        return [dict(img_path=path) for path in paths]
+
+    def full_init(self) -> None:
+        if self._fully_initialized:
+            return
+        if self._indices == 0 or (isinstance(self._indices, Sequence) and not self._indices):
+            raise DataError(f'indices={self._indices!r} leaves no image; give a number above 0')
+        super().full_init()
+        self._ledger = FileLedger(len(self))
+
+    def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
+        super().get_subset_(indices)
+        self._ledger = FileLedger(len(self))
+
+    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'ImageDataset':
+        subset = super().get_subset(indices)
+        subset._ledger = FileLedger(len(subset))
+        return subset
+
+    def __getitem__(self, idx: int) -> dict:
+        with seeded_rng(getattr(idx, 'seed', None)):
+            return self._load_or_replace(int(idx))
+
+    def _load_or_replace(self, idx: int) -> dict:
+        error: Optional[UnreadableImage] = None
+        for _ in range(self.max_refetch + 1):
+            try:
+                data = self.prepare_data(idx)
+                self._ledger.mark_good(idx)
+                if data is not None:
+                    return data
+            except UnreadableImage as unreadable:
+                error = unreadable
+                self._note(idx, error)
+            idx = self._rand_another()
+        raise TooManyBadFiles(
+            f'{self.max_refetch + 1} files drawn in a row gave no sample; the last error: {error}'
+        )
+
+    def _note(self, idx: int, error: UnreadableImage) -> None:
+        if self._ledger.mark_bad(idx):
+            MMLogger.get_current_instance().warning(f'Unreadable file skipped: {error}')
+        num_bad, num_tried = self._ledger.count()
+        if num_bad > self.max_bad_share * num_tried:
+            paths = ', '.join(map(repr, self.bad_files()[:3]))
+            raise TooManyBadFiles(
+                f'{num_bad} of {num_tried} files ({num_bad / num_tried:.0%}) are unreadable, '
+                f'beyond max_bad_share={self.max_bad_share:g} of the dataset, such as {paths} '
+                f'(the log has the reasons). Repair or remove them, or raise max_bad_share. '
+                f'Last error: {error}'
+            )
+
+    def bad_files(self, all_ranks: bool = False) -> list[str]:
+        """Paths of the unreadable files found so far, by all worker processes of this rank.
+
+        Args:
+            all_ranks: Of all ranks; then every rank has to call this.
+        """
+        return [self.get_data_info(idx)['img_path'] for idx in self._ledger.bad(all_ranks)]
+
+    @property
+    def num_bad(self) -> int:
+        """Number of unreadable files found so far, by all worker processes of this rank."""
+        return self._ledger.count()[0]
+
+
+def image_datasets(dataset: Any) -> Iterator[ImageDataset]:
+    """The image datasets inside any nesting of wrappers (``ConcatDataset``, ``RepeatDataset``)."""
+    if isinstance(dataset, ImageDataset):
+        yield dataset
+    else:
+        inner = [getattr(dataset, name, None) for name in ('dataset', '_dataset')]
+        for child in [*getattr(dataset, 'datasets', ()), *inner]:
+            if child is not None:
+                yield from image_datasets(child)
