@@ -1,0 +1,214 @@
+"""How much of an object a random crop keeps, and a mask leaves visible.
+
+Works for any transform of the data pipeline that crops, scales, pads or flips: it is shown a
+picture whose colours are coordinates, and what comes out tells where each pixel was taken from.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+
+GREY = 96  # not its own negative
+
+
+@dataclass
+class Objects:
+    """Objects of one image.
+
+    Attributes:
+        size: Height and width of the image.
+        boxes: ``(n, 4)`` left, top, right, bottom in pixels, inside the image.
+    """
+
+    size: tuple[int, int]
+    boxes: np.ndarray
+
+
+@dataclass
+class Coverage:
+    """Shares of objects, each in 0..1 and averaged over the draws, in the order of the input.
+
+    Attributes:
+        kept: ``(n,)``, share of the box that the crop shows.
+        visible: ``(n,)``, share of the box that is shown and not masked.
+        image: ``(n,)``, index of the image that the object is in.
+        area: ``(n,)``, the box as a share of its image.
+    """
+
+    kept: np.ndarray
+    visible: np.ndarray
+    image: np.ndarray
+    area: np.ndarray
+
+    def mean(self, name: str, per: str = 'object') -> float:
+        """Mean of ``'kept'`` or ``'visible'``.
+
+        Args:
+            per: ``'object'``: every object counts alike. ``'image'``: every image does (the mean
+                of its objects). ``'largest'``: the largest object of each image only.
+        """
+        values = getattr(self, name)
+        if per == 'object':
+            return float(values.mean())
+        images = [np.flatnonzero(self.image == i) for i in np.unique(self.image)]
+        if per == 'image':
+            return float(np.mean([values[i].mean() for i in images]))
+        return float(np.mean([values[i[self.area[i].argmax()]] for i in images]))
+
+
+def read_objects(path: Union[str, Path]) -> list[Objects]:
+    """Boxes of a COCO annotation file. The images themselves are not needed.
+
+    Crowds and empty boxes are left out, boxes are clipped to their image, and images without a box
+    are skipped.
+
+    Raises:
+        ValueError: If the file is not COCO annotations, or holds no box.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding='utf-8'))
+        sizes = {image['id']: (image['height'], image['width']) for image in data['images']}
+        boxes: dict = {}
+        for annotation in data['annotations']:
+            height, width = sizes[annotation['image_id']]
+            left, top, w, h = annotation['bbox']
+            right, bottom = min(left + w, width), min(top + h, height)
+            left, top = max(left, 0), max(top, 0)
+            if right > left and bottom > top and not annotation.get('iscrowd'):
+                boxes.setdefault(annotation['image_id'], []).append((left, top, right, bottom))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{path} is not a COCO annotation file with image sizes and boxes '
+            f'({type(error).__name__}: {error})'
+        ) from None
+    if not boxes:
+        raise ValueError(f'{path} holds no boxes')
+    return [Objects(sizes[i], np.array(b, dtype=np.float64)) for i, b in boxes.items()]
+
+
+def trace_crop(transform: Callable, size: tuple[int, int]) -> tuple[np.ndarray, dict]:
+    """Apply a transform once and find out what it shows.
+
+    Args:
+        transform: Takes and returns a pipeline's ``results``. It may crop, scale, pad and flip, but
+            not rotate, nor change colours. Padding has to stay outside the central half.
+        size: Height and width of the image.
+
+    Returns:
+        ``((top, bottom), (left, right))``: the coordinates in the image, in pixels, of the edges of
+        what comes out. Flipped if top > bottom; outside the image where there is padding. And the
+        ``results``.
+
+    Raises:
+        ValueError: If the transform does something else.
+    """
+    results = transform(dict(img=_coordinates(size).copy(), img_shape=size, ori_shape=size))
+    out = np.asarray(results['img']).astype(np.float64)
+    if np.abs(np.median(out[..., 2]) - GREY) > 1:
+        raise ValueError(
+            'the transform changes pixel values: coverage is for transforms that crop, scale, pad '
+            'or flip; leave out colour changes and normalisation'
+        )
+    edges = []
+    for axis, length in enumerate(size):
+        n = out.shape[axis]
+        # The mean over the other axis averages the dither away. Padding is outside the middle.
+        middle = [slice(m // 4, m - m // 4) for m in out.shape[:2]]
+        plane = out[..., axis][tuple(middle)] / 255 * length
+        position = np.arange(n)[middle[axis]] + 0.5
+        slope, start = np.polyfit(position, plane.mean(1 - axis), 1)
+        across = plane.mean(axis)
+        drift = np.polyfit(np.arange(len(across)), across, 1)[0] * out.shape[1 - axis]
+        if abs(drift) > 0.05 * length or n < 4:
+            raise ValueError(
+                'the transform is not a crop along the axes of the image (a rotation, or an output '
+                'of a few pixels?)'
+            )
+        edges.append((start, start + slope * n))
+    return np.array(edges), results
+
+
+def box_shares(
+    box: Sequence[float], edges: np.ndarray, mask: Optional[np.ndarray] = None
+) -> tuple[float, float]:
+    """Shares of a box that a crop shows and that a mask leaves visible, exact to the sub-pixel.
+
+    Args:
+        box: Left, top, right, bottom.
+        edges: From :func:`trace_crop`.
+        mask: ``(h, w)`` boolean over the crop, True = masked. ``None``: nothing is masked.
+
+    Returns:
+        Kept and visible, in 0..1.
+    """
+    mask = np.zeros((1, 1), bool) if mask is None else mask
+    overlaps = []
+    for axis, (low, high) in enumerate(((box[1], box[3]), (box[0], box[2]))):
+        lines = np.linspace(*edges[axis], mask.shape[axis] + 1)  # between the cells of the mask
+        first, last = np.minimum(lines[:-1], lines[1:]), np.maximum(lines[:-1], lines[1:])
+        overlap = np.minimum(last, high) - np.maximum(first, low)
+        overlaps.append(overlap.clip(min=0) / (high - low))
+    rows, columns = overlaps
+    return float(rows.sum() * columns.sum()), float(rows @ ~mask @ columns)
+
+
+def object_coverage(
+    objects: Sequence[Objects],
+    transform: Callable,
+    mask_ratio: float = 0.75,
+    draws: int = 100,
+    seed: int = 0,
+) -> Coverage:
+    """Average what random crops and masks keep of each object.
+
+    Args:
+        objects: The images.
+        transform: See :func:`trace_crop`. If it also makes a ``mask``, that one is applied;
+            otherwise a share ``mask_ratio`` of what the crop keeps is hidden, the expectation of
+            any mask that treats all places alike.
+        draws: Random crops of each image.
+        seed: Of the random numbers; their global state is left as it was.
+    """
+    # Imported here: the rest of the package's datasets is not needed for the arithmetic.
+    from simmim_mm.datasets.seeding import sample_seed, seeded_rng
+
+    kept, visible, image, area = [], [], [], []
+    for i, one in enumerate(objects):
+        shares = np.zeros((2, len(one.boxes)))
+        for draw in range(draws):
+            with seeded_rng(sample_seed(seed, draw, i)):
+                edges, results = trace_crop(transform, one.size)
+            pairs = np.array([box_shares(b, edges, results.get('mask')) for b in one.boxes]).T
+            if 'mask' not in results:
+                pairs[1] = pairs[0] * (1 - mask_ratio)
+            shares += pairs / draws
+        kept += list(shares[0])
+        visible += list(shares[1])
+        image += [i] * len(one.boxes)
+        left, top, right, bottom = one.boxes.T
+        area += list((right - left) * (bottom - top) / (one.size[0] * one.size[1]))
+    return Coverage(*(np.array(values) for values in (kept, visible, image, area)))
+
+
+@lru_cache(maxsize=4)
+def _coordinates(size: tuple[int, int]) -> np.ndarray:
+    """``(H, W, 3)`` uint8, as any transform accepts: row, column, and a constant.
+
+    256 levels are coarse for coordinates. Random rounding makes them exact on average: what is
+    wrong in one pixel cancels over a row or column.
+    """
+    height, width = size
+    rng = np.random.default_rng(0)
+    share = np.empty((height, width, 2))
+    share[..., 0] = (np.arange(height)[:, None] + 0.5) / height
+    share[..., 1] = (np.arange(width) + 0.5) / width
+    levels = np.floor(share * 255 + rng.random(share.shape)).astype(np.uint8)
+    return np.dstack([levels, np.full((height, width, 1), GREY, np.uint8)])
+
+
+__all__ = ['Coverage', 'Objects', 'box_shares', 'object_coverage', 'read_objects', 'trace_crop']

@@ -1,0 +1,180 @@
+#!/usr/bin/env python
+"""How much of each object random crops keep: python tools/analysis/object_coverage.py COCO_JSON."""
+
+import argparse
+import ast
+import csv
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from simmim_mm.engine.cli import run_tool
+
+# What the PixMIM paper says of ImageNet boxes: share kept, and visible under a 75% mask.
+QUOTED = {'RandomResizedCrop (.2, 1)': (0.683, 0.171), 'SimpleResizedCrop': (None, 0.221)}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Share of the objects that crops keep and that stays visible under a mask'
+    )
+    parser.add_argument('annotations', nargs='+', help='COCO json files; the images are not read')
+    parser.add_argument('--size', type=int, default=224, help='side of the crops in pixels')
+    parser.add_argument('--mask-ratio', type=float, default=0.75, help='share that is masked')
+    parser.add_argument('--draws', type=int, default=50, help='random crops of each image')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--crop',
+        action='append',
+        default=[],
+        type=parse_transforms,
+        metavar='TRANSFORMS',
+        help='another crop to measure, as one or more registered transforms, for example '
+        '"RandomResizedCrop(scale=224, crop_ratio_range=(0.4, 1)), RandomBlockMask()"; a mask '
+        'transform among them takes the place of --mask-ratio; may be repeated',
+    )
+    parser.add_argument(
+        '--out-dir', help='writes coverage.csv, coverage_objects.csv and .png there'
+    )
+    return parser.parse_args()
+
+
+def standard_crops(size: int) -> dict[str, list[dict]]:
+    def resized_crop(low: float) -> dict:
+        return dict(type='RandomResizedCrop', scale=size, crop_ratio_range=(low, 1.0))
+
+    return {
+        'RandomResizedCrop (.2, 1)': [resized_crop(0.2)],
+        'RandomResizedCrop (.67, 1)': [resized_crop(0.67)],
+        'SimpleResizedCrop': [dict(type='SimpleResizedCrop', size=size)],
+        'CenterCrop': [
+            dict(type='ResizeToCover', size=size),
+            dict(type='mmpretrain.CenterCrop', crop_size=size),
+        ],
+    }
+
+
+def parse_transforms(text: str) -> tuple[str, list[dict]]:
+    """``'A(x=1), b.C()'``, and it as ``[dict(type='A', x=1), dict(type='b.C')]``; runs nothing."""
+    try:
+        body = ast.parse(text.strip(), mode='eval').body
+        calls = body.elts if isinstance(body, (ast.Tuple, ast.List)) else [body]
+        if any(call.args for call in calls):
+            raise ValueError('arguments need names')
+        return text, [
+            dict(
+                type=ast.unparse(call.func),
+                **{keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords},
+            )
+            for call in calls
+        ]
+    except (SyntaxError, ValueError, AttributeError, TypeError) as error:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not like "Type(name=value), Type()" ({error})'
+        ) from None
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    from mmengine.registry import init_default_scope
+
+    from simmim_mm.evaluation.coverage import object_coverage, read_objects
+    from simmim_mm.registry import TRANSFORMS
+
+    init_default_scope('simmim_mm')
+    objects = [one for path in args.annotations for one in read_objects(path)]
+    print(f'{sum(len(one.boxes) for one in objects)} objects in {len(objects)} images')
+    crops = standard_crops(args.size)
+    crops.update(args.crop)
+    coverages = {}
+    for name, steps in crops.items():
+        transforms = [TRANSFORMS.build(step) for step in steps]
+
+        def pipeline(results: dict, transforms=transforms) -> dict:
+            for transform in transforms:
+                results = transform(results)
+            return results
+
+        coverages[name] = object_coverage(objects, pipeline, args.mask_ratio, args.draws, args.seed)
+    return coverages
+
+
+def summary(coverages: dict[str, Any]) -> list[dict]:
+    rows = []
+    for name, coverage in coverages.items():
+        row = dict(crop=name)
+        for per in ('object', 'image', 'largest'):
+            for what in ('kept', 'visible'):
+                row[f'{what} per {per}'] = coverage.mean(what, per)
+        row['quoted kept'], row['quoted visible'] = QUOTED.get(name, (None, None))
+        rows.append(row)
+    return rows
+
+
+def markdown(rows: list[dict]) -> str:
+    def cell(value: Any) -> str:
+        return value if isinstance(value, str) else '' if value is None else f'{100 * value:.1f}'
+
+    lines = ['| ' + ' | '.join(rows[0]) + ' |', '|---' * len(rows[0]) + '|']
+    lines += ['| ' + ' | '.join(map(cell, row.values())) + ' |' for row in rows]
+    return '\n'.join(lines)
+
+
+def write_files(out: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / 'coverage.csv', 'w', newline='') as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with open(out / 'coverage_objects.csv', 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['crop', 'image', 'area', 'kept', 'visible'])
+        for name, c in coverages.items():
+            writer.writerows([name, *values] for values in zip(c.image, c.area, c.kept, c.visible))
+    plot(out / 'coverage.png', rows, coverages)
+
+
+def plot(path: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
+    names = [textwrap.fill(row['crop'], 26) for row in rows]
+    for y, row in enumerate(rows):
+        for what, colour in (('kept', 'tab:blue'), ('visible', 'tab:orange')):
+            left.barh(y, 100 * row[f'{what} per object'], color=colour, label=what)
+            if row[f'quoted {what}'] is not None:
+                left.plot(100 * row[f'quoted {what}'], y, 'k|', ms=28, label='quoted by PixMIM')
+    left.set_yticks(range(len(rows)), names, fontsize=8)
+    left.invert_yaxis()
+    left.set_xlabel('share of the object, % (mean over objects)')
+    handles, labels = left.get_legend_handles_labels()
+    unique = dict(zip(labels, handles))
+    figure.legend(unique.values(), unique.keys(), loc='outside upper left', ncols=3, fontsize=8)
+    for name, coverage in zip(names, coverages.values()):
+        kept = np.sort(coverage.kept)
+        right.plot(100 * kept, 100 * np.linspace(1, 0, len(kept)), label=name)
+    right.set(xlabel='kept on average, %', ylabel='objects of which at least that is kept, %')
+    right.legend(fontsize=8, loc='lower left')
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(args: argparse.Namespace) -> None:
+    for path in args.annotations:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f'no annotation file {path}')
+    coverages = measure(args)
+    rows = summary(coverages)
+    print(f'share in %, mask ratio {args.mask_ratio:g}\n\n{markdown(rows)}\n')
+    print('quoted: PixMIM (arXiv 2303.02416), ImageNet, mask ratio 0.75')
+    if args.out_dir:
+        write_files(Path(args.out_dir), rows, coverages)
+        print(f'wrote {args.out_dir}/coverage.csv, coverage_objects.csv, coverage.png')
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))
