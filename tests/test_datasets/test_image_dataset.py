@@ -294,3 +294,28 @@ def test_image_datasets_are_found_in_wrappers(folder):
     wrapped = TorchConcatDataset([one, RepeatDataset(ConcatDataset([two]).datasets[0], 2)])
     assert list(image_datasets(wrapped)) == [one, two]
     assert list(image_datasets(range(3))) == []
+
+
+def _read_as_rank(rank, folder, rendezvous, found):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=2
+    )
+    dataset = ImageDataset(folder, pipeline=pipeline())
+    loaded(dataset)  # the sampler knows its rank
+    found.put((rank, dataset.bad_files(), dataset.bad_files(all_ranks=True)))
+    torch.distributed.destroy_process_group()
+
+
+def test_bad_files_of_all_ranks(folder, bad_files, tmp_path):
+    context = torch.multiprocessing.get_context('fork')
+    found = context.SimpleQueue()
+    args = (str(folder), str(tmp_path / 'rendezvous'), found)
+    processes = [context.Process(target=_read_as_rank, args=(rank, *args)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    (_, mine, all_here), (_, theirs, all_there) = sorted(found.get() for _ in processes)
+    for process in processes:
+        process.join(30)
+    assert mine != bad_files  # each rank reads half of the files
+    assert sorted({*mine, *theirs}) == bad_files
+    assert all_here == all_there == bad_files
