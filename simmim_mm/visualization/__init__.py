@@ -1,0 +1,3 @@
+from .grid import draw_grid
+
+__all__ = ['draw_grid']

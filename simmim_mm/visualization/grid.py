@@ -1,0 +1,186 @@
+"""Pictures of reconstructions: pure functions from arrays to a PNG grid."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+GUTTER, PAPER, INK = 6, (255, 255, 255), (40, 40, 40)
+GREY, STRIPE = 128, 108
+
+
+def choose_bands(channels: int, bands: Optional[Sequence[int]] = None) -> tuple[int, ...]:
+    """Channels to show: one (as grey) or three (as red, green, blue).
+
+    Args:
+        channels: Number of channels of the image.
+        bands: One or three channel numbers from 0. Default: the channel of a one-channel image,
+            the first of two, the first three of more.
+
+    Raises:
+        ValueError: If ``bands`` are not one or three, or name a channel that is not there.
+    """
+    if bands is None:
+        return (0,) if channels < 3 else (0, 1, 2)
+    if len(bands) not in (1, 3):
+        raise ValueError(f'bands must name one channel (grey) or three (RGB), got {list(bands)}')
+    if min(bands) < 0 or max(bands) >= channels:
+        raise ValueError(f'bands {list(bands)} of an image with channels 0 to {channels - 1}')
+    return tuple(bands)
+
+
+def display_range(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values to show as black and as white.
+
+    0 and 255 for an image of 8-bit values with one or three channels, which then looks as its file
+    does. Anything else (16 bits, reflectances, heights, more channels) has no agreed brightness:
+    each channel is stretched between its 1st and 99th percentile, so that a few extreme pixels do
+    not leave the rest dark.
+
+    Args:
+        image: ``(C, H, W)``, in the value range of the loaded file.
+
+    Returns:
+        Lowest and highest value, each ``(C, 1, 1)``.
+    """
+    shape = (len(image), 1, 1)
+    low, high = float(image.min()), float(image.max())
+    if len(image) in (1, 3) and low >= -0.5 and 1.5 < high <= 255.5:
+        return np.zeros(shape), np.full(shape, 255.0)
+    low, high = np.percentile(image.reshape(len(image), -1), (1, 99), axis=1)
+    high = np.where(high > low, high, low + 1)
+    return low.reshape(shape), high.reshape(shape)
+
+
+def to_rgb(
+    image: np.ndarray,
+    limits: tuple[np.ndarray, np.ndarray],
+    bands: Optional[Sequence[int]] = None,
+) -> np.ndarray:
+    """``(C, H, W)`` floats to ``(H, W, 3)`` uint8, clipped to ``limits``.
+
+    Args:
+        limits: From :func:`display_range`, of the original also for its reconstruction: the two
+            must be seen with the same brightness.
+        bands: See :func:`choose_bands`.
+    """
+    low, high = limits
+    scaled = np.clip((image - low) / (high - low), 0, 1)[list(choose_bands(len(image), bands))]
+    scaled = np.nan_to_num(scaled * 255).round().astype(np.uint8)
+    return np.broadcast_to(scaled, (3, *scaled.shape[1:])).transpose(1, 2, 0)
+
+
+def hatch(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """``(H, W, 3)`` uint8 with a grey hatch where ``mask`` ``(H, W)`` is True."""
+    rows, columns = np.indices(mask.shape)
+    stripes = np.where((rows + columns) // 4 % 2, GREY, STRIPE).astype(np.uint8)
+    return np.where(mask[..., None], stripes[..., None], image)
+
+
+def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
+    """Reduce an ``(H, W, 3)`` uint8 image whose longer side exceeds ``max_side`` pixels."""
+    ratio = max_side / max(image.shape[:2])
+    if ratio >= 1:
+        return image
+    size = (max(1, round(image.shape[1] * ratio)), max(1, round(image.shape[0] * ratio)))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.BOX))
+
+
+def draw_grid(
+    pictures: dict[str, Tensor],
+    bands: Optional[Sequence[int]] = None,
+    fill: str = 'hatch',
+    min_size: int = 160,
+    note: str = '',
+) -> Image.Image:
+    """Grid of reconstructions: a row for each image; columns original, masked, reconstruction.
+
+    A fourth column shows the target where it is not the original: what the model was asked for,
+    such as the low frequencies only.
+
+    Args:
+        pictures: Tensors as :meth:`SimMIM.reconstruct` returns them: ``original``, ``masked``,
+            ``reconstruction`` and ``target`` ``(B, C, H, W)`` in the value range of the loaded
+            images, and ``mask`` ``(B, 1, H, W)`` boolean. ``target`` may be left out.
+        bands: Channels to show, see :func:`choose_bands`.
+        fill: What to show in masked areas: ``'hatch'``, or ``'mean'``, the colour in ``masked``.
+        min_size: Images whose longer side is shorter are enlarged by a whole factor to at least
+            this many pixels, without smoothing.
+        note: A line of text below.
+    """
+    if fill not in ('hatch', 'mean'):
+        raise ValueError(f"fill must be 'hatch' or 'mean', got {fill!r}")
+    columns = ['original', 'masked', 'reconstruction']
+    arrays = {k: v.detach().cpu().numpy() for k, v in pictures.items()}
+    if 'target' in arrays and not _alike(arrays['target'], arrays['original']):
+        columns.append('target')
+
+    height, width = arrays['original'].shape[-2:]
+    factor = max(1, -(-min_size // max(height, width)))
+    rows = []
+    for i, original in enumerate(arrays['original']):
+        limits = display_range(original)
+        row = []
+        for name in columns:
+            image = to_rgb(arrays[name][i], limits, bands)
+            image = image.repeat(factor, 0).repeat(factor, 1)
+            if name == 'masked' and fill == 'hatch':
+                image = hatch(image, arrays['mask'][i, 0].repeat(factor, 0).repeat(factor, 1))
+            row.append(image)
+        rows.append(row)
+    return compose(rows, columns, note)
+
+
+def compose(
+    rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], note: str = ''
+) -> Image.Image:
+    """Lay out rows of equally many ``(H, W, 3)`` uint8 images under their captions."""
+    font = _font()
+    wide = [max(row[j].shape[1] for row in rows) for j in range(len(captions))]
+    wide = [max(w, int(font.getlength(text)) + 2) for w, text in zip(wide, captions)]
+    tall = [max(image.shape[0] for image in row) for row in rows]
+    line = 22
+    width = sum(wide) + GUTTER * (len(wide) + 1)
+    notes = _wrap(note, font, width - 2 * GUTTER)
+    height = line + sum(tall) + GUTTER * len(tall) + line * len(notes) + GUTTER * bool(notes)
+
+    page = Image.new('RGB', (width, height), PAPER)
+    draw = ImageDraw.Draw(page)
+    x = GUTTER
+    for j, text in enumerate(captions):
+        draw.text((x, 3), text, INK, font)
+        y = line
+        for i, row in enumerate(rows):
+            page.paste(Image.fromarray(np.ascontiguousarray(row[j])), (x, y))
+            y += tall[i] + GUTTER
+        x += wide[j] + GUTTER
+    for k, text in enumerate(notes):
+        draw.text((GUTTER, height - line * (len(notes) - k)), text, INK, font)
+    return page
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two images differ by no more than rounding, by the contrast of the second."""
+    return float(np.abs(a - b).max()) <= 2e-3 * float(b.max() - b.min() + 1e-12)
+
+
+def _font():
+    try:
+        return ImageFont.load_default(size=14)
+    except (TypeError, OSError, ImportError):  # Pillow before 10.1, or without FreeType
+        return ImageFont.load_default()
+
+
+def _wrap(text: str, font, width: int) -> list[str]:
+    lines = []
+    for word in text.split():
+        if lines and font.getlength(f'{lines[-1]} {word}') <= width:
+            lines[-1] += f' {word}'
+        else:
+            lines.append(word)
+    return lines
+
+
+__all__ = ['choose_bands', 'compose', 'display_range', 'draw_grid', 'hatch', 'shrink', 'to_rgb']
