@@ -1,0 +1,145 @@
+"""Yardsticks for a reconstruction: ways to fill masked areas that learn nothing.
+
+Each fill takes ``(image, mask)``: ``(B, C, H, W)`` in the value range of the loaded images and
+``(B, h, w)`` boolean, True = masked. It returns the images filled, in the same range, and looks at
+visible pixels only.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Optional
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simmim_mm.masking import upsample_mask
+
+Fill = Callable[[Tensor, Tensor], Tensor]
+
+
+def mean_colour_fill(image: Tensor, mask: Tensor) -> Tensor:
+    """Fill with the mean of each image's visible pixels, per channel (zero where all is masked)."""
+    hidden = upsample_mask(mask, image.shape[-2:])
+    visible = (~hidden).to(image)
+    mean = (image * visible).sum((2, 3), keepdim=True)
+    mean = mean / visible.sum((2, 3), keepdim=True).clamp(min=1)
+    return torch.where(hidden, mean, image)
+
+
+def inpaint_opencv(
+    image: Tensor, mask: Tensor, method: str = 'telea', radius: float = 3.0
+) -> Tensor:
+    """Fill with OpenCV's inpainting: diffusion from the borders of the visible area.
+
+    OpenCV wants 8 bits: images with values outside 0..255 are scaled by their visible range and
+    back, which rounds them to 256 levels. More than three channels are filled one by one. It also
+    leaves holes in the outermost row and column of an image as they are: here what they show is
+    removed first, and a rim added, so that the fill does not see hidden pixels there.
+
+    Args:
+        method: ``'telea'`` (fast marching) or ``'ns'`` (Navier-Stokes).
+        radius: Neighbourhood in pixels that a filled pixel is taken from.
+    """
+    import cv2
+
+    flags = dict(telea=cv2.INPAINT_TELEA, ns=cv2.INPAINT_NS)
+    if method not in flags:
+        raise ValueError(f"method must be 'telea' or 'ns', got {method!r}")
+    hidden = upsample_mask(mask, image.shape[-2:])
+    low, high = _range(image, hidden)
+    start = mean_colour_fill(image, mask)
+    levels = ((start - low) / (high - low) * 255).clamp(0, 255).round().byte().cpu().numpy()
+    rim = ((1, 1), (1, 1))
+    filled = np.empty_like(levels)
+    for i, hole in enumerate(hidden[:, 0].byte().cpu().numpy()):
+        hole = np.pad(hole, rim, constant_values=1)
+        planes = np.pad(levels[i], ((0, 0), *rim), mode='edge')
+        groups = [planes.transpose(1, 2, 0)] if len(planes) == 3 else list(planes)
+        done = [
+            cv2.inpaint(np.ascontiguousarray(g), hole, radius, flags[method])[1:-1, 1:-1]
+            for g in groups
+        ]
+        filled[i] = done[0].transpose(2, 0, 1) if len(planes) == 3 else np.stack(done)
+    result = torch.from_numpy(filled).to(image) / 255 * (high - low) + low
+    return torch.where(hidden, result, image)
+
+
+FILLS: Mapping[str, Fill] = {
+    'mean colour': mean_colour_fill,
+    'OpenCV inpainting': inpaint_opencv,
+}
+
+
+@torch.no_grad()
+def evaluate_fill(fill: Fill, image: Tensor, mask: Tensor, std: Tensor) -> Tensor:
+    """Error of a fill in the unit of the model's loss.
+
+    The same formula as :class:`MaskedPixelLoss` with ``criterion='l1'`` on raw pixels, for each
+    image: with e = |fill - image| / std and m the pixel mask, ``sum(e * m) / sum(m) / C``.
+
+    Args:
+        std: ``(C, 1, 1)``, the standard deviations that the data preprocessor divides by.
+
+    Returns:
+        ``(B,)``, masked L1 of each image on normalised pixels.
+    """
+    weight = upsample_mask(mask, image.shape[-2:])
+    error = (fill(image, mask) - image).abs() / std * weight
+    return error.sum((1, 2, 3)) / (weight.sum((1, 2, 3)) + 1e-5) / image.shape[1]
+
+
+@torch.no_grad()
+def compare_with_fills(
+    model: nn.Module, dataloader, fills: Optional[Mapping[str, Fill]] = None
+) -> dict[str, float]:
+    """Held-out masked L1 of a model beside the yardsticks, on the same images and masks.
+
+    Args:
+        model: The algorithm, with raw pixels as target. Put back to its mode afterwards.
+        dataloader: Batches as the model takes them in validation.
+        fills: Yardsticks by name. Default: mean colour and OpenCV inpainting.
+
+    Returns:
+        Mean over images of the masked L1 on normalised pixels: ``model``, then the fills.
+
+    Raises:
+        ValueError: If the model predicts something other than pixels: there is nothing to compare.
+    """
+    if len(model.target):
+        raise ValueError(
+            'the yardsticks fill in pixels, but this model predicts '
+            f'{" of ".join(type(g).__name__ for g in reversed(model.target))}'
+        )
+    fills = FILLS if fills is None else fills
+    preprocessor, training = model.data_preprocessor, model.training
+    errors: dict[str, list[float]] = {name: [] for name in ('model', *fills)}
+    model.eval()
+    try:
+        for batch in dataloader:
+            data = preprocessor(batch, False)
+            mask = model.stack_masks(data['data_samples'], data['inputs'])
+            # Not preprocessor.denormalise(inputs): the rounding of the way there and back.
+            pictures = model.reconstruct(data['inputs'], mask)
+            image = pictures['original']
+
+            def predicted(image: Tensor, mask: Tensor, result=pictures['prediction']) -> Tensor:
+                return result
+
+            for name, fill in dict(model=predicted, **fills).items():
+                errors[name] += evaluate_fill(fill, image, mask, preprocessor.std).tolist()
+    finally:
+        model.train(training)
+    if not errors['model']:
+        raise ValueError('no images to evaluate on: the validation set is empty')
+    return {name: float(np.mean(values)) for name, values in errors.items()}
+
+
+def _range(image: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """What is 0 and what is 255, ``(B, C, 1, 1)`` each."""
+    shape = (*image.shape[:2], 1, 1)
+    if float(image.min()) >= -0.5 and 1.5 < float(image.max()) <= 255.5:
+        return image.new_zeros(shape), image.new_full(shape, 255.0)
+    low = image.masked_fill(hidden, torch.inf).amin((2, 3), keepdim=True)
+    high = image.masked_fill(hidden, -torch.inf).amax((2, 3), keepdim=True)
+    known = torch.isfinite(low) & (high > low)
+    return torch.where(known, low, 0.0), torch.where(known, high, 1.0)
