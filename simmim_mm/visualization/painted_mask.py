@@ -1,0 +1,90 @@
+"""Masks that a user paints over an image."""
+
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, UnidentifiedImageError
+
+BLACK = 32  # JPEG makes black paint a little grey
+
+
+def load_painted_mask(path: Union[str, Path], size: tuple[int, int]) -> np.ndarray:
+    """Read a painted mask.
+
+    The hole is where anything was painted: where the picture is not transparent, if parts of it
+    are; else where it is not black.
+
+    Args:
+        path: An image file.
+        size: ``(H, W)`` of the image that the mask lies over; a mask of another size is resized.
+
+    Returns:
+        ``(H, W)`` boolean, True = to be filled.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not an image, or holds no hole.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no mask file {path}')
+    try:
+        with Image.open(path) as image:
+            rgba = np.asarray(image.convert('RGBA'))
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f'{path} is not a readable image: {error}') from None
+    alpha = rgba[..., 3]
+    painted = alpha > BLACK if alpha.min() < 255 else rgba[..., :3].max(-1) > BLACK
+    if not painted.any():
+        raise ValueError(f'{path} is black everywhere: paint the hole white')
+    mask = Image.fromarray(painted.astype(np.uint8)).resize(size[::-1], Image.NEAREST)
+    return np.asarray(mask).astype(bool)
+
+
+def mask_tokens(hole: np.ndarray, grid: tuple[int, int]) -> torch.Tensor:
+    """Tokens that a hole touches.
+
+    Args:
+        hole: ``(H, W)`` boolean.
+        grid: ``(h, w)`` tokens that tile the same area; need not divide H and W.
+
+    Returns:
+        ``(h, w)`` boolean, True where any pixel of the token lies in the hole.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(hole)).float()[None, None]
+    return F.adaptive_max_pool2d(pixels, grid)[0, 0].bool()
+
+
+def window_around(hole: np.ndarray, size: tuple[int, int], margin: float = 3.0) -> tuple:
+    """Part of the image to show the model: the hole with its surroundings.
+
+    A small hole in a large photograph would shrink to nothing if the model saw all of it.
+
+    Args:
+        hole: ``(H, W)`` boolean with a hole.
+        size: ``(height, width)`` of the model's images: their aspect ratio, and the smallest part.
+        margin: Sides of the part over sides of the hole.
+
+    Returns:
+        ``(top, left, height, width)``. If no part of that aspect ratio holds the hole, the whole
+        image.
+    """
+    image_h, image_w = hole.shape
+    rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+    tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    # In units of the model's image.
+    needed = max(tall / size[0], wide / size[1])
+    largest = min(image_h / size[0], image_w / size[1])
+    if needed > largest:
+        return 0, 0, image_h, image_w
+    scale = min(max(margin * needed, 1.0), largest)
+    height, width = (min(round(scale * s), s_max) for s, s_max in zip(size, hole.shape))
+    top = int(np.clip((rows[0] + rows[-1] + 1 - height) // 2, 0, image_h - height))
+    left = int(np.clip((columns[0] + columns[-1] + 1 - width) // 2, 0, image_w - width))
+    return top, left, height, width
+
+
+__all__ = ['load_painted_mask', 'mask_tokens', 'window_around']

@@ -1,0 +1,196 @@
+"""A pretrained model together with its own way of loading images, for looking at what it does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.utils import import_modules_from_strings
+from torch import Tensor, nn
+
+from simmim_mm.convert.safe_load import find_state_dict, load_weights
+from simmim_mm.datasets import sample_seed, seeded_rng
+from simmim_mm.datasets.transforms.resizing import resize
+from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
+from simmim_mm.models.targets import TargetGenerator
+from simmim_mm.registry import MODELS, TRANSFORMS
+
+from .evaluation_pipeline import evaluation_pipeline
+from .painted_mask import load_painted_mask, mask_tokens, window_around
+from .stored_config import check_types, parse_config
+
+
+class Reconstructor:
+    """Draws what a pretrained model predicts.
+
+    Args:
+        model: The algorithm, with weights.
+        pipeline: From an image file to model inputs with a mask.
+        config: Config of the run.
+        missing: Names of weights that the checkpoint did not hold.
+    """
+
+    def __init__(
+        self, model: nn.Module, pipeline: Compose, config: Config, missing: Sequence[str] = ()
+    ) -> None:
+        self.model = model.eval()
+        self.pipeline = pipeline
+        self.config = config
+        self.missing = list(missing)
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: Union[str, Path], config: Optional[Config] = None, device: str = 'cpu'
+    ) -> 'Reconstructor':
+        """Build a model and its pipeline from a checkpoint of a training run.
+
+        Nothing that the file holds is executed, its config included.
+
+        Args:
+            path: The checkpoint.
+            config: Instead of the config in the checkpoint.
+            device: Where the model goes.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is not a checkpoint, carries no config, or has no encoder weights that
+                fit.
+        """
+        checkpoint = load_weights(path)
+        trusted = config is not None
+        if not trusted:
+            config = _stored_config(checkpoint, path)
+        import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
+        init_default_scope(config.get('default_scope', 'simmim_mm'))
+        steps = evaluation_pipeline(config)
+        model_cfg = dict(config.model)
+        model_cfg.pop('init_cfg', None)
+        if not trusted:
+            try:
+                check_types(model_cfg, MODELS)
+                check_types(steps, TRANSFORMS)
+            except ValueError as error:
+                raise ValueError(f'{path}: {error}; {_GIVE_CONFIG}') from None
+        model = MODELS.build(model_cfg)
+        missing = _load(model, find_state_dict(checkpoint, path), path)
+        return cls(model.to(device), Compose(steps), config, missing)
+
+    def note(self, stats: str) -> str:
+        """What has to be said below a picture; empty if its pictures are the prediction itself."""
+        targets = list(self.model.target)
+        if not targets:
+            return ''
+        names = ' of '.join(type(target).__name__ for target in reversed(targets))
+        if all(type(target).invert is TargetGenerator.invert for target in targets):
+            return f'Target: {names}.'
+        source = dict(true='the whole image', visible='its visible part only')[stats]
+        return f'Target: {names}; its normalisation is undone with the statistics of {source}.'
+
+    def reconstruct(
+        self, paths: Sequence[Union[str, Path]], seed: int = 0, stats: str = 'true'
+    ) -> dict[str, Tensor]:
+        """Pictures of image files, each under a mask drawn as in training.
+
+        Args:
+            paths: Image files.
+            seed: Other masks for another seed.
+            stats: See :meth:`TargetGenerator.invert`.
+
+        Returns:
+            As of :meth:`SimMIM.reconstruct`, on the CPU.
+
+        Raises:
+            UnreadableImage: If one of the files cannot be loaded.
+        """
+        samples = []
+        for index, path in enumerate(paths):
+            with seeded_rng(sample_seed(seed, -1, index)):
+                samples.append(self.pipeline(dict(img_path=str(path), sample_idx=index)))
+        data = self.model.data_preprocessor(pseudo_collate(samples), False)
+        mask = self.model.stack_masks(data['data_samples'], data['inputs'])
+        pictures = self.model.reconstruct(data['inputs'], mask, stats)
+        return {name: picture.cpu() for name, picture in pictures.items()}
+
+    def fill(
+        self, path: Union[str, Path], mask_path: Union[str, Path], stats: str = 'visible'
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Fill a hole that was painted over an image.
+
+        The model sees a part of the image around the hole at the size it was trained with, without
+        all tokens that the hole touches. Only pixels inside the hole change.
+
+        Args:
+            path: The image file.
+            mask_path: The painted mask, see :func:`load_painted_mask`.
+            stats: See :meth:`TargetGenerator.invert`.
+
+        Returns:
+            The image ``(H, W, C)`` in full size, the hole ``(H, W)`` boolean, and the filled image.
+
+        Raises:
+            ValueError: If the hole leaves nothing visible, or nothing is painted.
+        """
+        with seeded_rng(0):
+            sample = self.pipeline(dict(img_path=str(path), sample_idx=0))
+        size, grid = tuple(sample['inputs'].shape[-2:]), tuple(sample['data_samples'].mask.shape)
+        image = self.pipeline.transforms[0](dict(img_path=str(path)))['img']
+        hole = load_painted_mask(mask_path, image.shape[:2])
+        top, left, height, width = window_around(hole, size)
+        window = np.s_[top : top + height, left : left + width]
+
+        mask = mask_tokens(hole[window], grid)
+        if mask.all():
+            raise ValueError(
+                f'{mask_path} touches all {grid[0]}x{grid[1]} tokens around it and leaves nothing '
+                'to predict from: paint a smaller hole'
+            )
+        preprocessor = self.model.data_preprocessor
+        inputs = torch.from_numpy(resize(image[window], size)).permute(2, 0, 1)[None]
+        inputs = preprocessor.normalise(inputs.to(preprocessor.mean.device))
+        prediction = self.model.reconstruct(inputs, mask[None].to(inputs.device), stats)
+        prediction = prediction['prediction'][0].permute(1, 2, 0).float().cpu().numpy()
+        if image.dtype == np.uint8:
+            prediction = prediction.clip(0, 255).round()
+        prediction = resize(np.ascontiguousarray(prediction), (height, width))
+        filled = image.astype(np.float32)
+        filled[window][hole[window]] = prediction[hole[window]]
+        return image, hole, filled
+
+
+_GIVE_CONFIG = "give the run's config with --config if you trust where it comes from"
+
+
+def _stored_config(checkpoint: dict, path: Union[str, Path]) -> Config:
+    text = (checkpoint.get('meta') or {}).get('cfg')
+    if not isinstance(text, str):
+        raise ValueError(
+            f'{path} carries no config (an exported or converted file?): use a checkpoint that '
+            "training wrote, or give the run's config with --config"
+        )
+    try:
+        return parse_config(text)
+    except ValueError as error:
+        raise ValueError(f'the config in {path} is not read: {error}; {_GIVE_CONFIG}') from None
+
+
+def _load(model: nn.Module, state: dict, path: Union[str, Path]) -> list[str]:
+    """Load what is there; returns the missing names. The encoder has to be complete."""
+    try:
+        missing = model.load_state_dict(state, strict=False).missing_keys
+    except (RuntimeError, AssertionError) as error:  # mmpretrain asserts the position embedding's
+        reason = str(error).splitlines()[1 if '\n' in str(error) else 0].strip()
+        raise ValueError(f'the weights in {path} do not fit the config: {reason}') from None
+    encoder = [name for name in missing if name.startswith('backbone.')]
+    if encoder:
+        raise ValueError(
+            f'{path} lacks {len(encoder)} weights of the encoder, such as {encoder[0]}: it is not '
+            'a checkpoint of this model'
+        )
+    return missing
+
+
+__all__ = ['Reconstructor']
