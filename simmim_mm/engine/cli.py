@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn, Union
 
@@ -22,9 +23,15 @@ def load_config(path: Union[str, Path]) -> Config:
     path = Path(path)
     if path.is_file():
         return Config.fromfile(path)
-    root = next((p for p in path.parents if p.is_dir()), Path('.'))
-    root = root if root != Path('.') or not Path('configs').is_dir() else Path('configs')
-    known = {p.stem: p for p in sorted(root.rglob('*.py')) if '_base_' not in p.parts}
+    near = next(p for p in (*path.parents, Path('.')) if p.is_dir())
+    # Not the whole tree below the working directory, which may hold anything.
+    files = near.glob('*.py') if near == Path('.') else near.rglob('*.py')
+    for configs in (Path('configs'), Path(__file__).parents[1] / '.mim' / 'configs'):
+        files = chain(files, configs.rglob('*.py'))
+    known: dict[str, Path] = {}
+    for file in sorted(files):
+        if '_base_' not in file.parts:
+            known.setdefault(file.stem, file)
     close = difflib.get_close_matches(path.stem, known, n=3, cutoff=0.5)
     hint = f'; did you mean {" or ".join(str(known[name]) for name in close)}?' if close else ''
     raise FileNotFoundError(f'no config file {path}{hint}')

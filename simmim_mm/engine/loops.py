@@ -29,7 +29,6 @@ class EpochTrainLoop(EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         """Run what is left of one epoch."""
-        # Before the hooks are called, since one of them may call the sampler's set_epoch.
         first, self._first_batch = self._first_batch, 0
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()

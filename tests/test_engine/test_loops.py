@@ -52,13 +52,18 @@ def test_other_batch_size_begins_the_epoch_anew(make_runner, tmp_path, caplog):
     assert '5 iterations per epoch, this one has 4' in caplog.text
 
 
-@pytest.mark.parametrize('seed', [None])
-def test_random_seed_of_the_checkpoint_reaches_the_sampler(make_runner, tmp_path, seed):
-    whole = make_runner(work_dir=tmp_path / 'a', randomness=dict(seed=seed))
+@pytest.mark.parametrize('seed', [None, 4])
+def test_seed_of_the_checkpoint_reaches_the_sampler(make_runner, tmp_path, seed):
+    """Also if the config has none, or was given another one since."""
+    whole = make_runner(work_dir=tmp_path / 'a', randomness=dict(seed=seed and 3))
     whole.train()
-    resumed = make_runner(work_dir=tmp_path / 'b', randomness=dict(seed=seed))
+    resumed = make_runner(
+        work_dir=tmp_path / 'b',
+        randomness=dict(seed=seed),
+        load_from=str(tmp_path / 'a' / 'iter_7.pth'),
+        resume=True,
+    )
     assert resumed.seed != whole.seed
-    resumed.resume(str(tmp_path / 'a' / 'iter_7.pth'))
     resumed.train()
     assert resumed.model.seen == whole.model.seen[7:]
     assert losses_of(resumed) == losses_of(whole)

@@ -24,6 +24,10 @@ class ReproducibilityHook(Hook):
     # After all other hooks, which may draw numbers of their own.
     priority = 'LOWEST'
 
+    def before_run(self, runner) -> None:
+        """Note the seed that the sampler was built with."""
+        self._built_with = runner.seed
+
     def before_train(self, runner) -> None:
         """Let the data follow the seed of the checkpoint.
 
@@ -31,7 +35,7 @@ class ReproducibilityHook(Hook):
         the sampler would go on with another random one.
         """
         sampler = runner.train_dataloader.sampler
-        if getattr(sampler, 'seed', None) is not None:
+        if getattr(sampler, 'seed', None) == self._built_with:
             sampler.seed = runner.seed
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
