@@ -197,7 +197,7 @@ def test_tool_writes_table_csv_and_plot(annotations, tmp_path, monkeypatch, caps
     tool.main(tool.parse_args())
     printed = capsys.readouterr().out
     assert '2 objects in 1 images' in printed
-    assert '68.3 | 17.1' in printed
+    assert '68.3% | 17.1%' in printed
     assert sorted(p.name for p in out.iterdir()) == [
         'coverage.csv',
         'coverage.png',

@@ -3,7 +3,6 @@
 
 import argparse
 import ast
-import csv
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -110,26 +109,18 @@ def summary(coverages: dict[str, Any]) -> list[dict]:
     return rows
 
 
-def markdown(rows: list[dict]) -> str:
-    def cell(value: Any) -> str:
-        return value if isinstance(value, str) else '' if value is None else f'{100 * value:.1f}'
-
-    lines = ['| ' + ' | '.join(rows[0]) + ' |', '|---' * len(rows[0]) + '|']
-    lines += ['| ' + ' | '.join(map(cell, row.values())) + ' |' for row in rows]
-    return '\n'.join(lines)
-
-
 def write_files(out: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
+    from simmim_mm.evaluation.tables import write_csv
+
     out.mkdir(parents=True, exist_ok=True)
-    with open(out / 'coverage.csv', 'w', newline='') as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    with open(out / 'coverage_objects.csv', 'w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(['crop', 'image', 'area', 'kept', 'visible'])
-        for name, c in coverages.items():
-            writer.writerows([name, *values] for values in zip(c.image, c.area, c.kept, c.visible))
+    write_csv(out / 'coverage.csv', rows)
+    columns = ('image', 'area', 'kept', 'visible')
+    objects = [
+        dict(crop=name, **dict(zip(columns, values)))
+        for name, c in coverages.items()
+        for values in zip(*(getattr(c, column) for column in columns))
+    ]
+    write_csv(out / 'coverage_objects.csv', objects)
     plot(out / 'coverage.png', rows, coverages)
 
 
@@ -167,8 +158,11 @@ def main(args: argparse.Namespace) -> None:
         if not Path(path).is_file():
             raise FileNotFoundError(f'no annotation file {path}')
     coverages = measure(args)
+
+    from simmim_mm.evaluation.tables import markdown_table
+
     rows = summary(coverages)
-    print(f'share in %, mask ratio {args.mask_ratio:g}\n\n{markdown(rows)}\n')
+    print(f'shares, mask ratio {args.mask_ratio:g}\n\n{markdown_table(rows, "{:.1%}")}\n')
     print('quoted: PixMIM (arXiv 2303.02416), ImageNet, mask ratio 0.75')
     if args.out_dir:
         write_files(Path(args.out_dir), rows, coverages)

@@ -1,0 +1,56 @@
+import csv
+import importlib.util
+from pathlib import Path
+
+import pytest
+from vis_toys import save_checkpoint, tiny_config, write_photos
+
+TOOL = Path(__file__).parents[2] / 'tools/analysis/spectrum.py'
+
+
+def run(monkeypatch, *args):
+    spec = importlib.util.spec_from_file_location('spectrum_tool', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr('sys.argv', ['spectrum.py', *map(str, args)])
+    tool.main(tool.parse_args())
+
+
+def test_tool_compares_checkpoints_by_band(tmp_path, monkeypatch, capsys):
+    write_photos(tmp_path / 'photos')
+    (tmp_path / 'photos' / 'broken.jpg').write_bytes(b'no image')
+    plain, filtered = tiny_config(), tiny_config()
+    filtered.model.target = [dict(type='LowFreq', radius_ratio=0.25, mode='centred')]
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'b').mkdir()
+    paths = [
+        save_checkpoint(tmp_path / 'a/epoch_1.pth', plain),
+        save_checkpoint(tmp_path / 'b/epoch_1.pth', filtered),
+    ]
+    out = tmp_path / 'out'
+    run(monkeypatch, *paths, tmp_path / 'photos', '--out-dir', out, '--edges', 0, 0.25, 1.5)
+    captured = capsys.readouterr()
+    assert 'broken.jpg' in captured.err
+    assert '3 images' in captured.out
+    with open(out / 'spectrum.csv') as file:
+        low, high, total = csv.DictReader(file)
+    assert [row['band'] for row in (low, high, total)] == ['0-0.25', '0.25-1.5', 'all']
+    for model in ('a/epoch_1', 'b/epoch_1'):
+        for name in ('prediction', 'mean colour'):
+            parts = [float(row[f'{model}: {name}']) for row in (low, high, total)]
+            assert parts[0] + parts[1] == pytest.approx(parts[2])
+    # The two see the same images under the same masks.
+    assert total['a/epoch_1: mean colour'] == total['b/epoch_1: mean colour']
+    # Without a filter the target is the image, with one it lacks the high frequencies.
+    assert float(total['a/epoch_1: target']) < 1e-9
+    assert float(high['b/epoch_1: target']) > 0.5 * float(high['b/epoch_1: mean colour'])
+    assert (out / 'spectrum.png').stat().st_size > 10_000
+
+
+def test_tool_names_what_is_missing(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
+        run(monkeypatch, tmp_path / 'gone.pth', tmp_path)
+    path = save_checkpoint(tmp_path / 'bare.pth', tiny_config(), drop='neck.')
+    write_photos(tmp_path / 'photos')
+    with pytest.raises(ValueError, match='no weights of the decoder'):
+        run(monkeypatch, path, tmp_path / 'photos')

@@ -1,0 +1,183 @@
+#!/usr/bin/env python
+"""What a model predicts, by frequency: python tools/analysis/spectrum.py CHECKPOINT FOLDER."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from simmim_mm.engine.cli import load_config, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Power spectra of images, targets and reconstructions, and the error by band'
+    )
+    parser.add_argument('checkpoints', nargs='+', help='checkpoints (.pth) that training wrote')
+    parser.add_argument('images', help='an image, or a folder of images (best: held-out ones)')
+    parser.add_argument('--num', type=int, default=64, help='images to take from a folder')
+    parser.add_argument('--seed', type=int, default=0, help='chooses the random masks')
+    parser.add_argument(
+        '--stats',
+        choices=['true', 'visible'],
+        default='true',
+        help='where a normalised prediction gets its mean and contrast from: the whole image or '
+        'the visible part only',
+    )
+    parser.add_argument(
+        '--edges', type=float, nargs='+', help='edges of the bands, as shares of Nyquist'
+    )
+    parser.add_argument('--config', help='config file, for checkpoints that do not carry their own')
+    parser.add_argument('--device', help='cpu or cuda (default: cuda if there is one)')
+    parser.add_argument('--out-dir', help='writes spectrum.csv and spectrum.png there')
+    return parser.parse_args()
+
+
+def measure(checkpoint: str, files: list, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Means over images and channels: power by band of each error, radial profile of each picture.
+
+    Pictures have one size for all images of a checkpoint: that of its pipeline.
+    """
+    import torch
+
+    from simmim_mm.datasets import UnreadableImage
+    from simmim_mm.evaluation import spectrum
+    from simmim_mm.visualization.reconstructor import Reconstructor
+
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    config = load_config(args.config) if args.config else None
+    reconstructor = Reconstructor.from_checkpoint(checkpoint, config, device)
+    if any(name.startswith('neck.') for name in reconstructor.missing):
+        raise ValueError(f'{checkpoint} holds no weights of the decoder (neck.*)')
+    std = reconstructor.model.data_preprocessor.std.cpu()
+    bands, profiles = {}, {}
+    for i, file in enumerate(files):
+        try:
+            pictures = reconstructor.reconstruct([file], args.seed + i, args.stats)
+        except UnreadableImage as error:
+            print(f'warning: skipped {error}', file=sys.stderr)
+            continue
+        for name, error in spectrum.masked_errors(pictures, std).items():
+            power = spectrum.band_power(spectrum.power_spectrum(error), args.edges)
+            bands.setdefault(name, []).append(power.mean((0, 1)))
+        for name in ('original', 'target', 'reconstruction'):
+            power = spectrum.power_spectrum(pictures[name] / std, window=True)
+            frequency, profile = spectrum.radial_profile(power)
+            profiles.setdefault(name, []).append(profile.mean((0, 1)))
+    if not bands:
+        raise FileNotFoundError(f'none of the {len(files)} files is a readable image')
+    note = reconstructor.note(args.stats)
+    print(f'{checkpoint}: {len(bands["target"])} images. {note}'.rstrip())
+    return dict(
+        bands={name: torch.stack(values).mean(0).tolist() for name, values in bands.items()},
+        profiles={name: torch.stack(v).mean(0).tolist() for name, v in profiles.items()},
+        frequency=frequency.tolist(),
+    )
+
+
+def table(results: dict[str, Any], edges: list) -> list[dict]:
+    """A row for each band and one for their sum; columns by checkpoint and error."""
+    names = [f'{low:.3g}-{high:.3g}' for low, high in zip(edges, edges[1:])] + ['all']
+    rows = [dict(band=name) for name in names]
+    for label, result in results.items():
+        bands = {name: [*values, sum(values)] for name, values in result['bands'].items()}
+        for i, row in enumerate(rows):
+            for name, values in bands.items():
+                row[f'{label}: {name}'] = values[i]
+            row[f'{label}: prediction / mean colour'] = ratio_of(
+                bands['prediction'][i], bands['mean colour'][i]
+            )
+    return rows
+
+
+def ratio_of(a: float, b: float) -> float:
+    return a / b if b else float('nan')
+
+
+def plot(path: Path, results: dict[str, Any], edges: list) -> None:
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
+    styles = dict(original='-', target='--', reconstruction=':')
+    for k, (label, result) in enumerate(results.items()):
+        for name, style in styles.items():
+            if name == 'original' and k:
+                continue  # the same images
+            title = name if name == 'original' else f'{name}, {label}'
+            left.loglog(
+                result['frequency'], result['profiles'][name], style, color=f'C{k}', label=title
+            )
+        bands = result['bands']
+        for name, style in (('prediction', '-'), ('target', '--')):
+            ratio = [ratio_of(a, b) for a, b in zip(bands[name], bands['mean colour'])]
+            # Steps: the last value is repeated to close its band.
+            right.step(
+                edges,
+                [*ratio, ratio[-1]],
+                style,
+                where='post',
+                color=f'C{k}',
+                label=f'{name}, {label}',
+            )
+    floor = min(min(r['profiles']['original']) for r in results.values())
+    left.set(
+        xlabel='frequency, share of Nyquist',
+        ylabel='power per bin (normalised pixels)',
+        ylim=(floor / 100, None),
+    )
+    right.axhline(1, color='grey', lw=0.8)
+    right.set(
+        xlabel='frequency, share of Nyquist',
+        xlim=(edges[0], min(edges[-1], 1.42)),
+        ylim=(0, None),
+        ylabel='squared error under the mask / that of the mean colour',
+    )
+    left.legend(fontsize=8)
+    right.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(args: argparse.Namespace) -> None:
+    for path in args.checkpoints:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f'no checkpoint file {path}')
+    if not os.path.exists(args.images):
+        raise FileNotFoundError(f'no image or folder at {args.images}')
+
+    from simmim_mm.datasets.scan import list_images
+    from simmim_mm.evaluation.spectrum import BANDS
+    from simmim_mm.evaluation.tables import markdown_table, write_csv
+
+    args.edges = args.edges or list(BANDS)
+    files = list_images(args.images) if os.path.isdir(args.images) else [args.images]
+    count = min(args.num, len(files))
+    files = [files[i * len(files) // count] for i in range(count)]
+    names = labels(args.checkpoints)
+    results = {n: measure(path, files, args) for n, path in zip(names, args.checkpoints)}
+    rows = table(results, args.edges)
+    print(
+        '\nmean squared error of masked pixels, normalised by the std of the data preprocessor, by '
+        f'band of frequency (shares of Nyquist)\n\n{markdown_table(rows)}\n'
+    )
+    if args.out_dir:
+        out = Path(args.out_dir)
+        out.mkdir(parents=True, exist_ok=True)
+        write_csv(out / 'spectrum.csv', rows)
+        plot(out / 'spectrum.png', results, args.edges)
+        print(f'wrote {out}/spectrum.csv, spectrum.png')
+
+
+def labels(paths: list[str]) -> list[str]:
+    """Folder and name of each checkpoint, or the whole path where that is not enough."""
+    short = ['/'.join(Path(path).with_suffix('').parts[-2:]) for path in paths]
+    return short if len(set(short)) == len(set(paths)) else paths
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))
