@@ -36,7 +36,7 @@ def build(config: dict) -> torch.nn.Module:
 
 def compare_model(case: dict) -> None:
     family = detect_family(case['state_dict'])
-    model = build(model_config(family, case['config']))
+    model = build(model_config(family, case['config'])).eval()  # no stochastic depth
     conversion = convert(case['state_dict'], family)
     report = load_converted(model, conversion)
     assert report.complete, str(report)
@@ -57,7 +57,7 @@ def compare_model(case: dict) -> None:
     for name, theirs in outputs.items():
         assert_close(ours[name], theirs, rtol=0, atol=1e-4, msg=lambda m, n=name: f'{n}: {m}')
 
-    # permuted weights keep the norm of their gradient
+    # permuted weights keep the norm of their gradient; 1e-11 is for gradients that are nought
     norms = {
         conversion.mapped[name]: p.grad.norm()
         for name, p in model.named_parameters()
@@ -65,8 +65,7 @@ def compare_model(case: dict) -> None:
     }
     assert norms.keys() == case['grad_norms'].keys()
     for name, theirs in case['grad_norms'].items():
-        # below the absolute bound a gradient is rounding: a key's bias, which softmax ignores
-        close = torch.isclose(norms[name], torch.as_tensor(theirs), rtol=1e-3, atol=1e-9)
+        close = torch.isclose(norms[name], torch.as_tensor(theirs), rtol=1e-3, atol=1e-11)
         assert close, f'gradient of {name}: {norms[name]:.6g}, theirs {theirs:.6g}'
 
     # and the weights go back to the authors unchanged

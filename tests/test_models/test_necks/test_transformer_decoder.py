@@ -86,3 +86,13 @@ def test_no_class_token():
 def test_wrong_number_of_tokens_is_told():
     with pytest.raises(ValueError, match=r'5 tokens for 3 visible'):
         build()([torch.randn(2, 5, 24)], random_mask(4, 6, 3))
+
+
+def test_autocast_stays_close_to_float32():
+    model, tokens, mask = build().train(), torch.randn(2, 4, 24), random_mask(4, 6, 3)
+    full = model([tokens], mask)
+    with torch.autocast('cpu', torch.bfloat16):
+        half = model([tokens], mask)
+    half.float().square().mean().backward()
+    assert (half.float() - full).norm() / full.norm() < 0.05
+    assert model.mask_token.grad.isfinite().all()
