@@ -1,0 +1,84 @@
+"""The steps of the set-up: run once, again when their key changes, and survive interruption."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / 'setup' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    module = load('steps')
+    monkeypatch.setattr(module, 'STATE', tmp_path)
+    return module
+
+
+def count_runs(steps, folder: Path, key: str, **kwargs):
+    """A step that adds a line to a file whenever it runs."""
+    code = f'open({str(folder / "runs")!r}, "a").write("x")'
+    return steps.Step('count', 'counting', [sys.executable, '-c', code], [key], **kwargs)
+
+
+def test_step_is_done_once_and_again_for_another_key(steps, tmp_path):
+    first = count_runs(steps, tmp_path, 'numpy==1')
+    assert not first.done
+    first.run('[1/1]')
+    assert first.done
+    assert count_runs(steps, tmp_path, 'numpy==1').done
+    other = count_runs(steps, tmp_path, 'numpy==2')
+    assert not other.done
+    other.run('[1/1]')
+    assert not first.done
+    assert (tmp_path / 'runs').read_text() == 'xx'
+
+
+def test_failed_step_shows_the_log_and_is_not_done(steps, tmp_path, capsys):
+    code = 'print("the reason"); raise SystemExit(3)'
+    step = steps.Step('bad', 'failing', [sys.executable, '-c', code], [], hint='do this')
+    with pytest.raises(steps.SetupError, match=r'step "bad" failed, log: .*bad.log; do this'):
+        step.run('[1/1]')
+    assert 'the reason' in capsys.readouterr().err
+    assert not step.done
+
+
+def test_interrupted_installation_ignores_what_it_left(steps, monkeypatch):
+    commands = []
+    monkeypatch.setattr(steps, 'run_logged', lambda command, log: commands.append(command) or 0)
+    step = steps.Step('pip', 'installing', [*steps.PIP_INSTALL, 'numpy'], [])
+    step.run('')
+    assert '--ignore-installed' not in commands[-1]
+    step.begun.touch()  # what a kill leaves behind
+    step.run('')
+    assert '--ignore-installed' in commands[-1]
+    assert not step.begun.exists()
+
+
+def test_step_is_covered_by_a_stronger_one(steps, tmp_path):
+    full = count_runs(steps, tmp_path, 'full')
+    weaker = steps.Step('weak', 'weaker', ['false'], [], covered_by=full)
+    assert not weaker.done
+    full.run('')
+    assert weaker.done
+
+
+def test_operators_are_built_of_the_pinned_mmcv():
+    pins = (ROOT / 'requirements' / 'stack.txt').read_text().split()
+    assert load('mmcv_ops').REQUIREMENT in pins
+
+
+def test_compiler_is_asked_for_the_standard_that_torch_needs(tmp_path):
+    script = load('mmcv_ops').wrap(tmp_path / 'c++', 'echo')
+    command = [script, '-O2', '-std=c++17', '-DNAME="a b"', '-c', 'file.cpp']
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == '-O2 -std=c++20 -DNAME="a b" -c file.cpp\n'
