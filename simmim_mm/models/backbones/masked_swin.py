@@ -3,7 +3,6 @@ from copy import deepcopy
 from typing import Optional, Union
 
 import torch
-from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import SwinTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
@@ -80,7 +79,6 @@ class MaskedSwin(SwinTransformer):
         if is_pretrained(self.init_cfg):
             return
         init_swin_weights(self)
-        trunc_normal_(self.mask_token, std=0.02)
 
     def train(self, mode: bool = True) -> 'MaskedSwin':
         """As ``nn.Module.train``; mmpretrain's forgets to return the module."""

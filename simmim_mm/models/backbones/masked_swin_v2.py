@@ -2,7 +2,6 @@ from collections.abc import Sequence
 from typing import Optional, Union
 
 import torch
-from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import SwinTransformerV2
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
@@ -80,7 +79,6 @@ class MaskedSwinV2(SwinTransformerV2):
             for block in stage.blocks:
                 nn.init.zeros_(block.norm1.weight)
                 nn.init.zeros_(block.norm2.weight)
-        trunc_normal_(self.mask_token, std=0.02)
 
     def train(self, mode: bool = True) -> 'MaskedSwinV2':
         """As ``nn.Module.train``; mmpretrain's forgets to return the module."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Optional, Union
 
 from mmengine.logging import print_log
-from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.utils import to_2tuple
 from torch import nn
 
@@ -40,10 +39,17 @@ def is_pretrained(init_cfg: Union[dict, Sequence[dict], None]) -> bool:
 
 
 def init_swin_weights(model: nn.Module) -> None:
-    """Linear layers from a normal distribution truncated at 2, std 0.02; norms to the identity."""
+    """Linear layers, mask token and bias tables of std 0.02; norms to the identity.
+
+    By PyTorch's ``trunc_normal_``, not mmengine's: that one is ``erfinv`` of a float32 uniform, and
+    once in ten million values or so gives the bound of -2 itself, a weight of 100 sigma.
+    """
+    for name, p in model.named_parameters():
+        if name.endswith(('mask_token', 'absolute_pos_embed', 'relative_position_bias_table')):
+            nn.init.trunc_normal_(p, std=0.02)
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            trunc_normal_(module.weight, std=0.02)
+            nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):

@@ -1,9 +1,9 @@
 """Shifted-window attention with the weights of mmpretrain's, in fewer passes over memory.
 
-mmpretrain rolls the map, cuts it into windows, splits the heads and undoes all this afterwards, one
-copy each, and rebuilds the mask of the shift at every call. Here one gather by a cached index does
-roll, windows and heads at once; bias and shift mask are one tensor; and on a CPU the attention is
-one autograd node that keeps the probabilities only. Results differ from mmpretrain's by rounding.
+mmpretrain rolls the map, cuts it into windows and undoes both afterwards, several copies each, and
+makes the mask of the shift anew at every call. Here one gather by a cached index does both, bias
+and shift mask are one tensor, and on a CPU the attention is one autograd node that keeps nothing
+but queries, keys, values and probabilities. Results differ from mmpretrain by rounding only.
 """
 
 import math
@@ -19,67 +19,52 @@ from torch.autograd.function import once_differentiable
 
 
 class WindowLayout(NamedTuple):
-    """Where rows of ``d`` channels, one head of one token each, lie among the windows.
+    """Where the tokens of a map lie among its windows.
 
-    ``split`` takes the rows ``(image, y, x, i, head)`` of a joint projection, i = query, key or
-    value, to ``(i, image, window, head, token)``, and ``unsplit`` back; ``gather`` and ``ungather``
-    do the same without ``i``. ``shift_mask`` is ``(n_windows, 1, N, N)`` float: -100 between tokens
-    that the roll made neighbours, as the authors have it, else 0. None without a shift.
+    ``order`` takes tokens from raster order to ``(window, token of the window)``, ``inverse`` back.
+    ``shift_mask`` is ``(n_windows, 1, N, N)`` float: -100 between tokens that only the roll made
+    neighbours, as the authors have it, else 0; None without a shift.
     """
 
-    split: Tensor
-    unsplit: Tensor
-    gather: Tensor
-    ungather: Tensor
+    order: Tensor
+    inverse: Tensor
     shift_mask: Optional[Tensor]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 @torch.inference_mode(False)
-def window_layout(
-    batch: int, H: int, W: int, window: int, shift: int, heads: int, device: torch.device
-) -> WindowLayout:
-    """Indices for a map of ``H x W`` tokens, multiples of ``window``, rolled by ``-shift``."""
+def window_layout(H: int, W: int, window: int, shift: int, device: torch.device) -> WindowLayout:
+    """Layout of ``H x W`` tokens, multiples of ``window``, rolled by ``-shift``."""
 
-    def windows(x: Tensor) -> Tensor:  # (..., H, W) to (..., n_windows, N)
-        x = x.roll((-shift, -shift), (-2, -1)).unflatten(-1, (-1, window))
-        return x.unflatten(-3, (-1, window)).transpose(-3, -2).flatten(-2).flatten(-3, -2)
+    def windows(x: Tensor) -> Tensor:
+        x = x.view(H // window, window, W // window, window)
+        return x.transpose(1, 2).reshape(-1, window**2)
 
-    token = windows(torch.arange(batch * H * W).view(batch, H, W))
-    head = torch.arange(heads)[:, None]
-    gather = token[:, :, None] * heads + head
-    part = torch.arange(3).view(3, 1, 1, 1, 1)
-    split = (token[:, :, None] * 3 + part) * heads + head
-
+    order = windows(torch.arange(H * W).view(H, W).roll((-shift, -shift), (0, 1))).flatten()
     shift_mask = None
     if shift:
-        # Each token belongs to one of 3 x 3 regions; a window must not look across them.
+        # After the roll, up to two seams cross a window; each token is in one of 3 x 3 regions.
         rows, cols = (
             (torch.arange(n) >= n - window).int() + (torch.arange(n) >= n - shift) for n in (H, W)
         )
-        region = 3 * rows[:, None] + cols
-        # the regions are those of the map after the roll
-        region = windows(region.roll((shift, shift), (0, 1)))
+        region = windows(3 * rows[:, None] + cols)
         apart = region[:, None, :] != region[:, :, None]
         shift_mask = torch.zeros(apart.shape).masked_fill_(apart, -100.0)[:, None].to(device)
-
-    split, gather = split.flatten(), gather.flatten()
-    indices = (split, split.argsort(), gather, gather.argsort())
-    return WindowLayout(*(index.to(device) for index in indices), shift_mask)
+    return WindowLayout(order.to(device), order.argsort().to(device), shift_mask)
 
 
-class PermuteRows(torch.autograd.Function):
-    """``x[index]`` for a permutation; its gradient is a gather too, not a slow scatter-add."""
+class PermuteTokens(torch.autograd.Function):
+    """``x[:, order]``; the gradient is a gather by the inverse, not a slow scatter-add."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         ctx.inverse = inverse
-        return x.index_select(0, index)
+        return x.index_select(1, order)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        return grad.index_select(0, ctx.inverse), None, None
+        return grad.index_select(1, ctx.inverse), None, None
 
 
 class CPUAttention(torch.autograd.Function):
@@ -92,52 +77,63 @@ class CPUAttention(torch.autograd.Function):
     Logits and softmax are float32 also when ``qkv`` is of half precision.
     """
 
+    # A shift mask of -100 makes probabilities of e^-100: subnormal numbers, at which products on
+    # Intel CPUs are ten times slower. So logits are kept above the highest of their row less this:
+    # e^-40 is still nothing beside 1, and times a small gradient it is still a normal number.
+    floor = 40.0
+
     @staticmethod
     def forward(ctx, qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
         """Shapes as in :func:`window_attention`."""
-        q, k, v = qkv.flatten(1, 3)
+        B, N, _, heads, d = qkv.shape
+        # (B, N, 3, heads, d) to three of (B * heads, N, d)
+        q, k, v = (part.transpose(1, 2).reshape(-1, N, d) for part in qkv.unbind(2))
         logits = _scaled_bmm(q, k.transpose(1, 2).contiguous(), scale).to(bias.dtype)
-        logits.view(*qkv.shape[1:5], -1).add_(bias)
+        logits.view(-1, len(bias), heads, N, N).add_(bias)
+        if len(bias) > 1:
+            floor = logits.amax(-1, keepdim=True).sub_(CPUAttention.floor)
+            torch.maximum(logits, floor, out=logits)
         p = logits.softmax(-1).to(qkv.dtype)
-        ctx.save_for_backward(qkv, p)
-        ctx.scale, ctx.bias = scale, (bias.shape[0], bias.dtype)
-        return torch.bmm(p, v).view(qkv.shape[1:])
+        ctx.save_for_backward(q, k, v, p)
+        ctx.scale, ctx.heads, ctx.n_bias, ctx.bias_dtype = scale, heads, len(bias), bias.dtype
+        return torch.bmm(p, v).view(B, heads, N, d).transpose(1, 2).reshape(B, N, heads * d)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        qkv, p = ctx.saved_tensors
-        n_windows, dtype = ctx.bias
-        q, k, v = qkv.flatten(1, 3)
-        grad = grad.flatten(0, 2)
-        dqkv = torch.empty_like(qkv)
-        dq, dk, dv = dqkv.flatten(1, 3)
-        torch.bmm(p.transpose(1, 2), grad, out=dv)
-        dp = torch.bmm(grad, v.transpose(1, 2).contiguous())
-        dlogits = torch.ops.aten._softmax_backward_data(dp.to(dtype), p.to(dtype), -1, dtype)
-        dbias = dlogits.view(-1, n_windows, *qkv.shape[3:5], qkv.shape[4]).sum(0)
-        dlogits = dlogits.to(qkv.dtype)
-        _scaled_bmm(dlogits, k, ctx.scale, out=dq)
-        _scaled_bmm(dlogits.transpose(1, 2), q, ctx.scale, out=dk)
+        q, k, v, p = ctx.saved_tensors
+        (_, N, d), heads, dtype = q.shape, ctx.heads, ctx.bias_dtype
+        grad = grad.unflatten(2, (heads, d)).transpose(1, 2).reshape(-1, N, d)
+        dqkv = grad.new_empty(len(q) // heads, N, 3, heads, d)
+
+        def put(i: int, x: Tensor) -> None:
+            dqkv[:, :, i] = x.view(-1, heads, N, d).transpose(1, 2)
+
+        put(2, torch.bmm(p.transpose(1, 2), grad))
+        dp = torch.bmm(grad, v.transpose(1, 2).contiguous()).to(dtype)
+        dlogits = torch.ops.aten._softmax_backward_data(dp, p.to(dtype), -1, dtype)
+        dbias = dlogits.view(-1, ctx.n_bias, heads, N, N).sum(0)
+        dlogits = dlogits.to(q.dtype)
+        put(0, _scaled_bmm(dlogits, k, ctx.scale))
+        put(1, _scaled_bmm(dlogits.transpose(1, 2), q, ctx.scale))
         return dqkv, dbias, None
 
 
-def _scaled_bmm(a: Tensor, b: Tensor, scale: float, out: Optional[Tensor] = None) -> Tensor:
-    zero = out if out is not None else a.new_empty(1, 1, 1)
-    return torch.baddbmm(zero, a, b, beta=0, alpha=scale, out=out)
+def _scaled_bmm(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    return torch.baddbmm(a.new_empty(1, 1, 1), a, b, beta=0, alpha=scale)
 
 
 def window_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
     """Attention within each window.
 
     Args:
-        qkv: ``(3, B, n_windows, heads, N, d)``, contiguous.
+        qkv: ``(B * n_windows, N, 3, heads, d)``.
         bias: ``(n_windows or 1, heads, N, N)`` float32, added to the logits.
         scale: Factor of the logits.
         dropout: Of the attention weights.
 
     Returns:
-        ``(B, n_windows, heads, N, d)``.
+        ``(B * n_windows, N, heads * d)``.
     """
     if qkv.device.type == 'cpu' and not dropout:
         return CPUAttention.apply(qkv, bias, scale)
@@ -146,12 +142,11 @@ def window_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0
 
 def fused_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
     """:func:`window_attention` by PyTorch's kernels, which on a GPU give the bias its gradient."""
-    B, n_windows = qkv.shape[1:3]
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
     if len(bias) > 1:  # of a shift: differs from window to window
-        bias = bias.expand(B, -1, -1, -1, -1).flatten(0, 1)
-    q, k, v = qkv.flatten(1, 2)
+        bias = bias.expand(len(q) // len(bias), *bias.shape).flatten(0, 1)
     out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype), dropout, scale=scale)
-    return out.unflatten(0, (B, n_windows))
+    return out.transpose(1, 2).flatten(2)
 
 
 class ShiftedWindowAttention(BaseModule):
@@ -185,26 +180,23 @@ class ShiftedWindowAttention(BaseModule):
         if pad_r or pad_b:
             x = F.pad(x.view(B, H, W, C), (0, 0, 0, pad_r, 0, pad_b)).flatten(1, 2)
         H_pad, W_pad = H + pad_b, W + pad_r
-        heads = msa.num_heads
-        layout = window_layout(B, H_pad, W_pad, window, shift, heads, x.device)
+        layout = window_layout(H_pad, W_pad, window, shift, x.device)
 
-        qkv = PermuteRows.apply(self.project(x).view(-1, C // heads), layout.split, layout.unsplit)
-        qkv = qkv.view(3, B, -1, heads, window**2, C // heads)
-        out = self.attend(qkv, layout.shift_mask)
-        out = PermuteRows.apply(out.view(-1, C // heads), layout.ungather, layout.gather)
+        windows = PermuteTokens.apply(x, layout.order, layout.inverse).view(-1, window**2, C)
+        qkv = self.project(windows).view(-1, window**2, 3, msa.num_heads, C // msa.num_heads)
+        out = msa.proj_drop(msa.proj(self.attend(qkv, layout.shift_mask)))
+        out = PermuteTokens.apply(out.view(B, -1, C), layout.inverse, layout.order)
 
-        out = out.view(B, H_pad, W_pad, C)
         if pad_r or pad_b:
-            out = out[:, :H, :W]
-        out = msa.proj_drop(msa.proj(out.reshape(B, H * W, C)))
+            out = out.view(B, H_pad, W_pad, C)[:, :H, :W].reshape(B, H * W, C)
         return self.drop(out)
 
     def project(self, x: Tensor) -> Tensor:
-        """Queries, keys and values ``(B, L, 3 * C)``."""
+        """Tokens ``(..., C)`` to queries, keys and values ``(..., 3 * C)``."""
         return self.w_msa.qkv(x)
 
     def attend(self, qkv: Tensor, shift_mask: Optional[Tensor]) -> Tensor:
-        """``(3, B, n_windows, heads, N, d)`` to ``(B, n_windows, heads, N, d)``."""
+        """``(B * n_windows, N, 3, heads, d)`` to ``(B * n_windows, N, C)``."""
         msa = self.w_msa
         bias = self.gather_bias(msa.relative_position_bias_table, shift_mask)
         return window_attention(qkv, bias, msa.scale, self.dropout)
@@ -243,7 +235,7 @@ class CosineWindowAttention(ShiftedWindowAttention):
             bias = self.gather_bias(16 * table.sigmoid(), shift_mask)
             # the learned scale goes to the queries
             scale = msa.logit_scale.clamp(max=math.log(self.max_scale)).exp()
-            scale = torch.stack((scale, torch.ones_like(scale))).view(2, 1, 1, -1, 1, 1)
-            qk, v = qkv.float().split((2, 1))
+            scale = torch.stack((scale, torch.ones_like(scale))).view(2, -1, 1)
+            qk, v = qkv.float().split((2, 1), dim=2)
             qk = qk * (scale / qk.norm(dim=-1, keepdim=True).clamp_min(1e-12))
-            return window_attention(torch.cat((qk, v)), bias, 1.0, self.dropout).to(dtype)
+            return window_attention(torch.cat((qk, v), 2), bias, 1.0, self.dropout).to(dtype)
