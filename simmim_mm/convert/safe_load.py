@@ -7,8 +7,6 @@ names anything else is refused.
 """
 
 import pickle
-import pickletools
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +14,8 @@ from typing import Any, Union
 
 import torch
 from torch import Tensor
+
+from .diagnose import looks_like, named_globals
 
 
 class CheckpointError(ValueError):
@@ -162,7 +162,7 @@ def _load_safetensors(path: Path) -> dict:
 
 
 def _explain(path: Path, error: Exception) -> CheckpointError:
-    unknown = {n for n in _named_globals(path) - _KNOWN if not n.startswith('torch.')}
+    unknown = {n for n in named_globals(path) - _KNOWN if not n.startswith('torch.')}
     message = str(error).splitlines()[0] if str(error) else ''
     with path.open('rb') as file:
         pickled = file.read(2) in (b'PK', b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05')
@@ -176,67 +176,6 @@ def _explain(path: Path, error: Exception) -> CheckpointError:
             "torch.save({'model': model.state_dict()}, ...)"
         )
     return NotWeights(
-        f'{path} is not a readable checkpoint: {_looks_like(path)}. Download it again, or check '
+        f'{path} is not a readable checkpoint: {looks_like(path)}. Download it again, or check '
         f'the path ({type(error).__name__}: {message[:120]})'
     )
-
-
-def _looks_like(path: Path) -> str:
-    size = path.stat().st_size
-    with path.open('rb') as file:
-        head = file.read(512)
-    if not head:
-        return 'the file is empty'
-    if head.lstrip()[:1] == b'<':
-        return 'it looks like a web page, perhaps an error page saved by the download'
-    if head[:4] == b'PK\x03\x04':
-        return f'a zip archive of {size} bytes, truncated or not written by torch.save'
-    if head[:4] in (b'\x89PNG', b'\xff\xd8\xff\xe0', b'\xff\xd8\xff\xe1', b'GIF8', b'RIFF'):
-        return 'it looks like an image'
-    if b'git-lfs' in head:
-        return 'it is a git-lfs pointer, not the file itself'
-    if all(byte in b'\t\r\n' or byte >= 32 for byte in head):
-        return 'it looks like text'
-    return f'{size} bytes of an unknown or damaged format'
-
-
-def _named_globals(path: Path) -> set[str]:
-    """Names that the pickles of a file ask for, read from their opcodes without running them.
-
-    For the error message only: what is allowed is decided by the restricted unpickler.
-    """
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                inner = [n for n in archive.namelist() if n.endswith('.pkl')]
-                return set().union(*(_scan(archive.read(n)) for n in inner))
-        with path.open('rb') as file:
-            return _scan(file.read(1 << 24))
-    except (OSError, zipfile.BadZipFile, RuntimeError):
-        return set()
-
-
-def _scan(data: bytes) -> set[str]:
-    found: set[str] = set()
-    while data:  # the legacy format is several pickles in a row, then the storages
-        names, strings, end = set(), ['', ''], 0
-        try:
-            for opcode, argument, position in pickletools.genops(data):
-                end = position + 1
-                if opcode.name in ('GLOBAL', 'INST'):
-                    names.add(_modern(*argument.split(' ', 1)))
-                elif opcode.name == 'STACK_GLOBAL':
-                    names.add(_modern(*strings[-2:]))
-                elif isinstance(argument, str):
-                    strings.append(argument)
-        except Exception:  # no pickle from here on; one of protocol 0 may be any text
-            return found | names if data[:1] == b'\x80' else found
-        found |= names
-        data = data[end:]
-    return found
-
-
-def _modern(module: str, name: str) -> str:
-    # Protocol 2 writes the names of Python 2.
-    module = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}.get(module, module)
-    return f'{module}.{name}'
