@@ -45,3 +45,4 @@ train_dataloader = dict(dataset=dict(pipeline=[_base_.load, crop, _base_.flip, m
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=lr))
 param_scheduler = [dict(_base_.warmup, end=10), dict(_base_.cosine, begin=10)]
 auto_scale_lr = dict(base_batch_size=64)
+default_hooks = dict(checkpoint=dict(interval=10))  # epochs of a folder are short

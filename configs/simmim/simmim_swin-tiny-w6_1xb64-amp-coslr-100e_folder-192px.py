@@ -29,3 +29,4 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(optimizer=dict(lr=lr))
 auto_scale_lr = dict(base_batch_size=64)
+default_hooks = dict(checkpoint=dict(interval=10))  # epochs of a folder are short
