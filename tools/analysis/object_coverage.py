@@ -143,7 +143,14 @@ def plot(path: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
     left.set_xlabel('share of the object, % (mean over objects)')
     handles, labels = left.get_legend_handles_labels()
     unique = dict(zip(labels, handles))
-    figure.legend(unique.values(), unique.keys(), loc='outside upper left', ncols=3, fontsize=8)
+    figure.legend(
+        unique.values(),
+        unique.keys(),
+        loc='outside upper left',
+        ncols=3,
+        fontsize=8,
+        markerscale=0.4,
+    )
     for name, coverage in zip(names, coverages.values()):
         kept = np.sort(coverage.kept)
         right.plot(100 * kept, 100 * np.linspace(1, 0, len(kept)), label=name)
