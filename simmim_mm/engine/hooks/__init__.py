@@ -1,6 +1,7 @@
 from .bad_files_hook import BadFilesHook
 from .checkpoint_hook import AtomicCheckpointHook
 from .loss_hook import LossHook, NonFiniteLossError
+from .reconstruction_hook import ReconstructionHook
 from .reproducibility_hook import ReproducibilityHook
 from .throughput_hook import ThroughputHook
 
@@ -9,6 +10,7 @@ __all__ = [
     'BadFilesHook',
     'LossHook',
     'NonFiniteLossError',
+    'ReconstructionHook',
     'ReproducibilityHook',
     'ThroughputHook',
 ]

@@ -1,0 +1,102 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import torch
+from mmengine.dataset import RepeatDataset
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from simmim_mm.datasets.seeding import SeededIndex, sample_seed
+from simmim_mm.registry import HOOKS
+from simmim_mm.visualization import draw_grid
+
+
+@HOOKS.register_module()
+class ReconstructionHook(Hook):
+    """Draws what the model reconstructs, every so many iterations and at the end.
+
+    The images are validation images, or training images where there is no validation, and keep
+    their crops and masks, so that the pictures of a run show its progress. They go to
+    ``<work_dir>/vis_data/reconstruction_<iteration>.png`` and, under the name ``reconstruction``,
+    to the visualizer (TensorBoard).
+
+    Training does not notice: the random state and the training mode are put back.
+
+    Args:
+        interval: Iterations from one picture to the next. Zero or less: at the end only.
+        num_images: Rows of the grid, taken at equal distances from the dataset.
+        stats: Where statistics that the target removed come from; see
+            :meth:`TargetGenerator.invert`.
+        bands: Channels to show as grey or RGB; see :func:`choose_bands`.
+    """
+
+    # After the optimiser's and the scheduler's hooks, before CheckpointHook (VERY_LOW).
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        interval: int = 1000,
+        num_images: int = 6,
+        stats: str = 'true',
+        bands: Optional[Sequence[int]] = None,
+    ) -> None:
+        if num_images < 1:
+            raise ValueError(f'num_images must be at least 1, got {num_images}')
+        self.interval = interval
+        self.num_images = num_images
+        self.stats = stats
+        self.bands = bands
+        self._batch: Optional[dict] = None
+        self._last = -1
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Draw if it is time."""
+        if self.every_n_train_iters(runner, self.interval):
+            self.draw(runner, runner.iter + 1)
+
+    def after_train(self, runner) -> None:
+        """Draw the final state."""
+        if self._last != runner.iter:
+            self.draw(runner, runner.iter)
+
+    @master_only
+    def draw(self, runner, step: int) -> None:
+        """Draw the state after ``step`` iterations."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        training = model.training
+        device = next(model.parameters()).device
+        model.eval()
+        try:
+            with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+                if self._batch is None:
+                    self._batch = self._fixed_batch(runner)
+                data = model.data_preprocessor(self._batch, False)
+                mask = model.stack_masks(data['data_samples'], data['inputs'])
+                pictures = model.reconstruct(data['inputs'], mask, self.stats)
+        finally:
+            model.train(training)
+        image = draw_grid(pictures, bands=self.bands)
+        folder = Path(runner.work_dir) / 'vis_data'
+        folder.mkdir(parents=True, exist_ok=True)
+        image.save(folder / f'reconstruction_{step:07d}.png')
+        runner.visualizer.add_image('reconstruction', np.asarray(image), step=step)
+        self._last = step
+
+    def _fixed_batch(self, runner) -> dict:
+        loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
+        dataset = loader.dataset
+        while isinstance(dataset, RepeatDataset):  # or all rows might show the same image
+            dataset = dataset.dataset
+        count = min(self.num_images, len(dataset))
+        # These seeds are those of ReproducibleSampler(fixed=True): the masks are the validation's.
+        samples = [
+            dataset[SeededIndex(i, sample_seed(runner.seed, -1, i))]
+            for i in (k * len(dataset) // count for k in range(count))
+        ]
+        return loader.collate_fn(samples)
+
+
+__all__ = ['ReconstructionHook']
