@@ -6,6 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+try:
+    import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
 import numpy as np
 
 from simmim_mm.engine.cli import load_config, run_tool
