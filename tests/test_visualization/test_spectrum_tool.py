@@ -20,6 +20,7 @@ def test_tool_compares_checkpoints_by_band(tmp_path, monkeypatch, capsys):
     write_photos(tmp_path / 'photos')
     (tmp_path / 'photos' / 'broken.jpg').write_bytes(b'no image')
     plain, filtered = tiny_config(), tiny_config()
+    filtered.train_dataloader.dataset.pipeline[1].scale = (64, 32)  # not used
     filtered.model.target = [dict(type='LowFreq', radius_ratio=0.25, mode='centred')]
     (tmp_path / 'a').mkdir()
     (tmp_path / 'b').mkdir()
@@ -28,22 +29,34 @@ def test_tool_compares_checkpoints_by_band(tmp_path, monkeypatch, capsys):
         save_checkpoint(tmp_path / 'b/epoch_1.pth', filtered),
     ]
     out = tmp_path / 'out'
-    run(monkeypatch, *paths, tmp_path / 'photos', '--out-dir', out, '--edges', 0, 0.25, 1.5)
+    run(
+        monkeypatch,
+        *paths,
+        tmp_path / 'photos',
+        '--out-dir',
+        out,
+        '--same-images',
+        '--edges',
+        0,
+        0.25,
+        1.5,
+    )
     captured = capsys.readouterr()
     assert 'broken.jpg' in captured.err
     assert '3 images' in captured.out
     with open(out / 'spectrum.csv') as file:
-        low, high, total = csv.DictReader(file)
-    assert [row['band'] for row in (low, high, total)] == ['0-0.25', '0.25-1.5', 'all']
+        rows = {(row.pop('checkpoint'), row.pop('band')): row for row in csv.DictReader(file)}
+    assert list(rows)[:3] == [('a/epoch_1', band) for band in ('0-0.25', '0.25-1.5', 'all')]
+    rows = {key: {kind: float(v) for kind, v in row.items()} for key, row in rows.items()}
     for model in ('a/epoch_1', 'b/epoch_1'):
-        for name in ('prediction', 'mean colour'):
-            parts = [float(row[f'{model}: {name}']) for row in (low, high, total)]
-            assert parts[0] + parts[1] == pytest.approx(parts[2])
-    # The two see the same images under the same masks.
-    assert total['a/epoch_1: mean colour'] == total['b/epoch_1: mean colour']
+        low, high, total = (rows[model, band] for band in ('0-0.25', '0.25-1.5', 'all'))
+        for kind in ('prediction', 'mean colour'):
+            assert low[kind] + high[kind] == pytest.approx(total[kind])
+            # They see the same images under the same masks.
+            assert total['mean colour'] == rows['a/epoch_1', 'all']['mean colour']
     # Without a filter the target is the image, with one it lacks the high frequencies.
-    assert float(total['a/epoch_1: target']) < 1e-9
-    assert float(high['b/epoch_1: target']) > 0.5 * float(high['b/epoch_1: mean colour'])
+    assert rows['a/epoch_1', 'all']['target'] == 0
+    assert high['target'] > 0.5 * high['mean colour']
     assert (out / 'spectrum.png').stat().st_size > 10_000
 
 

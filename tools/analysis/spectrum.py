@@ -26,6 +26,12 @@ def parse_args() -> argparse.Namespace:
         'the visible part only',
     )
     parser.add_argument(
+        '--same-images',
+        action='store_true',
+        help='crop, scale and mask for every checkpoint as for the first, so that figures of '
+        'several checkpoints compare',
+    )
+    parser.add_argument(
         '--edges', type=float, nargs='+', help='edges of the bands, as shares of Nyquist'
     )
     parser.add_argument('--config', help='config file, for checkpoints that do not carry their own')
@@ -34,22 +40,32 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(checkpoint: str, files: list, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def load_models(paths: list[str], args: argparse.Namespace) -> list:
+    import torch
+
+    from simmim_mm.visualization.reconstructor import Reconstructor
+
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    config = load_config(args.config) if args.config else None
+    models = [Reconstructor.from_checkpoint(path, config, device) for path in paths]
+    for path, model in zip(paths, models):
+        if any(name.startswith('neck.') for name in model.missing):
+            raise ValueError(f'{path} holds no weights of the decoder (neck.*)')
+        if args.same_images:
+            model.pipeline = models[0].pipeline
+    return models
+
+
+def measure(name: str, reconstructor, files: list, args: argparse.Namespace) -> dict[str, Any]:
     """Means over images and channels: power by band of each error, radial profile of each picture.
 
-    Pictures have one size for all images of a checkpoint: that of its pipeline.
+    The pictures of one checkpoint have one size: that of its pipeline.
     """
     import torch
 
     from simmim_mm.datasets import UnreadableImage
     from simmim_mm.evaluation import spectrum
-    from simmim_mm.visualization.reconstructor import Reconstructor
 
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    config = load_config(args.config) if args.config else None
-    reconstructor = Reconstructor.from_checkpoint(checkpoint, config, device)
-    if any(name.startswith('neck.') for name in reconstructor.missing):
-        raise ValueError(f'{checkpoint} holds no weights of the decoder (neck.*)')
     std = reconstructor.model.data_preprocessor.std.cpu()
     bands, profiles = {}, {}
     for i, file in enumerate(files):
@@ -58,36 +74,34 @@ def measure(checkpoint: str, files: list, args: argparse.Namespace) -> dict[str,
         except UnreadableImage as error:
             print(f'warning: skipped {error}', file=sys.stderr)
             continue
-        for name, error in spectrum.masked_errors(pictures, std).items():
+        for kind, error in spectrum.masked_errors(pictures, std).items():
             power = spectrum.band_power(spectrum.power_spectrum(error), args.edges)
-            bands.setdefault(name, []).append(power.mean((0, 1)))
-        for name in ('original', 'target', 'reconstruction'):
-            power = spectrum.power_spectrum(pictures[name] / std, window=True)
+            bands.setdefault(kind, []).append(power.mean((0, 1)))
+        for kind in ('original', 'target', 'reconstruction'):
+            power = spectrum.power_spectrum(pictures[kind] / std, window=True)
             frequency, profile = spectrum.radial_profile(power)
-            profiles.setdefault(name, []).append(profile.mean((0, 1)))
+            profiles.setdefault(kind, []).append(profile.mean((0, 1)))
     if not bands:
         raise FileNotFoundError(f'none of the {len(files)} files is a readable image')
-    note = reconstructor.note(args.stats)
-    print(f'{checkpoint}: {len(bands["target"])} images. {note}'.rstrip())
+    print(f'{name}: {len(bands["target"])} images. {reconstructor.note(args.stats)}'.rstrip())
     return dict(
-        bands={name: torch.stack(values).mean(0).tolist() for name, values in bands.items()},
-        profiles={name: torch.stack(v).mean(0).tolist() for name, v in profiles.items()},
+        bands={kind: torch.stack(v).mean(0).tolist() for kind, v in bands.items()},
+        profiles={kind: torch.stack(v).mean(0).tolist() for kind, v in profiles.items()},
         frequency=frequency.tolist(),
     )
 
 
 def table(results: dict[str, Any], edges: list) -> list[dict]:
-    """A row for each band and one for their sum; columns by checkpoint and error."""
+    """A row for each checkpoint and band, and one for the sum of the bands."""
     names = [f'{low:.3g}-{high:.3g}' for low, high in zip(edges, edges[1:])] + ['all']
-    rows = [dict(band=name) for name in names]
-    for label, result in results.items():
-        bands = {name: [*values, sum(values)] for name, values in result['bands'].items()}
-        for i, row in enumerate(rows):
-            for name, values in bands.items():
-                row[f'{label}: {name}'] = values[i]
-            row[f'{label}: prediction / mean colour'] = ratio_of(
-                bands['prediction'][i], bands['mean colour'][i]
-            )
+    rows = []
+    for checkpoint, result in results.items():
+        bands = {kind: [*values, sum(values)] for kind, values in result['bands'].items()}
+        for i, name in enumerate(names):
+            # What is left of zero by rounding is zero.
+            row = {kind: v[i] if v[i] > 1e-9 else 0.0 for kind, v in bands.items()}
+            row['prediction / mean colour'] = ratio_of(row['prediction'], row['mean colour'])
+            rows.append(dict(checkpoint=checkpoint, band=name, **row))
     return rows
 
 
@@ -158,7 +172,8 @@ def main(args: argparse.Namespace) -> None:
     count = min(args.num, len(files))
     files = [files[i * len(files) // count] for i in range(count)]
     names = labels(args.checkpoints)
-    results = {n: measure(path, files, args) for n, path in zip(names, args.checkpoints)}
+    models = load_models(args.checkpoints, args)
+    results = {name: measure(name, model, files, args) for name, model in zip(names, models)}
     rows = table(results, args.edges)
     print(
         '\nmean squared error of masked pixels, normalised by the std of the data preprocessor, by '
