@@ -74,7 +74,8 @@ class CPUAttention(torch.autograd.Function):
     fallback is slower than this. Keys and values are transposed in memory first: for matrices this
     small, MKL takes two to four times as long when it has to transpose them itself.
 
-    Logits and softmax are float32 also when ``qkv`` is of half precision.
+    Computes in the dtype of the bias, float32, also under autocast: so small are the matrices that
+    half precision gains nothing.
     """
 
     # A shift mask of -100 makes probabilities of e^-100: subnormal numbers, at which products on
@@ -86,37 +87,43 @@ class CPUAttention(torch.autograd.Function):
     def forward(ctx, qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
         """Shapes as in :func:`window_attention`."""
         B, N, _, heads, d = qkv.shape
-        # (B, N, 3, heads, d) to three of (B * heads, N, d)
-        q, k, v = (part.transpose(1, 2).reshape(-1, N, d) for part in qkv.unbind(2))
-        logits = _scaled_bmm(q, k.transpose(1, 2).contiguous(), scale).to(bias.dtype)
-        logits.view(-1, len(bias), heads, N, N).add_(bias)
-        if len(bias) > 1:
-            floor = logits.amax(-1, keepdim=True).sub_(CPUAttention.floor)
-            torch.maximum(logits, floor, out=logits)
-        p = logits.softmax(-1).to(qkv.dtype)
+        with torch.autocast('cpu', enabled=False):
+            # (B, N, 3, heads, d) to three of (B * heads, N, d)
+            q, k, v = (_swapped(part, bias.dtype).flatten(0, 1) for part in qkv.unbind(2))
+            logits = _scaled_bmm(q, k.transpose(1, 2).contiguous(), scale)
+            logits.view(-1, len(bias), heads, N, N).add_(bias)
+            if len(bias) > 1:
+                floor = logits.amax(-1, keepdim=True).sub_(CPUAttention.floor)
+                torch.maximum(logits, floor, out=logits)
+            p = logits.softmax(-1)
+            out = torch.bmm(p, v).view(B, heads, N, d)
         ctx.save_for_backward(q, k, v, p)
-        ctx.scale, ctx.heads, ctx.n_bias, ctx.bias_dtype = scale, heads, len(bias), bias.dtype
-        return torch.bmm(p, v).view(B, heads, N, d).transpose(1, 2).reshape(B, N, heads * d)
+        ctx.scale, ctx.heads, ctx.n_bias, ctx.dtype = scale, heads, len(bias), qkv.dtype
+        return _swapped(out, qkv.dtype).flatten(2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
         q, k, v, p = ctx.saved_tensors
-        (_, N, d), heads, dtype = q.shape, ctx.heads, ctx.bias_dtype
-        grad = grad.unflatten(2, (heads, d)).transpose(1, 2).reshape(-1, N, d)
-        dqkv = grad.new_empty(len(q) // heads, N, 3, heads, d)
+        (_, N, d), heads = q.shape, ctx.heads
+        grad = _swapped(grad.unflatten(2, (heads, d)), q.dtype).flatten(0, 1)
+        dqkv = torch.empty(len(q) // heads, N, 3, heads, d, dtype=ctx.dtype)
 
         def put(i: int, x: Tensor) -> None:
             dqkv[:, :, i] = x.view(-1, heads, N, d).transpose(1, 2)
 
         put(2, torch.bmm(p.transpose(1, 2), grad))
-        dp = torch.bmm(grad, v.transpose(1, 2).contiguous()).to(dtype)
-        dlogits = torch.ops.aten._softmax_backward_data(dp, p.to(dtype), -1, dtype)
+        dp = torch.bmm(grad, v.transpose(1, 2).contiguous())
+        dlogits = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
         dbias = dlogits.view(-1, ctx.n_bias, heads, N, N).sum(0)
-        dlogits = dlogits.to(q.dtype)
         put(0, _scaled_bmm(dlogits, k, ctx.scale))
         put(1, _scaled_bmm(dlogits.transpose(1, 2), q, ctx.scale))
         return dqkv, dbias, None
+
+
+def _swapped(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Dimensions 1 and 2 exchanged, in memory and in one pass."""
+    return x.transpose(1, 2).to(dtype, copy=True, memory_format=torch.contiguous_format)
 
 
 def _scaled_bmm(a: Tensor, b: Tensor, scale: float) -> Tensor:

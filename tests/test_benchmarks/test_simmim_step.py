@@ -1,0 +1,27 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[2] / 'benchmarks' / 'simmim_step.py'
+
+
+@pytest.fixture
+def benchmark():
+    spec = importlib.util.spec_from_file_location('simmim_step', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_losses_agree_with_mmpretrain(benchmark):
+    """The benchmark compares like with like; it exits with an error where it does not."""
+    benchmark.main(['--check', '--threads', str(torch.get_num_threads())])
+
+
+def test_a_difference_is_an_error(benchmark, monkeypatch):
+    head = dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l2'))
+    monkeypatch.setattr(benchmark, 'OURS', {**benchmark.OURS, 'head': head})
+    with pytest.raises(SystemExit, match='losses differ'):
+        benchmark.main(['--check', '--threads', str(torch.get_num_threads())])
