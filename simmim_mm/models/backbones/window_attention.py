@@ -17,6 +17,11 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+# A shift mask of -100 makes probabilities of e^-100: subnormal numbers, at which products on Intel
+# CPUs are ten times slower. So logits are kept above the highest of their row less this: e^-40 is
+# still nothing beside 1, and times a small gradient it is still a normal number.
+_LOGIT_RANGE = 40.0
+
 
 class WindowLayout(NamedTuple):
     """Where the tokens of a map lie among its windows.
@@ -78,11 +83,6 @@ class CPUAttention(torch.autograd.Function):
     half precision gains nothing.
     """
 
-    # A shift mask of -100 makes probabilities of e^-100: subnormal numbers, at which products on
-    # Intel CPUs are ten times slower. So logits are kept above the highest of their row less this:
-    # e^-40 is still nothing beside 1, and times a small gradient it is still a normal number.
-    floor = 40.0
-
     @staticmethod
     def forward(ctx, qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
         """Shapes as in :func:`window_attention`."""
@@ -93,7 +93,7 @@ class CPUAttention(torch.autograd.Function):
             logits = _scaled_bmm(q, k.transpose(1, 2).contiguous(), scale)
             logits.view(-1, len(bias), heads, N, N).add_(bias)
             if len(bias) > 1:
-                floor = logits.amax(-1, keepdim=True).sub_(CPUAttention.floor)
+                floor = logits.amax(-1, keepdim=True).sub_(_LOGIT_RANGE)
                 torch.maximum(logits, floor, out=logits)
             p = logits.softmax(-1)
             out = torch.bmm(p, v).view(B, heads, N, d)
