@@ -28,7 +28,11 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),  # gloo on machines without a GPU
 )
 
-log_processor = dict(window_size=50)
+# A validation is logged as it is. mmengine would show the mean of the last ones of a figure whose
+# name holds 'loss', as masked_loss/loss does.
+log_processor = dict(
+    window_size=50, mean_pattern=r'^(?!.*masked_loss).*(loss|time|data_time|grad_norm)'
+)
 log_level = 'INFO'
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=vis_backends)

@@ -1,6 +1,12 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MessageHub
+from mmengine.runner import LogProcessor
 from mmengine.structures import BaseDataElement
 
 from simmim_mm.evaluation import MaskedLoss
@@ -42,3 +48,16 @@ def test_order_changes_no_bit():
     metric = MaskedLoss()
     results = [dict(loss=v) for v in losses]
     assert metric.compute_metrics(results) == metric.compute_metrics(results[::-1])
+
+
+def test_log_shows_a_validation_by_itself():
+    """mmengine smooths what is called a loss, over validations too."""
+    path = Path(__file__).parents[2] / 'configs' / '_base_' / 'default_runtime.py'
+    processor = LogProcessor(**Config.fromfile(path).log_processor)
+    hub = MessageHub.get_instance('test_log_shows_a_validation_by_itself')
+    for value in (1.0, 3.0):
+        hub.update_scalar('val/masked_loss/loss', value)
+        hub.update_scalar('train/loss', value)
+    runner = SimpleNamespace(message_hub=hub)
+    assert processor._collect_scalars([], runner, 'val')['masked_loss/loss'] == 3.0
+    assert processor._collect_scalars([], runner, 'train')['loss'] == 2.0
