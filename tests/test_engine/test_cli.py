@@ -67,7 +67,7 @@ def test_similar_config_names_are_offered(tmp_path, monkeypatch):
     (tmp_path / 'configs' / 'simmim' / 'simmim_swin-tiny.py').write_text('lr = 1')
     (tmp_path / 'configs' / '_base_' / 'simmim_swin.py').touch()
     monkeypatch.chdir(tmp_path)
-    meant = 'did you mean configs/simmim/simmim_swin-tiny.py?'
+    meant = 'did you mean configs/simmim/simmim_swin-tiny.py'  # first; then installed ones
     for wrong in (
         'simmim_swin-tny.py',
         'configs/simmim/swin-tiny.py',
