@@ -7,7 +7,7 @@ data_root = 'work_dirs/demo/photos/train'
 val_data_root = 'work_dirs/demo/photos/val'
 img_size = 96
 block = img_size // 6  # side of a masked block in pixels
-max_iters = 1600
+max_iters = 1100
 batch_size = 8
 lr = 1e-3
 
@@ -50,7 +50,7 @@ val_pipeline = [
 # The few files are repeated into one long epoch; each time they get another crop and mask.
 train_dataloader = dict(
     batch_size=batch_size,
-    num_workers=2,
+    num_workers=1,
     persistent_workers=True,
     sampler=dict(type='ReproducibleSampler', shuffle=True),
     dataset=dict(
