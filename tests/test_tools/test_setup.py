@@ -82,3 +82,12 @@ def test_compiler_is_asked_for_the_standard_that_torch_needs(tmp_path):
     command = [script, '-O2', '-std=c++17', '-DNAME="a b"', '-c', 'file.cpp']
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said == '-O2 -std=c++20 -DNAME="a b" -c file.cpp\n'
+
+
+@pytest.mark.parametrize('level', ['demo', 'full'])
+def test_mmengine_comes_before_mmcv(level, monkeypatch):
+    """mmcv imports mmengine, so that its operators cannot be tried without."""
+    monkeypatch.syspath_prepend(ROOT / 'tools' / 'setup')
+    names = [step.name for step in load('environment').steps(level)]
+    mmcv = 'mmcv-operators' if level == 'full' else 'mmcv'
+    assert names.index('torch') < names.index('mmpretrain') < names.index(mmcv)

@@ -96,27 +96,26 @@ def steps(level):
     base = [
         install_step('torch', 'PyTorch (about 2 min, 6 GB on disk)', torch),
         install_step('libraries', 'Libraries (about 1 min)', libraries),
-    ]
-    upper = [
+        # before mmcv, which imports mmengine when its operators are tried
         install_step('mmpretrain', 'mmengine, mmpretrain (30 s)', core, bare),
-        Step(
-            'simmim_mm',
-            'simmim_mm itself, editable (5 s)',
-            [*PIP_INSTALL, *bare, '-e', '.'],
-            [(ROOT / name).read_text() for name in ('setup.py', 'pyproject.toml')],
-        ),
     ]
+    own = Step(
+        'simmim_mm',
+        'simmim_mm itself, editable (5 s)',
+        [*PIP_INSTALL, *bare, '-e', '.'],
+        [(ROOT / name).read_text() for name in ('setup.py', 'pyproject.toml')],
+    )
     full = [
         *base,
         install_step('more-libraries', 'Libraries of mmdet, mmseg, tests (30 s)', more),
         operators,
-        *upper,
+        own,
         install_step('mmdet', 'mmdet, mmseg (30 s)', downstream, bare),
     ]
     check_full = check_step('check', [*IMPORTS['demo'], *IMPORTS['full']], full)
     if level == 'full':
         return [*full, check_full]
-    demo = [*base, quick, *upper]
+    demo = [*base, quick, own]
     return [*demo, check_step('check-demo', IMPORTS['demo'], demo, covered_by=check_full)]
 
 
