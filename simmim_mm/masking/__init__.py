@@ -1,3 +1,3 @@
-from .grid import patchify, unpatchify, upsample_mask, visible_ids
+from .grid import mask_share, patchify, unpatchify, upsample_mask, visible_ids
 
-__all__ = ['patchify', 'unpatchify', 'upsample_mask', 'visible_ids']
+__all__ = ['mask_share', 'patchify', 'unpatchify', 'upsample_mask', 'visible_ids']

@@ -4,6 +4,7 @@ Convention, everywhere in the project: a mask is boolean, ``True`` = masked (hid
 encoder, to be predicted), on the token grid ``(h, w)`` of the backbone; a batch is ``(B, h, w)``.
 """
 
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -27,6 +28,26 @@ def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
             'be multiples of the grid (check the image size, patch size and mask transform)'
         )
     return mask.repeat_interleave(H // h, dim=-2).repeat_interleave(W // w, dim=-1).unsqueeze(1)
+
+
+def mask_share(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """How much of each position is masked, on a finer or a coarser grid.
+
+    Args:
+        mask: ``(B, h, w)`` boolean.
+        size: ``(H, W)``, whole multiples of ``(h, w)`` or whole divisors of it.
+
+    Returns:
+        ``(B, 1, H, W)``: boolean as of :func:`upsample_mask` on a finer grid; the masked share of
+        each position, float32 in [0, 1], on a coarser one.
+
+    Raises:
+        ValueError: If the grids do not fit.
+    """
+    (h, w), (H, W) = mask.shape[-2:], size
+    if (h > H or w > W) and h % H == 0 and w % W == 0:
+        return F.avg_pool2d(mask.unsqueeze(1).float(), (h // H, w // W))
+    return upsample_mask(mask, size)
 
 
 def visible_ids(mask: Tensor) -> Tensor:
@@ -78,4 +99,4 @@ def unpatchify(patches: Tensor, patch_size: int) -> Tensor:
     return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, h * p, w * p)
 
 
-__all__ = ['patchify', 'unpatchify', 'upsample_mask', 'visible_ids']
+__all__ = ['mask_share', 'patchify', 'unpatchify', 'upsample_mask', 'visible_ids']

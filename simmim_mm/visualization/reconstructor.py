@@ -16,7 +16,6 @@ from simmim_mm.convert.safe_load import find_state_dict, load_weights
 from simmim_mm.datasets import sample_seed, seeded_rng
 from simmim_mm.datasets.transforms.resizing import resize
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
-from simmim_mm.models.targets import TargetGenerator
 from simmim_mm.registry import MODELS, TRANSFORMS
 
 from .evaluation_pipeline import evaluation_pipeline
@@ -76,6 +75,8 @@ class Reconstructor:
             except ValueError as error:
                 raise ValueError(f'{path}: {error}; {_GIVE_CONFIG}') from None
         model = MODELS.build(model_cfg)
+        if not model.target.drawable:
+            raise ValueError(f'{path}: what this model predicts is not an image: nothing to draw')
         missing = _load(model, find_state_dict(checkpoint, path), path)
         return cls(model.to(device), Compose(steps), config, missing)
 
@@ -85,7 +86,7 @@ class Reconstructor:
         if not targets:
             return ''
         names = ' of '.join(type(target).__name__ for target in reversed(targets))
-        if all(type(target).invert is TargetGenerator.invert for target in targets):
+        if all(target.gives != 'normalised' for target in targets):
             return f'Target: {names}.'
         source = dict(true='the whole image', visible='its visible part only')[stats]
         return f'Target: {names}; its normalisation is undone with the statistics of {source}.'

@@ -66,6 +66,11 @@ class ReconstructionHook(Hook):
     def draw(self, runner, step: int) -> None:
         """Draw the state after ``step`` iterations."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not model.target.drawable:
+            if self._last < 0:
+                runner.logger.warning('what the model predicts is not an image: no pictures')
+            self._last = step
+            return
         training = model.training
         device = next(model.parameters()).device
         model.eval()

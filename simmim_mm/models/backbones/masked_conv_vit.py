@@ -143,6 +143,7 @@ class MaskedConvViT(BaseModule):
             embed_dims=(256, 384, 768), depths=(2, 2, 11), num_heads=12, mlp_ratios=(4, 4, 4)
         ),
     }
+    mask_mode = 'gather'
     num_extra_tokens = 0
 
     def __init__(

@@ -1,18 +1,19 @@
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from simmim_mm.masking import upsample_mask
+from simmim_mm.masking import mask_share
+from simmim_mm.models.losses import PixelLoss
 from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
 class PixelHead(BaseModule):
-    """Scores predicted pixels against the target.
+    """Scores what the decoder predicts against the target.
 
     Args:
-        loss: Config of the loss, called as ``loss(pred, target, weight)``.
+        loss: Config of a :class:`PixelLoss`.
         masked_only: Score the masked pixels only (SimMIM table 4: 82.8 against 81.7 for the whole
-            image).
+            image). Of a target at lower resolution, positions count by their masked share.
     """
 
     def __init__(
@@ -24,17 +25,42 @@ class PixelHead(BaseModule):
         super().__init__(init_cfg)
         self.loss_fn = MODELS.build(loss)
         self.masked_only = masked_only
+        if not isinstance(self.loss_fn, PixelLoss):
+            raise TypeError(
+                f'the loss {type(self.loss_fn).__name__} is not a '
+                'simmim_mm.models.losses.PixelLoss: derive it from that class'
+            )
 
     def loss(self, pred: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Loss of a prediction.
 
         Args:
-            pred: ``(B, C, H, W)``.
+            pred: ``(B, P, H, W)``, P as the loss wants it for C channels.
             target: ``(B, C, H, W)``.
-            mask: ``(B, h, w)`` boolean, True = masked; H and W are multiples of h and w.
+            mask: ``(B, h, w)`` boolean, True = masked; H and W are multiples of h and w, or their
+                divisors.
 
         Returns:
             ``dict(loss=scalar)``.
+
+        Raises:
+            ValueError: If prediction and target do not belong together.
         """
-        weight = upsample_mask(mask, pred.shape[-2:]) if self.masked_only else None
+        expected = (len(target), self.loss_fn.pred_channels(target.shape[1]), *target.shape[2:])
+        if tuple(pred.shape) != expected:
+            raise ValueError(
+                f'the decoder predicts {_text(pred.shape[1:])}, but '
+                f'{type(self.loss_fn).__name__} on a target of {_text(target.shape[1:])} needs '
+                f'{_text(expected[1:])} (channels, height, width): set out_channels and stride or '
+                'patch_size of the decoder (neck) accordingly'
+            )
+        weight = mask_share(mask, pred.shape[-2:]) if self.masked_only else None
         return dict(loss=self.loss_fn(pred, target, weight))
+
+    def decode(self, pred: Tensor) -> Tensor:
+        """Prediction ``(B, P, H, W)`` to values of the target, ``(B, C, H, W)``."""
+        return self.loss_fn.decode(pred)
+
+
+def _text(shape) -> str:
+    return 'x'.join(map(str, shape))

@@ -1,4 +1,6 @@
+from .inverse_swin_decoder import InverseSwinDecoder
+from .mlp_decoder import MLPDecoder
 from .pixel_shuffle_decoder import PixelShuffleDecoder
 from .transformer_decoder import TransformerDecoder
 
-__all__ = ['PixelShuffleDecoder', 'TransformerDecoder']
+__all__ = ['InverseSwinDecoder', 'MLPDecoder', 'PixelShuffleDecoder', 'TransformerDecoder']

@@ -15,11 +15,14 @@ class PixelShuffleDecoder(BaseModule):
     Args:
         in_channels: Channels of the last feature map.
         stride: Pixels per position of that map (32 for Swin, 16 for ViT/16).
-        out_channels: Channels of the image.
+        out_channels: Channels to predict: the image's, unless target or loss differ.
     """
+
+    mask_mode = 'token'
 
     def __init__(self, in_channels: int, stride: int, out_channels: int = 3, init_cfg=None) -> None:
         super().__init__(init_cfg)
+        self.out_channels = out_channels
         self.decoder = nn.Sequential(
             nn.Conv2d(in_channels, stride**2 * out_channels, 1), nn.PixelShuffle(stride)
         )

@@ -23,7 +23,7 @@ class TransformerDecoder(MAEPretrainDecoder):
         img_size: Image size in pixels, ``H`` or ``(H, W)``, for which the position embedding is
             stored; that of other sizes is computed when needed.
         patch_size: Pixels per token.
-        out_channels: Channels of the image.
+        out_channels: Channels to predict: the image's, unless target or loss differ.
         decoder_embed_dim: Width of the decoder.
         decoder_depth: Number of blocks.
         decoder_num_heads: Number of attention heads.
@@ -31,6 +31,8 @@ class TransformerDecoder(MAEPretrainDecoder):
         with_cls_token: The encoder's tokens begin with a class token.
         norm_cfg: Normalisation layers.
     """
+
+    mask_mode = 'gather'
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class TransformerDecoder(MAEPretrainDecoder):
             init_cfg=init_cfg,
         )
         self.patch_size = patch_size
+        self.out_channels = out_channels
         self.num_extra_tokens = int(with_cls_token)
         self.decoder_pos_embed = nn.Parameter(self._sincos(self.grid), requires_grad=False)
         self._register_load_state_dict_pre_hook(self._keep_own_position_embedding)

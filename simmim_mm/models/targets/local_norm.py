@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from simmim_mm.masking import upsample_mask
+from simmim_mm.masking import mask_share
 from simmim_mm.registry import MODELS
 
 from .base import TargetGenerator
@@ -22,6 +22,8 @@ class LocalNorm(TargetGenerator):
         patch_size: Side of the window in pixels, odd. Authors: 47.
         eps: Added to the variance.
     """
+
+    gives = 'normalised'
 
     def __init__(self, patch_size: int = 47, eps: float = 1e-6) -> None:
         super().__init__()
@@ -42,7 +44,8 @@ class LocalNorm(TargetGenerator):
     ) -> Tensor:
         weight = None
         if stats == 'visible' and mask is not None:
-            weight = (~upsample_mask(mask, source.shape[-2:])).to(source)
+            hidden = mask_share(mask, source.shape[-2:]) > 0
+            weight = (~hidden).to(source)
         mean, std = self._stats(source.float(), weight)
         return pred * std + mean
 

@@ -82,6 +82,8 @@ class LowFreq(TargetGenerator):
         order: Of the Butterworth filter.
     """
 
+    takes_pixels = True
+
     def __init__(
         self,
         radius: Optional[float] = None,

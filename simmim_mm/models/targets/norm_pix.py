@@ -3,7 +3,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from simmim_mm.masking import patchify, unpatchify, upsample_mask
+from simmim_mm.masking import mask_share, patchify, unpatchify
 from simmim_mm.registry import MODELS
 
 from .base import TargetGenerator
@@ -20,6 +20,8 @@ class NormPix(TargetGenerator):
         patch_size: Side of the patches in pixels; height and width of the images are multiples.
         eps: Added to the variance.
     """
+
+    gives = 'normalised'
 
     def __init__(self, patch_size: int = 16, eps: float = 1e-6) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ class NormPix(TargetGenerator):
         patches = patchify(pred.float(), self.patch_size)
         mean, std = self._stats(patchify(source.float(), self.patch_size))
         if stats == 'visible' and mask is not None:
-            hidden = upsample_mask(mask, source.shape[-2:])
+            hidden = mask_share(mask, source.shape[-2:]) > 0
             hidden = patchify(hidden, self.patch_size).any(-1, keepdim=True)
             mean = torch.where(hidden, _visible_mean(mean, hidden, 0.0), mean)
             std = torch.where(hidden, _visible_mean(std, hidden, 1.0), std)
