@@ -30,7 +30,7 @@ DATASETS = _child('dataset', _root.DATASETS, 'simmim_mm.datasets')
 DATA_SAMPLERS = _child('data sampler', _root.DATA_SAMPLERS, 'simmim_mm.datasets')
 TRANSFORMS = _child('transform', _root.TRANSFORMS, 'simmim_mm.datasets.transforms')
 
-_PRETRAINING = ('algorithms', 'heads', 'losses', 'necks', 'targets', 'data_preprocessor')
+_PRETRAINING = ('algorithms', 'fills', 'heads', 'losses', 'necks', 'targets', 'data_preprocessor')
 MODELS = _ModelRegistry(
     'model',
     parent=_root.MODELS,

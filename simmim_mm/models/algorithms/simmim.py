@@ -9,6 +9,8 @@ from simmim_mm.masking import upsample_mask
 from simmim_mm.models.targets import TargetSequence
 from simmim_mm.registry import MODELS
 
+from .compatibility import check_parts
+
 
 @MODELS.register_module(name=['SimMIM', 'MaskedImageModel'])
 class SimMIM(BaseModel):
@@ -25,6 +27,11 @@ class SimMIM(BaseModel):
         data_preprocessor: ``MIMDataPreprocessor`` or compatible; its mean and std are handed to the
             target generators.
         target: Target generators, applied in order. Empty: the pixels as normalised.
+        fill: What stands in the place of masked pixels in the image. None: the backbone's own mask
+            token, or nothing in gather mode.
+
+    Raises:
+        ValueError: If the parts do not go together.
     """
 
     def __init__(
@@ -34,6 +41,7 @@ class SimMIM(BaseModel):
         head: dict,
         data_preprocessor: dict,
         target: Sequence[dict] = (),
+        fill: Optional[dict] = None,
         init_cfg: Union[dict, list, None] = None,
     ) -> None:
         # built here: BaseModel would look it up in the default scope, which need not be ours
@@ -42,8 +50,14 @@ class SimMIM(BaseModel):
         self.neck = MODELS.build(neck)
         self.head = MODELS.build(head)
         self.target = TargetSequence([MODELS.build(cfg) for cfg in target])
-        for generator in self.target:
-            generator.set_pixel_stats(self.data_preprocessor.mean, self.data_preprocessor.std)
+        self.fill = None if fill is None else MODELS.build(fill)
+        for part in (*self.target, self.fill):
+            if part is not None:
+                part.set_pixel_stats(self.data_preprocessor.mean, self.data_preprocessor.std)
+        check_parts(self)
+        if self.fill is not None:  # no gradient reaches mask tokens: distributed training objects
+            for name, parameter in self.backbone.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad and 'mask_token' not in name)
 
     def forward(
         self, inputs: Tensor, data_samples: Optional[list] = None, mode: str = 'tensor'
@@ -99,9 +113,15 @@ class SimMIM(BaseModel):
             ``original``; ``masked`` (mean colour under the mask); ``prediction`` (of every pixel);
             ``reconstruction`` (the prediction pasted under the mask); ``target`` (what the
             prediction is trained towards, as an image). And ``mask``, ``(B, 1, H, W)`` boolean.
+
+        Raises:
+            ValueError: If the target cannot be brought back to pixels (HOG).
         """
+        if not self.target.drawable:
+            names = ', '.join(type(g).__name__ for g in self.target if not g.drawable)
+            raise ValueError(f'what the model predicts is not an image ({names}): nothing to draw')
         pixel_mask = upsample_mask(mask, inputs.shape[-2:])
-        pred = self._predict_target(inputs, mask).float()
+        pred = self.head.decode(self._predict_target(inputs, mask).float())
         pred = self.target.invert(pred, inputs, mask, stats)
         target = self.target.invert(self.target(inputs), inputs)
         pictures = dict(
@@ -115,8 +135,12 @@ class SimMIM(BaseModel):
         return {**{k: denormalise(v) for k, v in pictures.items()}, 'mask': pixel_mask}
 
     def _predict_target(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        feats = self.backbone(inputs, mask)
-        return self.neck(feats, mask)
+        return self.neck(self._encode(inputs, mask), mask)
+
+    def _encode(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        if self.fill is None:
+            return self.backbone(inputs, mask)
+        return self.backbone(self.fill(inputs, mask))
 
     @staticmethod
     def stack_masks(data_samples: Optional[list], inputs: Tensor) -> Tensor:

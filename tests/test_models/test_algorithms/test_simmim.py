@@ -3,6 +3,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import nn
 
+from simmim_mm.models.targets import TargetGenerator
 from simmim_mm.registry import MODELS
 
 MEAN, STD = [10.0, 20.0, 30.0], [2.0, 4.0, 8.0]
@@ -22,11 +23,8 @@ class _OneConvBackbone(nn.Module):
 
 
 @MODELS.register_module()
-class _Double(nn.Module):
+class _Double(TargetGenerator):
     """A target that is not the image: twice its pixels above the mean."""
-
-    def set_pixel_stats(self, mean, std):
-        self.stats = (mean, std)
 
     def forward(self, x):
         return 2 * x
@@ -78,7 +76,7 @@ def test_loss_is_the_papers(batch):
 def test_targets_apply_in_order_and_get_the_pixel_stats(batch):
     images, _ = batch
     model = build(target=[dict(type='_Double'), dict(type='LocalNorm', patch_size=5)])
-    assert torch.equal(model.target[0].stats[0].flatten(), torch.tensor(MEAN))
+    assert torch.equal(model.target[0].mean.flatten(), torch.tensor(MEAN))
     x = model.data_preprocessor.normalise(images)
     torch.testing.assert_close(model.target(x), model.target[1](2 * x))
     # undone last first
