@@ -7,7 +7,7 @@ from mmpretrain.datasets import transforms as mmpretrain_transforms
 
 from simmim_mm.registry import TRANSFORMS
 
-from .resizing import resize
+from .resizing import resize, resize_map
 
 
 @TRANSFORMS.register_module()
@@ -18,7 +18,8 @@ class ResizeToCover(BaseTransform):
     kept; any number of channels. ``ResizeToCover`` and ``mmpretrain.CenterCrop`` with the same size
     give the central crop that shows most of the image.
 
-    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``.
+    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the label map
+    ``gt_seg_map`` ``(H, W)`` if there is one.
 
     Args:
         size: A number, or (height, width).
@@ -40,6 +41,8 @@ class ResizeToCover(BaseTransform):
         new = (H, w * H // h) if H * w >= W * h else (h * W // w, W)
         if new != (h, w):
             results['img'] = resize(results['img'], new, self.interpolation)
+            if results.get('gt_seg_map') is not None:
+                results['gt_seg_map'] = resize_map(results['gt_seg_map'], new)
         results['img_shape'] = new
         return results
 
@@ -55,7 +58,8 @@ class SimpleResizedCrop(ResizeToCover):
     DeiT III). The recipe's flip is a transform of its own, ``mmpretrain.RandomFlip``. Images
     smaller than ``size`` are enlarged.
 
-    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``.
+    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the label map
+    ``gt_seg_map`` ``(H, W)`` if there is one.
 
     Args:
         size: A number, or (height, width).
@@ -80,16 +84,23 @@ class SimpleResizedCrop(ResizeToCover):
             )
         self.padding = padding
         self.padding_mode = padding_mode
-        # mmpretrain's crop can pad too, but pads with zeros whatever its padding_mode.
+        # It chooses the window. It can pad too, but pads with zeros whatever its padding_mode.
         self.crop = mmpretrain_transforms.RandomCrop(self.size)
 
     def transform(self, results: dict) -> dict:
         results = super().transform(results)
-        side = (self.padding, self.padding)
-        results['img'] = np.pad(results['img'], (side, side, (0, 0)), mode=self.padding_mode)
-        results = self.crop(results)
+        results['img'] = self._pad(results['img'])
+        top, left, height, width = self.crop.rand_crop_params(results['img'])
+        window = np.s_[top : top + height, left : left + width]
+        results['img'] = results['img'][window]
         results['img_shape'] = results['img'].shape[:2]
+        if results.get('gt_seg_map') is not None:
+            results['gt_seg_map'] = self._pad(results['gt_seg_map'])[window]
         return results
+
+    def _pad(self, array: np.ndarray) -> np.ndarray:
+        side = (self.padding, self.padding)
+        return np.pad(array, (side, side, (0, 0))[: array.ndim], mode=self.padding_mode)
 
     def __repr__(self) -> str:
         return (

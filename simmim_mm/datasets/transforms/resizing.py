@@ -36,6 +36,11 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinea
     return np.dstack([np.asarray(Image.fromarray(b).resize(size[::-1], filter_)) for b in bands])
 
 
+def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize an ``(H, W)`` uint8 map of labels with the image: nearest pixel, nothing mixed."""
+    return resize(values, size, 'nearest')[..., 0]
+
+
 @TRANSFORMS.register_module()
 class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
     """mmpretrain's, whose boxes follow torchvision's distribution, for any number of channels.
@@ -44,6 +49,8 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
     that. But it refuses floats and five channels, drops the axis of a single one, and weighs four
     channels by the last; OpenCV's ``'bilinear'`` does not antialias and its ``'area'`` stops at
     four channels.
+
+    A label map ``gt_seg_map`` ``(H, W)`` is cropped along, by the nearest pixel.
 
     Args:
         scale: Output size, a number or (height, width).
@@ -54,15 +61,17 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
 
     def transform(self, results: dict) -> dict:
         top, left, height, width = self.rand_crop_params(results['img'])
-        crop = results['img'][top : top + height, left : left + width]
-        results['img'] = resize(crop, tuple(self.scale), self.interpolation)
+        box, size = np.s_[top : top + height, left : left + width], tuple(self.scale)
+        results['img'] = resize(results['img'][box], size, self.interpolation)
+        if results.get('gt_seg_map') is not None:
+            results['gt_seg_map'] = resize_map(results['gt_seg_map'][box], size)
         results['img_shape'] = results['img'].shape[:2]
         return results
 
 
 @TRANSFORMS.register_module()
 class ResizeEdge(mmpretrain_transforms.ResizeEdge):
-    """mmpretrain's, for any number of channels; see :class:`RandomResizedCrop`.
+    """mmpretrain's, for any number of channels and with maps; see :class:`RandomResizedCrop`.
 
     Args:
         scale: Length that the edge gets.
@@ -75,5 +84,7 @@ class ResizeEdge(mmpretrain_transforms.ResizeEdge):
         height, width = results['img'].shape[:2]
         new_width, new_height = results['scale']
         results['img'] = resize(results['img'], (new_height, new_width), self.interpolation)
+        if results.get('gt_seg_map') is not None:
+            results['gt_seg_map'] = resize_map(results['gt_seg_map'], (new_height, new_width))
         results['img_shape'] = results['img'].shape[:2]
         results['scale_factor'] = (new_width / width, new_height / height)
