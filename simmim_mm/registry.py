@@ -12,13 +12,14 @@ from mmengine.registry import Registry
 
 
 class _ModelRegistry(Registry):
-    """Looks among the backbones first and imports the pretraining side only for other names."""
+    """Looks among backbones and parts of downstream models before it imports the pretraining."""
 
     def get(self, key: str):
-        import_module('simmim_mm.models.backbones')
         scope, name = self.split_scope_key(key)
-        if scope in (None, self.scope) and name in self.module_dict:
-            return self.module_dict[name]
+        for package in ('backbones', 'transfer'):
+            import_module(f'simmim_mm.models.{package}')
+            if scope in (None, self.scope) and name in self.module_dict:
+                return self.module_dict[name]
         return super().get(key)
 
 
