@@ -129,6 +129,7 @@ class MaskedConvViT(BaseModule):
         in_channels: Channels of the image.
         drop_path_rate: Stochastic depth rate of the last block, growing linearly from 0.
         out_indices: Stages to return without a mask, out of 0, 1, 2. The last is normalised.
+        final_norm: Normalise it. The authors fine-tune without: they normalise after pooling.
         frozen_pos_embed: Keep the position embedding at its fixed sine-cosine values (pretraining).
         fusion: Have the layers that add stages 1 and 2 to the output in pretraining; downstream,
             where they do not take part, they need not exist.
@@ -154,6 +155,7 @@ class MaskedConvViT(BaseModule):
         in_channels: int = 3,
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (2,),
+        final_norm: bool = True,
         frozen_pos_embed: bool = True,
         fusion: bool = True,
         init_cfg=None,
@@ -199,7 +201,7 @@ class MaskedConvViT(BaseModule):
             )
             for i in range(depths[2])
         )
-        self.norm = nn.LayerNorm(dims[2], eps=1e-6)
+        self.norm = nn.LayerNorm(dims[2], eps=1e-6) if final_norm else nn.Identity()
 
     def init_weights(self) -> None:
         """Xavier-uniform linear layers and last patch embedding, as MAE and ConvMAE."""
