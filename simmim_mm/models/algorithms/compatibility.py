@@ -19,7 +19,8 @@ def check_parts(model: nn.Module) -> None:
     name, decoder = type(backbone).__name__, type(neck).__name__
 
     # modes
-    mode, wanted = getattr(backbone, 'mask_mode', None), getattr(neck, 'mask_mode', None)
+    mode = getattr(backbone, 'mask_mode', 'token' if hasattr(backbone, 'mask_token') else None)
+    wanted = getattr(neck, 'mask_mode', None)
     if model.fill is not None and mode == 'gather':
         raise ValueError(
             f'fill={type(model.fill).__name__} has no effect on {name}, which encodes visible '

@@ -47,7 +47,7 @@ class PixelLoss(nn.Module):
         error = self.elementwise(pred, target)
         if weight is None:
             return error.mean()
-        return (error * weight).sum() / (weight.sum() + self.eps) / target.shape[1]
+        return (error * weight).sum() / (weight.sum(dtype=error.dtype) + self.eps) / target.shape[1]
 
 
 def full_precision(x: Tensor) -> Tensor:
