@@ -166,7 +166,7 @@ def test_a_learned_variance_recovers_the_noise_of_each_channel():
 
 
 def test_a_predicted_variance_recovers_noise_that_the_image_tells():
-    # The noise of a pixel follows from the image; a linear decoder learns mean and variance at once.
+    # The noise of a pixel follows from the image: mean and variance are learned at once.
     torch.manual_seed(0)
     x = torch.rand(16, 2, 32, 32, dtype=D)
     region = (x[:, 1:] > 0.5).double()  # noise of 0.1 here, of 0.8 there
@@ -232,7 +232,7 @@ def test_256_bins_give_exact_pixel_values_back(draw):
 
 
 def test_few_bins_are_drawn_as_the_mean_of_their_values():
-    pixels, unit = every_value()
+    pixels, _ = every_value()
     loss = build(type='ColourBins', bins=8)
     means = pixels.flatten().double().unflatten(0, (8, 32)).mean(1)
     torch.testing.assert_close(255 * loss.centres(), means)
