@@ -18,6 +18,11 @@ def load(name: str) -> Config:
     return Config.fromfile(ROOT / name)
 
 
+def image_side(cfg: Config) -> int:
+    """Pixels; CNNs are not built for a size, there it is the crop's."""
+    return cfg.model.backbone.get('img_size', cfg.get('img_size'))
+
+
 class _NoWeights(TorchFunctionMode):
     # Layers allocate their weights with torch.empty: on the meta device these have a shape and no
     # memory, so that the largest model builds in a second. All other tensors stay real.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from config_files import FILES, ROOT, build_model, load
+from config_files import FILES, ROOT, build_model, image_side, load
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
@@ -55,14 +55,14 @@ def test_name_tells_the_truth(name):
     assert all(s.get('end', epochs) in (10, 40, epochs) for s in cfg.param_scheduler)
     assert (cfg.optim_wrapper.type == 'AmpOptimWrapper') == ('-amp-' in name)
     size = re.search(r'-(\d+)px', name)
-    assert cfg.model.backbone.img_size == (int(size[1]) if size else 224)
+    assert image_side(cfg) == (int(size[1]) if size else 224)
 
 
 @pytest.mark.parametrize('name', FILES)
 def test_builds_and_suits_its_data(name, image_file):
     cfg = load(name)
     model = build_model(cfg)
-    side = cfg.model.backbone.img_size
+    side = image_side(cfg)
     grid = side // model.backbone.token_stride
     for sample in samples(cfg, image_file):
         assert sample['inputs'].shape == (3, side, side)
@@ -97,7 +97,7 @@ def test_pixmim_changes_the_target_and_the_crop_and_nothing_else(name):
     assert low_pass == dict(type='LowFreq', radius_ratio=40 / 112, mode='reference')
     assert target == plain.model.pop('target', [])
     crop = pixmim.train_dataloader.dataset.pipeline.pop(1)
-    assert crop == dict(type='SimpleResizedCrop', size=plain.model.backbone.img_size)
+    assert crop == dict(type='SimpleResizedCrop', size=image_side(plain))
     plain.train_dataloader.dataset.pipeline.pop(1)
     for key in ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg'):
         assert pixmim[key] == plain[key], key

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from simmim_mm.masking import upsample_mask
+
 
 def check_mask(mask: Tensor, batch_size: int, grid: tuple[int, int], stride: int) -> None:
     """Refuse a mask that does not fit the tokens of the images.
@@ -41,3 +43,21 @@ def replace_masked(x: Tensor, mask: Tensor, mask_token: Tensor) -> Tensor:
         ``(B, h * w, C)``; what stood at masked places, NaN included, does not influence it.
     """
     return torch.where(mask.flatten(1).unsqueeze(-1), mask_token.to(x.dtype), x)
+
+
+def replace_masked_map(x: Tensor, mask: Tensor, mask_token: Tensor) -> Tensor:
+    """As :func:`replace_masked`, of a map ``(B, C, h, w)``."""
+    return torch.where(mask.unsqueeze(1), mask_token.to(x.dtype).view(1, -1, 1, 1), x)
+
+
+def hide_pixels(x: Tensor, mask: Tensor) -> Tensor:
+    """Set masked pixels to 0, the mean of normalised images.
+
+    For stems whose kernels overlap, which would show a visible token the pixels of its masked
+    neighbours.
+
+    Args:
+        x: ``(B, C, H, W)``; H and W are multiples of h and w.
+        mask: ``(B, h, w)`` boolean, True = masked.
+    """
+    return x.masked_fill(upsample_mask(mask, x.shape[-2:]), 0.0)

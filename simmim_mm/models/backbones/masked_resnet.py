@@ -1,0 +1,75 @@
+from typing import Optional
+
+import torch
+from mmpretrain.models.backbones import ResNet
+from torch import Tensor, nn
+
+from simmim_mm.registry import MODELS
+
+from .mask_token import check_mask, hide_pixels, replace_masked_map
+
+
+@MODELS.register_module()
+class MaskedResNet(ResNet):
+    """ResNet with a mask token after the stem (SimMIM, appendix E).
+
+    The stem's convolution and pooling overlap: a visible token would see up to 5 pixels of a masked
+    neighbour. So the pixels under the mask become 0, the mean, before the stem, and what the stem
+    makes of them becomes the mask token. Further stages spread visible features into the masked
+    area as they do anywhere.
+
+    BatchNorm learns the statistics of masked images, mask tokens included. Fine-tuning with
+    BatchNorm in training mode, mmpretrain's default, adapts them. Where it is frozen
+    (``norm_eval=True``, as in mmdet's configs), train without ``norm_eval``, or pretrain with
+    ``norm_cfg=dict(type='GN', num_groups=32)``, which has no such statistics.
+
+    Args:
+        *args: Those of mmpretrain's ``ResNet``: ``depth``, ``in_channels``, ``base_channels``,
+            ``deep_stem``, ``out_indices``, ...
+        **kwargs: See ``args``.
+    """
+
+    token_stride = 4
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.stem_channels))
+
+    def init_weights(self) -> None:
+        """mmpretrain's, and the mask token."""
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        super().init_weights()
+
+    def train(self, mode: bool = True) -> 'MaskedResNet':
+        """As ``nn.Module.train``; mmpretrain's forgets to return the module."""
+        super().train(mode)
+        return self
+
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+        """Encode.
+
+        Args:
+            x: ``(B, C, H, W)``, of any size; with a mask, H and W are multiples of 4.
+            mask: ``(B, H / 4, W / 4)`` boolean, True = masked; None masks nothing.
+
+        Returns:
+            Maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
+
+        Raises:
+            ValueError: If the mask is not on the token grid of the images.
+        """
+        if mask is not None:
+            grid = tuple(-(-side // self.token_stride) for side in x.shape[-2:])
+            check_mask(mask, len(x), grid, self.token_stride)
+            x = hide_pixels(x, mask)
+        x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
+        x = self.maxpool(x)
+        if mask is not None:
+            x = replace_masked_map(x, mask, self.mask_token)
+
+        outs = []
+        for i, name in enumerate(self.res_layers):
+            x = getattr(self, name)(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
