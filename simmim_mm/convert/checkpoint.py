@@ -12,6 +12,7 @@ from simmim_mm.registry import MODELS
 from simmim_mm.version import __version__
 
 from .families import convert, detect_family, get_family, infer_config, model_config
+from .huggingface import stored_arguments
 from .load import LoadReport, load_converted
 from .safe_load import CheckpointError, find_state_dict, load_weights, plain_dict
 
@@ -50,7 +51,11 @@ def convert_checkpoint(
     checkpoint = load_weights(source)
     state = find_state_dict(checkpoint, source)
     family = get_family(family).name if family else detect_family(state)
-    hints = {**plain_dict(checkpoint.get('config')), **plain_dict(checkpoint.get('args'))}
+    hints = {
+        **plain_dict(checkpoint.get('config')),
+        **plain_dict(checkpoint.get('args')),
+        **stored_arguments(Path(source)),
+    }
     init_default_scope('simmim_mm')
     try:
         config = _build_config(family, state, hints, arguments or {})
@@ -62,6 +67,8 @@ def convert_checkpoint(
         ) from error
     report = load_converted(model, conversion)
     absent = [n for n in (*report.missing, *report.mismatched) if n.startswith('backbone.')]
+    # of a file that was not pretrained with mask tokens, it starts anew
+    absent = [n for n in absent if n != 'backbone.mask_token']
     if absent:
         raise CheckpointError(
             f'{source} does not fit {get_family(family).title}: {len(absent)} weights of the '

@@ -25,6 +25,8 @@ class Family:
         model_config: Our model config from the authors' constructor arguments.
         infer_config: Those arguments from the shapes of a state dict and from hints (the config or
             the arguments that were stored beside it, possibly empty).
+        prefix: What larger models of theirs put before these names (``'vit.'``). Taken off on the
+            way in where a file has it, not put on on the way back.
     """
 
     name: str
@@ -33,20 +35,29 @@ class Family:
     detect: Callable[[Mapping[str, Tensor]], bool]
     model_config: Callable[[dict], dict]
     infer_config: Callable[[Mapping[str, Tensor], dict], dict]
+    prefix: str = ''
+
+    def bare(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The entries without the prefix."""
+        if not self.prefix:
+            return state_dict
+        return {key.removeprefix(self.prefix): value for key, value in state_dict.items()}
 
 
 def families() -> dict[str, Family]:
     """All families by name; a state dict belongs to the first that detects it."""
-    from . import convmae, mae, openmmlab, simmim_swin, simmim_vit
+    from . import convmae, huggingface, mae, openmmlab, simmim_swin, simmim_vit, timm
 
     known = (
         simmim_swin.V1,
         simmim_swin.V2,
         simmim_vit.FAMILY,
+        # before MAE, whose encoder has the names of a plain ViT
+        *timm.FAMILIES,
         mae.FAMILY,
         convmae.FAMILY,
-        openmmlab.SWIN,
-        openmmlab.MAE,
+        *openmmlab.FAMILIES,
+        *huggingface.FAMILIES,
     )
     return {family.name: family for family in known}
 
@@ -69,7 +80,7 @@ def detect_family(state_dict: Mapping[str, Tensor]) -> str:
         ValueError: If it is of none; the message shows some of its names.
     """
     for family in families().values():
-        if family.detect(state_dict):
+        if family.detect(family.bare(state_dict)):
             return family.name
     raise ValueError(
         f'the weights are of no known family ({", ".join(families())}); their first names are '
@@ -96,13 +107,14 @@ def infer_config(
     Raises:
         ValueError: If something cannot be told from the shapes; the message names the argument.
     """
-    return get_family(family).infer_config(state_dict, dict(hints or {}))
+    found = get_family(family)
+    return found.infer_config(found.bare(state_dict), dict(hints or {}))
 
 
 def convert(state_dict: Mapping[str, Tensor], family: Optional[str] = None) -> Conversion:
     """The authors' weights under our names; the family is detected if not given."""
-    family = family or detect_family(state_dict)
-    return apply_rules(get_family(family).rules, state_dict, family)
+    found = get_family(family or detect_family(state_dict))
+    return apply_rules(found.rules, found.bare(state_dict), found.name)
 
 
 def revert(state_dict: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from .families import get_family
 from .rules import Conversion
+
+# Buffers that follow from the window or the grid, whatever a file holds: the model makes its own.
+GEOMETRY = ('relative_position_index', 'relative_coords_table')
 
 
 @dataclass
@@ -67,9 +69,6 @@ def load_converted(model: nn.Module, conversion: Conversion) -> LoadReport:
             state[key] = tensor
     report.loaded = list(state)
     known = {*state, *(line.split(':')[0] for line in report.mismatched)}
-    built = [rule for rule in get_family(conversion.family).rules if rule.regenerated]
-    for key in own:
-        if key not in known and not any(rule.restore(key) for rule in built):
-            report.missing.append(key)
+    report.missing = [key for key in own if key not in known and not key.endswith(GEOMETRY)]
     model.load_state_dict(state, strict=False)
     return report

@@ -1,57 +1,76 @@
-"""mmpretrain and mmselfsup (SimMIM, MAE, PixMIM), whose names are ours."""
+"""mmpretrain and mmselfsup (SimMIM, MAE, PixMIM, and what was trained with labels): our names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Optional
 
 from torch import Tensor
 
-from . import mae, simmim_swin
+from . import mae, simmim_swin, simmim_vit, timm
 from .families import Family
 from .rules import Rule, undo_rules
 
+_INDEX = ('relative_position_index', 'relative_coords_table')
 _ARRANGED = (
     Rule('data_preprocessor.{rest}', 'data_preprocessor.{rest}', regenerated=True),
-    Rule(
-        'backbone.{rest}.relative_position_index',
-        'backbone.{rest}.relative_position_index',
-        regenerated=True,
-    ),
+    *(Rule(f'backbone.{{rest}}.{n}', f'backbone.{{rest}}.{n}', regenerated=True) for n in _INDEX),
     Rule('backbone.{rest}', 'backbone.{rest}'),
     Rule('neck.{rest}', 'neck.{rest}'),
 )
 
 
+def _infer(state: Mapping[str, Tensor], hints: dict, base: Family) -> dict:
+    """By way of the authors' names, whose shapes ``base`` can read."""
+    return base.infer_config(undo_rules(base.rules, state), hints)
+
+
 def _infer_swin(state: Mapping[str, Tensor], hints: dict) -> dict:
-    config = simmim_swin.V1.infer_config(undo_rules(simmim_swin.V1.rules, state), hints)
+    config = _infer(state, hints, simmim_swin.V1)
     encoder = config['encoder']
     if 'img_size' not in hints:  # no attention masks are stored: the map of the last stage decides
         last = len(encoder['depths']) - 1
         table = state[f'backbone.stages.{last}.blocks.0.attn.w_msa.relative_position_bias_table']
         clamped = (int(len(table) ** 0.5) + 1) // 2
-        # windows that are not clamped leave several sizes: mmpretrain pretrains at 192
         size = clamped * config['encoder_stride']
-        encoder['img_size'] = size if clamped < encoder['window_size'] else 192
+        # windows that are not clamped leave several sizes: mmpretrain pretrains at 192
+        pretrained = 'backbone.mask_token' in state and clamped == encoder['window_size']
+        encoder['img_size'] = 192 if pretrained else size
     return config
 
 
-SWIN = Family(
-    name='openmmlab_simmim',
-    title='SimMIM of mmpretrain and mmselfsup',
-    rules=_ARRANGED,
-    detect=lambda state: (
-        'backbone.mask_token' in state and any(k.startswith('backbone.stages.0.') for k in state)
+def _family(
+    name: str, title: str, base: Family, marks: Sequence[str], infer: Optional[Callable] = None
+) -> Family:
+    return Family(
+        name=f'openmmlab_{name}',
+        title=f'{title} of mmpretrain and mmselfsup',
+        rules=_ARRANGED,
+        detect=lambda state: {f'backbone.{mark}' for mark in marks} <= set(state),
+        model_config=base.model_config,
+        infer_config=infer or partial(_infer, base=base),
+    )
+
+
+_ATTENTION = 'stages.0.blocks.0.attn.w_msa'
+_VIT = _family('vit', 'ViT', timm.VIT, ('pos_embed', 'layers.0.attn.qkv.weight'))
+
+
+def _has_classifier(state: Mapping[str, Tensor]) -> bool:
+    # MAE's encoder has the same names
+    return _VIT.detect(state) and any(key.startswith('head.') for key in state)
+
+
+FAMILIES = (
+    _family(
+        'simmim',
+        'Swin, SimMIM and others',
+        simmim_swin.V1,
+        (f'{_ATTENTION}.relative_position_bias_table',),
+        _infer_swin,
     ),
-    model_config=simmim_swin.V1.model_config,
-    infer_config=_infer_swin,
-)
-MAE = Family(
-    name='openmmlab_mae',
-    title='MAE and PixMIM of mmpretrain and mmselfsup',
-    rules=_ARRANGED,
-    detect=lambda state: (
-        'backbone.pos_embed' in state and 'backbone.layers.0.attn.qkv.weight' in state
-    ),
-    model_config=mae.FAMILY.model_config,
-    infer_config=lambda state, hints: mae.FAMILY.infer_config(
-        undo_rules(mae.FAMILY.rules, state), hints
-    ),
+    _family('swinv2', 'Swin v2', simmim_swin.V2, (f'{_ATTENTION}.logit_scale',)),
+    _family('beit', 'BEiT', simmim_vit.FAMILY, ('layers.0.attn.q_bias',)),
+    replace(_VIT, detect=_has_classifier),
+    _family('mae', 'MAE and PixMIM', mae.FAMILY, ('pos_embed', 'layers.0.attn.qkv.weight')),
 )

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Optional
 
+import torch
 from torch import Tensor
 
+_TEXTS = ('rest', 'part')  # fields that do not stand for a number
 _FIELD = re.compile(r'\{(\w+)(?:\+(\d+))?\}')
 
 
@@ -23,6 +25,9 @@ class Rule:
         to_theirs: Its inverse.
         regenerated: The entry follows from the architecture (an index table): it is dropped on the
             way in, since our model builds its own.
+        parts: Where the authors keep apart what is one tensor here (queries, keys and values), the
+            words that stand for ``{part}`` in ``theirs``, in the order of our first dimension.
+        one_way: The way back is another rule's: ``theirs`` is an older or rarer name.
     """
 
     theirs: str
@@ -30,20 +35,25 @@ class Rule:
     to_ours: Optional[Callable[[Tensor], Tensor]] = None
     to_theirs: Optional[Callable[[Tensor], Tensor]] = None
     regenerated: bool = False
+    parts: tuple[str, ...] = ()
+    one_way: bool = False
 
     def rename(self, key: str) -> Optional[str]:
         """Our name of the authors' ``key``, or None where the rule does not apply."""
         return _translate(key, self._patterns[0], self.theirs, self.ours)
 
     def restore(self, key: str) -> Optional[str]:
-        """The authors' name of our ``key``, or None where the rule does not apply."""
-        if not self.ours:
+        """The authors' name of our ``key``, or None where the rule does not apply.
+
+        Of a rule with parts, it holds ``{part}``.
+        """
+        if not self.ours or self.one_way:
             return None
         return _translate(key, self._patterns[1], self.ours, self.theirs)
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern, re.Pattern]:
-        return _compile(self.theirs), _compile(self.ours)
+        return _compile(self.theirs, self.parts), _compile(self.ours)
 
 
 @dataclass
@@ -67,6 +77,7 @@ class Conversion:
 def apply_rules(rules: Sequence[Rule], state_dict: Mapping[str, Tensor], family: str) -> Conversion:
     """Convert the authors' entries; the first rule that fits decides."""
     result = Conversion(family)
+    apart: dict[str, tuple[Rule, dict[str, str]]] = {}  # our name: rule, {part: the authors' name}
     for key, tensor in state_dict.items():
         for rule in rules:
             new = rule.rename(key)
@@ -74,12 +85,21 @@ def apply_rules(rules: Sequence[Rule], state_dict: Mapping[str, Tensor], family:
                 continue
             if rule.regenerated:
                 result.regenerated.append(key)
+            elif rule.parts:
+                part = rule._patterns[0].fullmatch(key)['part']
+                apart.setdefault(new, (rule, {}))[1][part] = key
             else:
                 result.state_dict[new] = rule.to_ours(tensor) if rule.to_ours else tensor
                 result.mapped[new] = key
             break
         else:
             result.left_over.append(key)
+    for new, (rule, keys) in apart.items():
+        if set(keys) == set(rule.parts):
+            result.state_dict[new] = torch.cat([state_dict[keys[part]] for part in rule.parts])
+            result.mapped[new] = ', '.join(keys[part] for part in rule.parts)
+        else:
+            result.left_over += keys.values()
     return result
 
 
@@ -89,18 +109,23 @@ def undo_rules(rules: Sequence[Rule], state_dict: Mapping[str, Tensor]) -> dict[
     for key, tensor in state_dict.items():
         for rule in rules:
             old = rule.restore(key)
+            if old is not None and rule.parts:
+                pieces = tensor.chunk(len(rule.parts))
+                result.update((old.format(part=p), x) for p, x in zip(rule.parts, pieces))
+                break
             if old is not None:
                 result[old] = rule.to_theirs(tensor) if rule.to_theirs else tensor
                 break
     return result
 
 
-def _compile(template: str) -> re.Pattern:
+def _compile(template: str, parts: tuple[str, ...] = ()) -> re.Pattern:
     pattern, start = '', 0
+    texts = {'rest': '.+', 'part': '|'.join(map(re.escape, parts))}
     for found in _FIELD.finditer(template):
         name = found.group(1)
         pattern += re.escape(template[start : found.start()])
-        pattern += '(?P<rest>.+)' if name == 'rest' else rf'(?P<{name}>\d+)'
+        pattern += rf'(?P<{name}>{texts.get(name, "[0-9]+")})'
         start = found.end()
     return re.compile(pattern + re.escape(template[start:]))
 
@@ -109,15 +134,17 @@ def _translate(key: str, pattern: re.Pattern, source: str, target: str) -> Optio
     found = pattern.fullmatch(key)
     if found is None:
         return None
-    values = found.groupdict()
+    values = {'part': '{part}', **found.groupdict()}
     for name, offset in _FIELD.findall(source):
-        if name != 'rest':
+        if name not in _TEXTS:
             values[name] = int(values[name]) - int(offset or 0)
+            if values[name] < 0:  # the target counts from a later number
+                return None
     return _FIELD.sub(
         lambda m: (
-            str(values[m.group(1)] + int(m.group(2) or 0))
-            if m.group(1) != 'rest'
-            else values['rest']
+            values[m.group(1)]
+            if m.group(1) in _TEXTS
+            else str(values[m.group(1)] + int(m.group(2) or 0))
         ),
         target,
     )

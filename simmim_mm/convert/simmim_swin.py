@@ -1,16 +1,16 @@
 """SimMIM's Swin (microsoft/SimMIM) and Swin v2 (microsoft/Swin-Transformer)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from torch import Tensor
 
-from .common import block_rules, count, data_preprocessor, settle, shape, side
+from .common import UNKNOWN, block_rules, count, data_preprocessor, settle, shape, side
 from .families import Family
 from .rules import Rule
 
 
-def _to_unfold(x: Tensor) -> Tensor:
+def to_unfold(x: Tensor) -> Tensor:
     """Channels of a 2x2 merge from the authors' order to that of ``nn.Unfold``.
 
     The authors concatenate the neighbours (0, 0), (1, 0), (0, 1), (1, 1), all channels of each;
@@ -19,7 +19,8 @@ def _to_unfold(x: Tensor) -> Tensor:
     return x.unflatten(-1, (4, -1))[..., _SWAP, :].transpose(-1, -2).flatten(-2).contiguous()
 
 
-def _from_unfold(x: Tensor) -> Tensor:
+def from_unfold(x: Tensor) -> Tensor:
+    """The inverse of :func:`to_unfold`."""
     return x.unflatten(-1, (-1, 4)).transpose(-1, -2)[..., _SWAP, :].flatten(-2).contiguous()
 
 
@@ -51,9 +52,10 @@ _RULES = (
 )
 
 
-def _merge_rules(stage: str, permuted: tuple[str, ...]) -> tuple[Rule, ...]:
-    theirs, ours = 'encoder.layers.{i}.downsample.', f'backbone.stages.{stage}.downsample.'
-    moves = [Rule(theirs + n, ours + n, _to_unfold, _from_unfold) for n in permuted]
+def merge_rules(theirs: str, ours: str, permuted: Sequence[str]) -> tuple[Rule, ...]:
+    """Rules of the patch merging of a stage, whose parameters ``permuted`` are in another order."""
+    theirs, ours = f'{theirs}.downsample.', f'backbone.{ours}.downsample.'
+    moves = [Rule(theirs + n, ours + n, to_unfold, from_unfold) for n in permuted]
     return (*moves, Rule(theirs + '{rest}', ours + '{rest}'))
 
 
@@ -79,6 +81,8 @@ def _model_config(config: dict, version: int) -> dict:
         drop_path_rate=enc.get('drop_path_rate', 0.0),
         use_abs_pos_embed=enc.get('ape', False),
     )
+    if any(enc.get('pretrained_window_sizes') or ()):
+        backbone['pretrained_window_sizes'] = list(enc['pretrained_window_sizes'])
     if block:
         backbone['stage_cfgs'] = dict(block_cfgs=block)
     if not enc.get('patch_norm', True):
@@ -109,25 +113,28 @@ def _infer_config(state: Mapping[str, Tensor], hints: dict, version: int) -> dic
         windows = [(side(rows, 'position biases') + 1) // 2 for rows, _ in tables]
         heads = [n for _, n in tables]
     else:
-        windows = [side(shape(state, f'{n}.relative_position_index')[0], 'tokens') for n in first]
+        index = [state.get(f'{n}.relative_position_index') for n in first]
+        windows = [side(len(table), 'tokens') for table in index if table is not None]
         heads = [len(state[f'{name}.logit_scale']) for name in first]
     hidden = shape(state, 'encoder.layers.0.blocks.0.mlp.fc1.weight')[0]
     qkv_bias = 'qkv.bias' if version == 1 else 'q_bias'
     stored = hints.get('DATA', {}).get('IMG_SIZE')  # of the config in official files
     encoder = dict(
-        img_size=stored or _image_size(state, windows, patch),
+        img_size=stored or (_image_size(state, windows, patch) if windows else UNKNOWN),
         patch_size=patch,
         in_chans=in_chans,
         embed_dim=dims,
         depths=depths,
         num_heads=heads,
-        window_size=max(windows),
+        window_size=max(windows, default=UNKNOWN),
         mlp_ratio=hidden / dims,
         qkv_bias=f'{first[0]}.{qkv_bias}' in state,
         ape='encoder.absolute_pos_embed' in state,
         patch_norm='encoder.patch_embed.norm.weight' in state,
         drop_path_rate=0.0,
     )
+    if version == 2:  # of another window than now, where weights were fine-tuned
+        encoder['pretrained_window_sizes'] = [0] * stages
     config = dict(encoder=settle(encoder, hints), encoder_stride=patch * 2 ** (stages - 1))
     if version == 2:
         norm = hints.get('MODEL', {}).get('SIMMIM', {}).get('NORM_TARGET', {})
@@ -153,7 +160,12 @@ def _detect(state: Mapping[str, Tensor], mark: str) -> bool:
 V1 = Family(
     name='simmim_swin',
     title='SimMIM Swin (microsoft/SimMIM)',
-    rules=(*_merge_rules('{i}', ('reduction.weight', 'norm.weight', 'norm.bias')), *_RULES),
+    rules=(
+        *merge_rules(
+            'encoder.layers.{i}', 'stages.{i}', ('reduction.weight', 'norm.weight', 'norm.bias')
+        ),
+        *_RULES,
+    ),
     detect=partial(_detect, mark='relative_position_bias_table'),
     model_config=partial(_model_config, version=1),
     infer_config=partial(_infer_config, version=1),
@@ -162,7 +174,10 @@ V2 = Family(
     name='simmim_swinv2',
     title='SimMIM Swin v2 (microsoft/Swin-Transformer)',
     # merging stands before the stage's blocks in mmpretrain's Swin v2, and its norm comes after it
-    rules=(*_merge_rules('{i+1}', ('reduction.weight',)), *_RULES),
+    rules=(
+        *merge_rules('encoder.layers.{i}', 'stages.{i+1}', ('reduction.weight',)),
+        *_RULES,
+    ),
     detect=partial(_detect, mark='logit_scale'),
     model_config=partial(_model_config, version=2),
     infer_config=partial(_infer_config, version=2),

@@ -45,12 +45,12 @@ def test_fields_are_numbers_and_dots_are_dots():
 
 def test_merged_channels_go_where_unfold_puts_them():
     # the authors: cat of [::2, ::2], [1::2, ::2], [::2, 1::2], [1::2, 1::2] along the channels
-    from simmim_mm.convert.simmim_swin import _from_unfold, _to_unfold
+    from simmim_mm.convert.simmim_swin import from_unfold, to_unfold
 
     x = torch.randn(1, 5, 2, 2)
     theirs = torch.cat([x[..., 0, 0], x[..., 1, 0], x[..., 0, 1], x[..., 1, 1]], dim=1)
     ours = torch.nn.functional.unfold(x, 2, stride=2)[..., 0]
-    assert_close(_to_unfold(theirs), ours)
+    assert_close(to_unfold(theirs), ours)
     weight = torch.randn(7, 20)
-    assert_close(ours @ _to_unfold(weight).T, theirs @ weight.T)
-    assert torch.equal(_from_unfold(_to_unfold(weight)), weight)
+    assert_close(ours @ to_unfold(weight).T, theirs @ weight.T)
+    assert torch.equal(from_unfold(to_unfold(weight)), weight)
