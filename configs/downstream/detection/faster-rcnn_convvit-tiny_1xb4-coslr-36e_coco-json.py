@@ -1,0 +1,16 @@
+_base_ = [
+    '_base_/faster-rcnn_narrow.py',
+    '../_base_/backbones/convvit-tiny.py',
+    '_base_/coco_json_boxes.py',
+    '_base_/coslr-36e.py',
+    '_base_/runtime.py',
+]
+
+checkpoint = None  # of the pretraining; None: from scratch
+pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
+
+model = dict(
+    backbone=dict(_base_.backbone, _delete_=True, init_cfg=pretrained),
+    neck=dict(in_channels=_base_.channels),
+    roi_head=dict(bbox_head=dict(num_classes=len(_base_.classes))),
+)

@@ -1,0 +1,18 @@
+# Mask R-CNN on ConvMAE's encoder: maps of stride 4, 8 and 16, and the last one pooled.
+_base_ = [
+    '_base_/mask-rcnn_narrow.py',
+    '../_base_/backbones/convvit-tiny.py',
+    '_base_/coco_json.py',
+    '_base_/coslr-36e.py',
+    '_base_/runtime.py',
+]
+
+checkpoint = None  # of the pretraining; None: from scratch
+num_classes = len(_base_.classes)
+pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
+
+model = dict(
+    backbone=dict(_base_.backbone, _delete_=True, init_cfg=pretrained),
+    neck=dict(in_channels=_base_.channels),
+    roi_head=dict(bbox_head=dict(num_classes=num_classes), mask_head=dict(num_classes=num_classes)),
+)

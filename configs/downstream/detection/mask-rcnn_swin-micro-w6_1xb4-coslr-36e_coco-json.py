@@ -1,0 +1,20 @@
+# Mask R-CNN for your own COCO json (_base_/coco_json.py) on a workstation without a GPU.
+#
+#   python tools/train.py CONFIG --pretrained PRETRAINED.pth
+_base_ = [
+    '_base_/mask-rcnn_narrow.py',
+    '../_base_/backbones/swin-micro.py',
+    '_base_/coco_json.py',
+    '_base_/coslr-36e.py',
+    '_base_/runtime.py',
+]
+
+checkpoint = None  # of the pretraining; None: from scratch
+num_classes = len(_base_.classes)
+pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
+
+model = dict(
+    backbone=dict(_base_.backbone, _delete_=True, init_cfg=pretrained),
+    neck=dict(in_channels=_base_.channels),
+    roi_head=dict(bbox_head=dict(num_classes=num_classes), mask_head=dict(num_classes=num_classes)),
+)

@@ -1,0 +1,9 @@
+# For one GPU.
+_base_ = 'upernet_swin-micro-w6_1xb4-coslr-4k_folder.py'
+
+model = dict(
+    backbone=dict(arch='tiny', img_size=224, window_size=7),
+    decode_head=dict(in_channels=[96, 192, 384, 768], channels=512),
+    auxiliary_head=dict(in_channels=384, channels=256),
+)
+optim_wrapper = dict(type='AmpOptimWrapper')
