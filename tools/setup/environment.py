@@ -43,7 +43,7 @@ def requirements(*names):
     """The lines of ``requirements/NAME.txt``, split into (torch, bare, others).
 
     The bare ones are installed without their dependencies: OpenMMLab's ask for an OpenCV with
-    windows, imaug for an old one. What they import is listed beside them.
+    windows, imaug for an old one, timm for the hub. What they import is listed beside them.
     """
     lines = []
     for name in names:
@@ -51,7 +51,7 @@ def requirements(*names):
         lines += [line for line in text.split('\n') if line and not line.startswith('#')]
     lines = list(dict.fromkeys(lines))
     torch = [line for line in lines if line.startswith('torch')]
-    bare = [line for line in lines if line.startswith(('onedl-', 'imaug'))]
+    bare = [line for line in lines if line.startswith(('onedl-', 'imaug', 'timm'))]
     return torch, bare, [line for line in lines if line not in torch + bare]
 
 
@@ -111,6 +111,12 @@ def steps(level):
         operators,
         own,
         install_step('mmdet', 'mmdet, mmseg (30 s)', downstream, bare),
+        install_step(
+            'transformers',
+            'transformers, for tests, in a folder of its own (20 s)',
+            requirements('transformers')[2],
+            ('--no-deps', '--upgrade', '--target', str(VENV / 'transformers')),
+        ),
     ]
     check_full = check_step('check', [*IMPORTS['demo'], *IMPORTS['full']], full)
     if level == 'full':
