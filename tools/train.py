@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Pretrain a model: python tools/train.py CONFIG [options]."""
+"""Pretrain or fine-tune a model: python tools/train.py CONFIG [options]."""
 
 import argparse
 import os
@@ -18,19 +18,28 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from simmim_mm.convert.safe_load import load_weights
+from simmim_mm.datasets.labelled import build_dataset, check_labels
 from simmim_mm.datasets.preflight import check_dataset
 from simmim_mm.engine.cli import load_config, run_tool
 from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch
 from simmim_mm.engine.preflight import check_model
 from simmim_mm.engine.resume import check_resumable, find_resumable
-from simmim_mm.registry import DATASETS
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Pretrain a model')
+    parser = argparse.ArgumentParser(
+        description='Pretrain a model, or train a classifier (mmpretrain), detector (mmdet) or '
+        'segmenter (mmseg) on a pretrained backbone'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir', help='folder for logs and checkpoints (./work_dirs/<name of the config>)'
+    )
+    parser.add_argument(
+        '--pretrained',
+        metavar='CHECKPOINT',
+        help='start the backbone of a classifier, detector or segmenter from this pretraining; '
+        'the same as model.backbone.init_cfg in the config',
     )
     parser.add_argument(
         '--resume',
@@ -77,7 +86,19 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> list[str]:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.type = 'simmim_mm.AmpOptimWrapper'
+        if not torch.cuda.is_available() and cfg.get('default_scope') == 'mmdet':
+            raise ValueError(
+                '--amp: on a CPU that means bfloat16, in which the operators of detectors (NMS, '
+                'RoIAlign) do not compute there: train without'
+            )
+    if args.pretrained:
+        load_weights(args.pretrained)  # to know now that it can be read
+        if 'backbone' not in cfg.model:
+            raise ValueError(f'--pretrained: the model of {args.config} has no backbone')
+        cfg.model.backbone.init_cfg = dict(
+            type='Pretrained', checkpoint=args.pretrained, prefix='backbone.'
+        )
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     if args.auto_scale_lr:
@@ -116,9 +137,22 @@ def choose_checkpoint(cfg: Config, resume: str) -> list[str]:
         cfg.resume, cfg.load_from = True, resume
     if cfg.get('load_from') and cfg.get('resume'):
         check_resumable(cfg.load_from)
-    elif cfg.get('load_from'):
+    elif cfg.get('load_from') and '://' not in cfg.load_from:
         load_weights(cfg.load_from)
     return []
+
+
+def check_data(cfg: Config) -> dict[str, dict]:
+    """Build and check the data; returns a sample for each mode of the model."""
+    samples, train = {}, None
+    for mode, name in (('loss', 'train_dataloader'), ('predict', 'val_dataloader')):
+        if not cfg.get(name):
+            continue
+        dataset = build_dataset(cfg[name].dataset, f'{name}.dataset')
+        check_labels(dataset, f'{name}.dataset', train, cfg.model)
+        samples[mode] = check_dataset(dataset, f'{name}.dataset')
+        train = train or dataset
+    return samples
 
 
 def main(args: argparse.Namespace) -> None:
@@ -127,19 +161,15 @@ def main(args: argparse.Namespace) -> None:
 
     # Wrong data are found before anything is written.
     init_default_scope(cfg.get('default_scope', 'simmim_mm'))
-    samples = []
-    for name in ('train_dataloader', 'val_dataloader'):
-        if cfg.get(name):
-            dataset = DATASETS.build(cfg[name].dataset)
-            samples.append(check_dataset(dataset, f'{name}.dataset'))
+    samples = check_data(cfg)
 
     prepare_cpu_launch(cfg)
     runner = Runner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    for sample in samples:
-        check_model(model, sample)
+    for mode, sample in samples.items():
+        check_model(model, sample, mode)
     runner.train()
 
 

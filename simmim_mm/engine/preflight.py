@@ -3,7 +3,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 
-def check_model(model: nn.Module, sample: dict) -> None:
+def check_model(model: nn.Module, sample: dict, mode: str = 'loss') -> None:
     """Run one sample through the model, before a training starts.
 
     Finds what only shows when data and model meet: another number of channels, an image size or a
@@ -11,8 +11,11 @@ def check_model(model: nn.Module, sample: dict) -> None:
     are.
 
     Args:
-        model: The algorithm, not wrapped for distributed training.
+        model: The algorithm, or a model of mmpretrain, mmdet or mmseg, not wrapped for distributed
+            training.
         sample: What the data set's pipeline gives: ``inputs`` and ``data_samples``.
+        mode: ``'loss'``, or ``'predict'`` for a sample of a validation pipeline, whose labels need
+            not have the size of the image.
 
     Raises:
         ValueError: If they do not fit; the message names the sizes.
@@ -34,13 +37,13 @@ def check_model(model: nn.Module, sample: dict) -> None:
     try:
         with torch.no_grad(), torch.random.fork_rng(devices):
             data = model.eval().data_preprocessor(pseudo_collate([sample]), False)
-            model(**data, mode='loss')
+            model(**data, mode=mode)
     except (RuntimeError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f'the model does not take an image of {image.shape[0]} channels and {size} pixels '
-            f'({reason}): check img_size, in_channels, and the decoder of the model against the '
-            'pipeline'
+            f'({reason}): check img_size, in_channels, and the decoder or head of the model '
+            'against the pipeline'
         ) from error
     finally:
         model.train(training)
