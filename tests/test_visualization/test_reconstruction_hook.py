@@ -10,10 +10,11 @@ from vis_toys import tiny_config, write_photos
 from simmim_mm.engine.hooks import ReconstructionHook
 
 
-def _train(folder, *, hook: bool, val: bool = True, num_images: int = 2) -> Runner:
+def _train(folder, *, hook: bool, val: bool = True, num_images: int = 2, **model) -> Runner:
     """Five iterations on three photographs, with drop path and nobody to seed each iteration."""
     cfg = tiny_config().to_dict()
     cfg['model']['backbone']['drop_path_rate'] = 0.5
+    cfg['model'].update(model)
     images = dict(cfg['train_dataloader']['dataset'], data_root=str(folder.parent / 'photos'))
 
     def loader(**sampler) -> dict:
@@ -86,6 +87,13 @@ def test_without_validation_training_images_are_drawn(folder):
     _train(folder / 'run', hook=True, val=False, num_images=7)
     (*_, last) = _pictures(folder / 'run').values()
     assert last.shape[0] == 22 + 3 * (128 + 6)  # there are no more than three
+
+
+def test_what_is_not_an_image_is_not_drawn(folder):
+    neck = dict(type='PixelShuffleDecoder', in_channels=32, stride=1, out_channels=27)
+    runner = _train(folder / 'run', hook=True, target=[dict(type='HOG')], neck=neck)
+    assert runner.iter == 5
+    assert not list((folder / 'run').glob('**/reconstruction_*.png'))
 
 
 def test_number_of_images_is_checked():

@@ -48,6 +48,21 @@ def test_missing_decoder_is_reported_and_missing_encoder_refused(tmp_path, photo
         Reconstructor.from_checkpoint(path)
 
 
+def test_a_model_of_features_is_refused(tmp_path):
+    cfg = tiny_config(target=[dict(type='HOG')])
+    cfg.model.neck.update(stride=1, out_channels=27)
+    with pytest.raises(ValueError, match='not an image'):
+        Reconstructor.from_checkpoint(save_checkpoint(tmp_path / 'hog.pth', cfg))
+
+
+def test_only_normalisations_are_said_to_be_undone(tmp_path):
+    cfg = tiny_config(target=[dict(type='LowResolution', factor=4), dict(type='UnitRange')])
+    cfg.model.head.loss = dict(type='PixelCrossEntropy')
+    cfg.model.neck.update(stride=2)
+    reconstructor = Reconstructor.from_checkpoint(save_checkpoint(tmp_path / 'a.pth', cfg))
+    assert reconstructor.note('visible') == 'Target: UnitRange of LowResolution.'
+
+
 def test_files_of_other_kinds_are_refused(tmp_path, checkpoint):
     with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
         Reconstructor.from_checkpoint(tmp_path / 'gone.pth')
