@@ -31,7 +31,9 @@ from mmengine.structures import BaseDataElement
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor
 
-from simmim_mm.engine.amp import AmpOptimWrapper, cpu_has_bfloat16
+from simmim_mm.engine.amp import AmpOptimWrapper
+from simmim_mm.engine.optimizers import FusedAdamW
+from simmim_mm.processor import cpu_has_bfloat16
 from simmim_mm.registry import MODELS
 
 SIZE, WINDOW = 192, 6
@@ -80,7 +82,8 @@ def build(contender: str, args: argparse.Namespace) -> tuple[BaseModel, OptimWra
             if 'norm' not in name:
                 torch.nn.init.trunc_normal_(p, std=0.02)
     model = model.to(args.device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05)
+    adamw = torch.optim.AdamW if contender == 'theirs' else FusedAdamW  # as the configs have them
+    optimizer = adamw(model.parameters(), lr=1e-4, weight_decay=0.05)
     wrapper = AmpOptimWrapper if contender == 'amp' else OptimWrapper
     return model, wrapper(optimizer=optimizer)
 

@@ -76,7 +76,7 @@ val_evaluator = dict(type='MaskedLoss')
 no_decay = dict(decay_mult=0.0)
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='FusedAdamW', lr=lr, betas=(0.9, 0.95), weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(
         flat_decay_mult=0.0,

@@ -3,6 +3,7 @@ from .file_backend import AtomicLocalBackend
 from .hooks import *  # noqa: F403
 from .hooks import __all__ as _hooks
 from .loops import EpochTrainLoop
+from .optimizers import FusedAdamW
 from .schedulers import CosineThroughWarmupLR, WarmupLR
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     'AtomicLocalBackend',
     'CosineThroughWarmupLR',
     'EpochTrainLoop',
+    'FusedAdamW',
     'WarmupLR',
     *_hooks,
 ]

@@ -1,7 +1,5 @@
 import logging
-import re
-from pathlib import Path
-from typing import Optional, Union
+from typing import Union
 
 import torch
 from mmengine.device import get_device
@@ -9,6 +7,7 @@ from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper as _AmpOptimWrapper
 from mmengine.optim import OptimWrapper
 
+from simmim_mm.processor import cpu_has_bfloat16
 from simmim_mm.registry import OPTIM_WRAPPERS
 
 
@@ -56,22 +55,6 @@ class AmpOptimWrapper(_AmpOptimWrapper):
         if not state_dict.get('loss_scaler'):  # a scaler that was off has no state to load
             state_dict.pop('loss_scaler', None)
         super().load_state_dict(state_dict)
-
-
-def cpu_has_bfloat16() -> Optional[bool]:
-    """Whether the processor computes in bfloat16; None where that cannot be found out.
-
-    Without such instructions (AVX512-BF16 or AMX on x86, BF16 on Arm) each operation converts to
-    float32 and back.
-    """
-    try:
-        text = Path('/proc/cpuinfo').read_text()
-    except OSError:
-        return None
-    found = re.search(r'^(?:flags|Features)\s*:(.*)$', text, flags=re.MULTILINE)
-    if not found:
-        return None
-    return bool({'avx512_bf16', 'amx_bf16', 'bf16'} & set(found[1].split()))
 
 
 def _announce_cpu(asked: str) -> None:

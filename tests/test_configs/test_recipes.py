@@ -166,7 +166,7 @@ def check_optimizer(cfg, recipe, work_dir):
     model = build_model(cfg)
     wrapper = dict(cfg.optim_wrapper, type='OptimWrapper')
     optimizer = build_optim_wrapper(model, wrapper).optimizer
-    assert type(optimizer) is torch.optim.AdamW
+    assert isinstance(optimizer, torch.optim.AdamW)
     decay = {}
     for group in optimizer.param_groups:
         assert group['betas'] == recipe['betas']

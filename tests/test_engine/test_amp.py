@@ -1,5 +1,4 @@
 import logging
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +7,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from simmim_mm.engine import amp
-from simmim_mm.engine.amp import AmpOptimWrapper, cpu_has_bfloat16
+from simmim_mm.engine.amp import AmpOptimWrapper
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='the CPU path, without a GPU')
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
@@ -106,27 +105,3 @@ def test_slow_processors_are_warned_about_once(monkeypatch, caplog, fast):
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == (fast is False)
     assert all('slower than float32' in r.getMessage() for r in warnings)
-
-
-@pytest.mark.parametrize(
-    'text, expected',
-    [
-        ('flags\t\t: fpu avx512f avx512_bf16 sse\n', True),
-        ('flags\t\t: fpu amx_bf16 amx_tile\nflags\t\t: fpu amx_bf16\n', True),
-        ('flags\t\t: fpu avx512f avx512_vnni\n', False),
-        ('Features\t: fp asimd bf16\n', True),
-        ('Features\t: fp asimd\n', False),
-        ('Processor : unknown\n', None),
-    ],
-)
-def test_processor_flags(monkeypatch, text, expected):
-    monkeypatch.setattr(Path, 'read_text', lambda self: text)
-    assert cpu_has_bfloat16() is expected
-
-
-def test_processor_without_that_file(monkeypatch):
-    def missing(self):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, 'read_text', missing)
-    assert cpu_has_bfloat16() is None

@@ -3,7 +3,7 @@ lr = 1.5e-4 * 4096 / 256
 
 optim_wrapper = dict(
     type='AmpOptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.05),
+    optimizer=dict(type='FusedAdamW', lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.05),
     # timm's rule: exempt are 1-d parameters, not the mask and class tokens.
     paramwise_cfg=dict(flat_decay_mult=0.0),
 )

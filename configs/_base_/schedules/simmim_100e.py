@@ -4,7 +4,7 @@ no_decay = dict(decay_mult=0.0)
 
 optim_wrapper = dict(
     type='AmpOptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
+    optimizer=dict(type='FusedAdamW', lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
     # Exempt: every 1-d parameter (norms, biases, layer scale) and these by name.
     paramwise_cfg=dict(

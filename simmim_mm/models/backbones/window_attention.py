@@ -16,6 +16,8 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simmim_mm.processor import cpu_has_bfloat16
+
 from .window_layout import PermuteTokens, window_layout
 
 # A shift mask of -100 makes probabilities of e^-100: subnormal numbers, at which products on Intel
@@ -31,26 +33,29 @@ class CPUAttention(torch.autograd.Function):
     fallback is slower than this. Keys and values are transposed in memory first: for matrices this
     small, MKL takes two to four times as long when it has to transpose them itself.
 
-    Computes in the dtype of the bias, float32, also under autocast: so small are the matrices that
-    half precision gains nothing.
+    Computes in the dtype of the bias, float32. Under autocast, on a processor with bfloat16
+    instructions, the four products take and give bfloat16, as autocast has it (a third of the
+    time); without such instructions nothing would be gained. The softmax is float32 always.
     """
 
     @staticmethod
     def forward(ctx, qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
         """Shapes as in :func:`window_attention`."""
         B, N, _, heads, d = qkv.shape
+        dtype = qkv.dtype if qkv.dtype == torch.bfloat16 and cpu_has_bfloat16() else bias.dtype
         with torch.autocast('cpu', enabled=False):
             # (B, N, 3, heads, d) to three of (B * heads, N, d)
-            q, k, v = (_swapped(part, bias.dtype).flatten(0, 1) for part in qkv.unbind(2))
+            q, k, v = (_swapped(part, dtype).flatten(0, 1) for part in qkv.unbind(2))
             logits = _scaled_bmm(q, k.transpose(1, 2).contiguous(), scale)
-            logits.view(-1, len(bias), heads, N, N).add_(bias)
+            logits = _add(logits.view(-1, len(bias), heads, N, N), bias).view(-1, N, N)
             if len(bias) > 1:
                 floor = logits.amax(-1, keepdim=True).sub_(_LOGIT_RANGE)
                 torch.maximum(logits, floor, out=logits)
-            p = logits.softmax(-1)
+            p = logits.softmax(-1).to(dtype)
             out = torch.bmm(p, v).view(B, heads, N, d)
         ctx.save_for_backward(q, k, v, p)
-        ctx.scale, ctx.heads, ctx.n_bias, ctx.dtype = scale, heads, len(bias), qkv.dtype
+        ctx.scale, ctx.heads, ctx.n_bias = scale, heads, len(bias)
+        ctx.dtypes = qkv.dtype, bias.dtype
         return _swapped(out, qkv.dtype).flatten(2)
 
     @staticmethod
@@ -58,8 +63,9 @@ class CPUAttention(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         q, k, v, p = ctx.saved_tensors
         (_, N, d), heads = q.shape, ctx.heads
+        dtype, bias_dtype = ctx.dtypes
         grad = _swapped(grad.unflatten(2, (heads, d)), q.dtype).flatten(0, 1)
-        dqkv = torch.empty(len(q) // heads, N, 3, heads, d, dtype=ctx.dtype)
+        dqkv = torch.empty(len(q) // heads, N, 3, heads, d, dtype=dtype)
 
         def put(i: int, x: Tensor) -> None:
             dqkv[:, :, i] = x.view(-1, heads, N, d).transpose(1, 2)
@@ -67,10 +73,15 @@ class CPUAttention(torch.autograd.Function):
         put(2, torch.bmm(p.transpose(1, 2), grad))
         dp = torch.bmm(grad, v.transpose(1, 2).contiguous())
         dlogits = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
-        dbias = dlogits.view(-1, ctx.n_bias, heads, N, N).sum(0)
+        dbias = dlogits.view(-1, ctx.n_bias, heads, N, N).sum(0, dtype=bias_dtype)
         put(0, _scaled_bmm(dlogits, k, ctx.scale))
         put(1, _scaled_bmm(dlogits.transpose(1, 2), q, ctx.scale))
         return dqkv, dbias, None
+
+
+def _add(x: Tensor, bias: Tensor) -> Tensor:
+    """``x + bias`` in the dtype of the bias, in the memory of x if it has that."""
+    return x.add_(bias) if x.dtype == bias.dtype else x + bias
 
 
 def _swapped(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,7 @@ from mmpretrain.models.selfsup.simmim import SimMIMSwinTransformer
 from mmpretrain.models.utils import ShiftWindowMSA
 from torch.testing import assert_close
 
-from simmim_mm.models.backbones import MaskedSwin
+from simmim_mm.models.backbones import MaskedSwin, window_attention
 from simmim_mm.models.backbones.window_attention import CPUAttention, fused_attention
 from simmim_mm.models.backbones.window_layout import window_layout
 
@@ -211,16 +211,24 @@ def test_attention_is_the_formula_with_its_gradients(attention, n_bias):
     torch.autograd.gradcheck(lambda x, b: attention(x, b, 0.3), (qkv, bias))
 
 
-def test_attention_in_bfloat16_keeps_logits_in_float32():
-    """A large common logit must not eat the differences between keys."""
-    qkv = torch.randn(2, 9, 3, 2, 8).bfloat16()
-    bias = torch.randn(2, 2, 9, 9, requires_grad=True)
+@pytest.mark.parametrize('instructions', [True, False])
+def test_attention_in_bfloat16_adds_the_bias_in_float32(monkeypatch, instructions):
+    """A large common bias must not eat the differences between keys."""
+    monkeypatch.setattr(window_attention, 'cpu_has_bfloat16', lambda: instructions)
+    qkv = torch.randn(2, 9, 3, 2, 8).bfloat16().requires_grad_()
+    bias = torch.randn(2, 2, 9, 9).requires_grad_()
+    exact_qkv, exact_bias = (x.detach().double().requires_grad_() for x in (qkv, bias))
     with torch.autocast('cpu', torch.bfloat16):
-        out = CPUAttention.apply(qkv.requires_grad_(), bias + 64, 0.3)
-    assert out.dtype == torch.bfloat16
-    assert_close(out.float(), formula(qkv.float(), bias, 0.3), rtol=4e-3, atol=1e-3)
-    out.sum().backward()
-    assert bias.grad.isfinite().all() and qkv.grad.dtype == torch.bfloat16
+        out = CPUAttention.apply(qkv, bias + 64, 0.3)
+    exact = formula(exact_qkv, exact_bias, 0.3)
+    assert out.dtype == qkv.dtype == torch.bfloat16
+    assert_close(out.double(), exact, rtol=8e-3, atol=8e-3)
+
+    weight = torch.randn(exact.shape).bfloat16()
+    (out * weight).sum().backward()
+    (exact * weight.double()).sum().backward()
+    for grad, expected in ((qkv.grad, exact_qkv.grad), (bias.grad, exact_bias.grad)):
+        assert (grad.double() - expected).norm() < 0.01 * expected.norm()
 
 
 def test_masked_neighbours_leave_no_subnormal_numbers():
