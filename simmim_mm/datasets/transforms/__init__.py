@@ -1,10 +1,13 @@
 from .crops import ResizeToCover, SimpleResizedCrop
 from .foreground import BoxForeground, LoadForeground, PackInputs, SaliencyForeground
 from .loading import LoadImage
-from .masks import MaskTransform, RandomBlockMask
+from .masks import MaskTransform, RandomBlockMask, UniformMask
+from .rectangle_masks import BlockWiseMask, RectangleMask, SquareMask
 from .resizing import RandomResizedCrop, ResizeEdge
+from .semantic_mask import SemanticMask
 
 __all__ = [
+    'BlockWiseMask',
     'BoxForeground',
     'LoadForeground',
     'LoadImage',
@@ -12,8 +15,12 @@ __all__ = [
     'PackInputs',
     'RandomBlockMask',
     'RandomResizedCrop',
+    'RectangleMask',
     'ResizeEdge',
     'ResizeToCover',
     'SaliencyForeground',
+    'SemanticMask',
     'SimpleResizedCrop',
+    'SquareMask',
+    'UniformMask',
 ]

@@ -1,0 +1,55 @@
+import numpy as np
+
+from simmim_mm.registry import TRANSFORMS
+
+from .foreground import foreground_of
+from .masks import MaskTransform
+
+
+@TRANSFORMS.register_module()
+class SemanticMask(MaskTransform):
+    """Masks the objects first, or the background, or a given share of the objects.
+
+    Blocks are foreground or background by the map ``gt_seg_map`` that ``LoadForeground``,
+    ``BoxForeground`` or ``SaliencyForeground`` has written. Within each of the two they are chosen
+    at random. The number of masked blocks is that of ``mask_ratio`` in every image: where there is
+    too little of the one, more of the other is taken, and an image without any object gets
+    ``RandomBlockMask``'s mask.
+
+    Required keys: ``img``, ``gt_seg_map``. Added keys: ``mask``.
+
+    Args:
+        *args: As of :class:`MaskTransform`.
+        foreground_ratio: Share of the foreground blocks to mask: 1 masks the foreground first, 0
+            the background first, and ``mask_ratio`` as much of the one as of the other.
+        threshold: A block is foreground if at least this share of its pixels is.
+        **kwargs: As of :class:`MaskTransform`.
+
+    Raises:
+        ValueError: If there is no map or it is not of the image's size.
+    """
+
+    def __init__(self, *args, foreground_ratio: float = 1.0, threshold: float = 0.25, **kwargs):
+        super().__init__(*args, **kwargs)
+        if not 0 <= foreground_ratio <= 1:
+            raise ValueError(
+                f'foreground_ratio must be from 0 (background first) to 1 (foreground first), '
+                f'got {foreground_ratio}'
+            )
+        if not 0 < threshold <= 1:
+            raise ValueError(f'threshold must be above 0 and at most 1, got {threshold}')
+        self.foreground_ratio = foreground_ratio
+        self.threshold = threshold
+
+    def draw(self, rows: int, cols: int, num_masked: int, results: dict) -> np.ndarray:
+        size = self.mask_patch_size
+        pixels = foreground_of(results).reshape(rows, size, cols, size).sum((1, 3))
+        is_foreground = (pixels >= self.threshold * size**2).ravel()
+        foreground, background = np.flatnonzero(is_foreground), np.flatnonzero(~is_foreground)
+        wanted = round(self.foreground_ratio * len(foreground))
+        num = min(max(wanted, num_masked - len(background)), num_masked)
+
+        mask = np.zeros(rows * cols, dtype=bool)
+        mask[np.random.permutation(foreground)[:num]] = True
+        mask[np.random.permutation(background)[: num_masked - num]] = True
+        return mask.reshape(rows, cols)
