@@ -1,3 +1,4 @@
+from .avg_dist_hook import AvgDistHook
 from .bad_files_hook import BadFilesHook
 from .checkpoint_hook import AtomicCheckpointHook
 from .loss_hook import LossHook, NonFiniteLossError
@@ -7,6 +8,7 @@ from .throughput_hook import ThroughputHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'AvgDistHook',
     'BadFilesHook',
     'LossHook',
     'NonFiniteLossError',
