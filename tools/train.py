@@ -14,13 +14,14 @@ except ImportError as error:
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.model import is_model_wrapper
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 
 from simmim_mm.convert.safe_load import load_weights
-from simmim_mm.datasets.labelled import build_dataset, check_labels
+from simmim_mm.datasets.labelled import check_classes
 from simmim_mm.datasets.preflight import check_dataset
 from simmim_mm.engine.cli import load_config, run_tool
+from simmim_mm.engine.downstream_preflight import check_downstream_data
 from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch
 from simmim_mm.engine.preflight import check_model
 from simmim_mm.engine.resume import check_resumable, find_resumable
@@ -144,13 +145,18 @@ def choose_checkpoint(cfg: Config, resume: str) -> list[str]:
 
 def check_data(cfg: Config) -> dict[str, dict]:
     """Build and check the data; returns a sample for each mode of the model."""
+    check_downstream_data(cfg)
     samples, train = {}, None
-    for mode, name in (('loss', 'train_dataloader'), ('predict', 'val_dataloader')):
-        if not cfg.get(name):
+    for mode, loader in (('loss', 'train_dataloader'), ('predict', 'val_dataloader')):
+        if not cfg.get(loader):
             continue
-        dataset = build_dataset(cfg[name].dataset, f'{name}.dataset')
-        check_labels(dataset, f'{name}.dataset', train, cfg.model)
-        samples[mode] = check_dataset(dataset, f'{name}.dataset')
+        name = f'{loader}.dataset'
+        try:
+            dataset = DATASETS.build(cfg[loader].dataset)
+        except (AssertionError, RuntimeError) as error:  # so mmpretrain complains about its data
+            raise ValueError(f'{name}: {error}') from error
+        check_classes(dataset, name, train, cfg.model)
+        samples[mode] = check_dataset(dataset, name)
         train = train or dataset
     return samples
 
