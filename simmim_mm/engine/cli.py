@@ -1,5 +1,7 @@
 """What the scripts in tools/ share: finding a config, and showing errors to people."""
 
+import argparse
+import ast
 import difflib
 import os
 import sys
@@ -35,6 +37,26 @@ def load_config(path: Union[str, Path]) -> Config:
     close = difflib.get_close_matches(path.stem, known, n=3, cutoff=0.5)
     hint = f'; did you mean {" or ".join(str(known[name]) for name in close)}?' if close else ''
     raise FileNotFoundError(f'no config file {path}{hint}')
+
+
+def parse_transforms(text: str) -> tuple[str, list[dict]]:
+    """``'A(x=1), b.C()'``, and it as ``[dict(type='A', x=1), dict(type='b.C')]``; runs nothing."""
+    try:
+        body = ast.parse(text.strip(), mode='eval').body
+        calls = body.elts if isinstance(body, (ast.Tuple, ast.List)) else [body]
+        if any(call.args for call in calls):
+            raise ValueError('arguments need names')
+        return text, [
+            dict(
+                type=ast.unparse(call.func),
+                **{keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords},
+            )
+            for call in calls
+        ]
+    except (SyntaxError, ValueError, AttributeError, TypeError) as error:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not like "Type(name=value), Type()" ({error})'
+        ) from None
 
 
 def run_tool(main: Callable[[], None], rank: int = 0) -> None:

@@ -2,12 +2,11 @@
 """How much of each object random crops keep: python tools/analysis/object_coverage.py COCO_JSON."""
 
 import argparse
-import ast
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.engine.cli import parse_transforms, run_tool
 
 # What the PixMIM paper says of ImageNet boxes: share kept, and visible under a 75% mask.
 QUOTED = {'RandomResizedCrop (.2, 1)': (0.683, 0.171), 'SimpleResizedCrop': (None, 0.221)}
@@ -51,26 +50,6 @@ def standard_crops(size: int) -> dict[str, list[dict]]:
             dict(type='mmpretrain.CenterCrop', crop_size=size),
         ],
     }
-
-
-def parse_transforms(text: str) -> tuple[str, list[dict]]:
-    """``'A(x=1), b.C()'``, and it as ``[dict(type='A', x=1), dict(type='b.C')]``; runs nothing."""
-    try:
-        body = ast.parse(text.strip(), mode='eval').body
-        calls = body.elts if isinstance(body, (ast.Tuple, ast.List)) else [body]
-        if any(call.args for call in calls):
-            raise ValueError('arguments need names')
-        return text, [
-            dict(
-                type=ast.unparse(call.func),
-                **{keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords},
-            )
-            for call in calls
-        ]
-    except (SyntaxError, ValueError, AttributeError, TypeError) as error:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not like "Type(name=value), Type()" ({error})'
-        ) from None
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
