@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional, Union
@@ -40,7 +41,7 @@ class Trial:
     def build_config(self) -> Config:
         """The config that is trained, with what is needed to find the figure afterwards."""
         source = self.config
-        cfg = source.copy() if isinstance(source, Config) else Config.fromfile(source)
+        cfg = deepcopy(source) if isinstance(source, Config) else Config.fromfile(source)
         cfg.merge_from_dict(self.overrides)
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=self.seed)
         cfg.work_dir = None  # the trial's own folder

@@ -1,0 +1,163 @@
+"""Looking through detection data in COCO's format."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from simmim_mm.datasets.errors import DataError
+
+from .labelled_data import LabelledData, Split, existing, first_existing
+
+_JSONS = ('annotations/instances_{}*.json', 'annotations/*{}*.json', '{}.json', '{}/*.json')
+_FOLDERS = ('images/{}', '{}2017', '{}', 'images', '.')
+
+
+def find_coco(
+    root: Union[str, Path],
+    train_ann: Optional[str] = None,
+    val_ann: Optional[str] = None,
+    images: Optional[str] = None,
+) -> tuple[Split, Split]:
+    """Find jsons and image folders by the usual names.
+
+    Args:
+        root: Folder of the data.
+        train_ann: Json of the training part, if it is not to be looked for.
+        val_ann: Json of the validation part.
+        images: Folder of all images.
+
+    Raises:
+        DataError: If one is not found.
+    """
+    root = existing(Path(root), 'data folder')
+    splits = []
+    for part, given in (('train', train_ann), ('val', val_ann)):
+        option = f'--{part}-ann'
+        if given:
+            path = existing(Path(given), option)
+        else:
+            names = [name.format(part) for name in _JSONS]
+            path = first_existing(root, names, f'json of the {part} part', option)
+        splits.append(Split(_image_folder(root, part, path, images), path))
+    return splits[0], splits[1]
+
+
+def _image_folder(root: Path, part: str, path: Path, given: Optional[str]) -> Path:
+    """The folder in which the first image of the json is."""
+    entries = load_coco(path)['images']
+    tried = [given] if given else [root / name.format(part) for name in _FOLDERS] + [path.parent]
+    for folder in map(Path, tried):
+        if (folder / entries[0]['file_name']).is_file():
+            return folder
+    raise DataError(
+        f'{path} names {entries[0]["file_name"]}, which is not in any of '
+        f'{", ".join(map(str, tried))}: give the folder with --images'
+    )
+
+
+def read_coco(train: Split, val: Split, folder: Union[str, Path]) -> LabelledData:
+    """Look through two jsons and for the images that they name.
+
+    mmdet numbers the categories by their order in each json. Where the order differs, or the
+    validation lacks some, its json is written anew, with the categories of the training, and that
+    one is to be used.
+
+    Args:
+        folder: Where it is written.
+
+    Raises:
+        DataError: If a json is not COCO's or empty, names a category that the training has not, or
+            an image that is not there.
+    """
+    contents = [load_coco(split.labels) for split in (train, val)]
+    for split, content in zip((train, val), contents):
+        _check(split, content)
+    names, val_names = ([c['name'] for c in content['categories']] for content in contents)
+    if unknown := [name for name in val_names if name not in names]:
+        raise DataError(
+            f'{val.labels} has categories that {train.labels} has not: {", ".join(unknown)} '
+            f'(the training has {", ".join(names)})'
+        )
+    notes = []
+    if val_names != names:
+        val = Split(val.images, _align(contents, val.labels, Path(folder)))
+        notes.append(f'The categories of training and validation differ: using {val.labels}.')
+    masks = all(a.get('segmentation') for content in contents for a in content['annotations'])
+    counts = tuple(len(content['images']) for content in contents)
+    return LabelledData(tuple(names), train, val, counts, with_masks=masks, notes=notes)
+
+
+def load_coco(path: Path) -> dict[str, Any]:
+    """Contents of a json.
+
+    Raises:
+        DataError: If it is not in COCO's format, or has no images, annotations or categories.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f'{path} is not JSON: {error}') from None
+    lists = ('images', 'annotations', 'categories')
+    for key in lists:
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise DataError(f"{path} is not in COCO's format: no list '{key}'")
+        if not content[key]:
+            raise DataError(f'{path} is empty: no {key}')
+    return content
+
+
+def _check(split: Split, content: dict[str, Any]) -> None:
+    path = split.labels
+    names = [category['name'] for category in content['categories']]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise DataError(f'{path} has two categories of the name {", ".join(sorted(twice))}')
+    _check_references(path, content, 'category_id', 'categories')
+    _check_references(path, content, 'image_id', 'images')
+    if missing := _missing(split.images, [image['file_name'] for image in content['images']]):
+        raise DataError(
+            f'{path} names {len(missing)} images that are not in {split.images}, such as '
+            f'{missing[0]}'
+        )
+    sizes = {image['id']: (image['width'], image['height']) for image in content['images']}
+    if not any(_usable(a['bbox'], *sizes[a['image_id']]) for a in content['annotations']):
+        raise DataError(
+            f'{path}: none of the {len(content["annotations"])} boxes lies in its image (bbox is '
+            '[left, top, width, height] in pixels)'
+        )
+
+
+def _check_references(path: Path, content: dict[str, Any], key: str, of: str) -> None:
+    known = {entry['id'] for entry in content[of]}
+    for annotation in content['annotations']:
+        if annotation[key] not in known:
+            raise DataError(
+                f'{path}: annotation {annotation.get("id")} has {key} {annotation[key]}, which is '
+                f'none of its {of}'
+            )
+
+
+def _missing(folder: Path, names: Sequence[str]) -> list[str]:
+    return [name for name in names if not os.path.isfile(folder / name)]
+
+
+def _usable(box: Sequence[float], width: float, height: float) -> bool:
+    x, y, w, h = box
+    return min(x + w, width) - max(x, 0) >= 1 and min(y + h, height) - max(y, 0) >= 1
+
+
+def _align(contents: Sequence[dict[str, Any]], source: Path, folder: Path) -> Path:
+    """Write the second json with the categories of the first."""
+    train, val = contents
+    ids = {category['name']: category['id'] for category in train['categories']}
+    new = {category['id']: ids[category['name']] for category in val['categories']}
+    annotations = [dict(a, category_id=new[a['category_id']]) for a in val['annotations']]
+    content = dict(val, categories=train['categories'], annotations=annotations)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{source.stem}_aligned.json'
+    path.write_text(json.dumps(content))
+    return path
+
+
+__all__ = ['find_coco', 'load_coco', 'read_coco']

@@ -1,0 +1,255 @@
+#!/usr/bin/env python
+"""Did pretraining help? python tools/compare.py TASK DATA --checkpoints NAME=FILE [...].
+
+Trains from each checkpoint and from scratch on labelled data, on the same budget and with the same
+seeds, and writes a table and a plot.
+"""
+
+import argparse
+import signal
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Optional
+
+try:
+    import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+from simmim_mm.engine.cli import load_config, run_tool
+
+TOOLS = Path(__file__).resolve().parent
+TASKS = ('classification', 'detection', 'segmentation')
+SCRATCH = 'from scratch'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Train on labelled data from checkpoints and from scratch, on equal terms, and '
+        'compare. The same command goes on where it was interrupted; finished trainings are not '
+        'repeated.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='layouts of DATA\n'
+        '  classification  DATA/{train,val}/CLASS/*.jpg\n'
+        '  detection       DATA/annotations/instances_{train,val}.json or DATA/{train,val}.json\n'
+        "                  in COCO's format, and DATA/images\n"
+        '  segmentation    DATA/img_dir/{train,val} and DATA/ann_dir/{train,val}, or\n'
+        '                  DATA/{train,val}/{images,labels}: PNG maps of class numbers\n',
+    )
+    parser.add_argument('task', choices=TASKS)
+    parser.add_argument('data', nargs='?', help='folder of the labelled data; not with --config')
+    parser.add_argument(
+        '--checkpoints',
+        nargs='+',
+        required=True,
+        metavar='[NAME=]FILE',
+        help='pretrained checkpoints, with the names that they have in the table',
+    )
+    parser.add_argument(
+        '--config',
+        help='your own config of mmpretrain, mmdet or mmseg instead of a ready-made one: nothing '
+        'of it is changed but model.backbone.init_cfg and, if given, the budget',
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument('--iters', type=int, help='iterations of each training')
+    budget.add_argument('--epochs', type=int, help='epochs of each training')
+    parser.add_argument('--seeds', type=int, default=2, help='trainings of each (default: 2)')
+    parser.add_argument('--jobs', type=int, default=1, help='trainings at a time (default: 1)')
+    parser.add_argument('--work-dir', help='folder for everything (./work_dirs/compare_TASK)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='override settings of the config, as key.of.setting=value',
+    )
+    group = parser.add_argument_group('classification')
+    group.add_argument(
+        '--probe',
+        choices=['finetune', 'linear', 'knn'],
+        default='finetune',
+        help='train all weights, a linear layer on fixed features, or nothing (default: finetune)',
+    )
+    group = parser.add_argument_group('detection')
+    group.add_argument('--train-ann', metavar='JSON', help='where it is not found by its name')
+    group.add_argument('--val-ann', metavar='JSON')
+    group.add_argument('--images', metavar='FOLDER')
+    group = parser.add_argument_group('segmentation')
+    group.add_argument('--classes', nargs='+', help='names of the values 0, 1, ... of the maps')
+    group.add_argument(
+        '--ignore-value', type=int, default=255, help='of pixels without label (default: 255)'
+    )
+    parser.add_argument('--figure', help='result to compare (accuracy/top1, coco/bbox_mAP, mIoU)')
+    return parser.parse_args()
+
+
+def check_args(args: argparse.Namespace) -> None:
+    if bool(args.data) == bool(args.config):
+        raise ValueError('give either DATA or --config, which says itself what to train on')
+    for name in ('iters', 'epochs', 'seeds', 'jobs'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f'--{name} must be at least 1, got {value}')
+
+
+def read_checkpoints(texts: list) -> list:
+    from simmim_mm.trials.pretrained import read_pretrained
+
+    found = []
+    for text in texts:
+        name, _, path = text.rpartition('=') if not Path(text).exists() else ('', '', text)
+        found.append(read_pretrained(name or f'{Path(path).parent.name}/{Path(path).stem}', path))
+    names = [SCRATCH, *(pretrained.name for pretrained in found)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f'the name {twice.pop()!r} is taken twice: name them as NAME=FILE')
+    return found
+
+
+def read_data(args: argparse.Namespace, work_dir: Path):
+    """What the labelled data hold; raises where they cannot be used."""
+    from simmim_mm.trials.coco_json import find_coco, read_coco
+    from simmim_mm.trials.label_maps import find_label_maps, read_label_maps
+    from simmim_mm.trials.labelled_data import read_class_folders
+
+    if args.task == 'classification':
+        return read_class_folders(args.data)
+    if args.task == 'detection':
+        splits = find_coco(args.data, args.train_ann, args.val_ann, args.images)
+        return read_coco(*splits, work_dir / 'annotations')
+    splits = find_label_maps(args.data)
+    return read_label_maps(*splits, work_dir / 'label_maps', args.classes, args.ignore_value)
+
+
+def ready_made(args: argparse.Namespace, checkpoints: list, data) -> list:
+    """A config for each checkpoint, of the backbone that it holds."""
+    from simmim_mm.trials.downstream import downstream_config
+
+    configs = []
+    for pretrained in checkpoints:
+        if pretrained.backbone is None:
+            raise ValueError(
+                f'{pretrained.path} carries no config to tell what it is of: give a config with '
+                'that backbone, --config'
+            )
+        configs.append(
+            downstream_config(
+                args.probe if args.task == 'classification' else args.task,
+                TOOLS.parent / 'configs',
+                pretrained.backbone,
+                pretrained.preprocessor,
+                data,
+            )
+        )
+    return configs
+
+
+def prepare(args: argparse.Namespace, work_dir: Path) -> tuple:
+    """Look at everything that can be wrong; returns starts (name, config, checkpoint) and data."""
+    from simmim_mm.trials.downstream import set_budget
+    from simmim_mm.trials.own_config import check_own_config
+    from simmim_mm.trials.pretrained import check_fits
+
+    checkpoints = read_checkpoints(args.checkpoints)
+    if args.config:
+        configs = [load_config(args.config) for _ in checkpoints]
+    else:
+        data = read_data(args, work_dir)
+        print(f'{args.data}: {data}', *data.notes, sep='\n', flush=True)
+        configs = ready_made(args, checkpoints, data)
+    for cfg in configs:
+        set_budget(cfg, args.iters, args.epochs)
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(configs[0].get('default_scope') or 'mmengine')
+    paths = check_own_config(configs[0]) if args.config else data.paths
+
+    starts: list = []
+    for pretrained, cfg in zip(checkpoints, configs):
+        cfg.model.backbone.init_cfg = None
+        if not any(same(cfg, other) for _, other, path in starts if path is None):
+            scratch = [name for name, _, path in starts if path is None]
+            name = f'{SCRATCH} ({pretrained.name})' if scratch else SCRATCH
+            starts.append((name, deepcopy(cfg), None))
+        check_fits(cfg.model.backbone.to_dict(), pretrained)
+        cfg.model.backbone.init_cfg = pretrained.init_cfg
+        starts.append((pretrained.name, cfg, pretrained.path))
+    return starts, paths
+
+
+def same(one: Config, other: Config) -> bool:
+    return one.to_dict() == other.to_dict()
+
+
+def make_trials(starts: list, paths: list, args: argparse.Namespace) -> list:
+    """All starts with the first seed, then with the second: a first answer comes early."""
+    from simmim_mm.trials import Trial, fingerprint
+    from simmim_mm.trials.downstream import FIGURES
+
+    data = fingerprint(paths)
+    trials = []
+    for seed in range(args.seeds):
+        for name, cfg, path in starts:
+            known = f'{data} {fingerprint([path])}' if path else data
+            absent = 0.0 if args.task == 'detection' else None
+            figure = args.figure or FIGURES[args.task]
+            trials.append(Trial(name, cfg, figure, seed, data=known, absent=absent))
+    return trials
+
+
+def conclude(outcomes: list, starts: list, work_dir: Path) -> str:
+    """Write results.csv, results.md, results.png and trials.csv; returns what to print."""
+    from simmim_mm.evaluation.tables import write_csv
+    from simmim_mm.trials import report
+
+    figure = outcomes[0].trial.figure
+    rows, table, verdicts = report.summarise(outcomes), [], []
+    scratch: Optional[str] = None
+    baselines = {}
+    for name, _, path in starts:
+        if path is None:
+            scratch = name
+        baselines[name] = scratch
+    for name, row in rows.items():
+        base = rows[baselines[name]]
+        told = row['mean'] is not None and base['mean'] is not None and base is not row
+        difference = row['mean'] - base['mean'] if told else None
+        table.append({'start': name, figure: row.pop('mean'), **row, 'difference': difference})
+        row['mean'] = table[-1][figure]
+        if base is not row:
+            verdicts.append(report.verdict(row, base, name, baselines[name]))
+    report.write_rows(work_dir, table, '\n\n'.join(verdicts))
+    write_csv(work_dir / 'trials.csv', report.trial_rows(outcomes))
+    if any(outcome.error is None for outcome in outcomes):
+        report.plot_starts(work_dir / 'results.png', outcomes)
+    return '\n'.join([report.text_table(table), '', *verdicts])
+
+
+def main(args: argparse.Namespace) -> None:
+    from simmim_mm.trials import run_trials
+
+    check_args(args)
+    work_dir = Path(args.work_dir or f'work_dirs/compare_{args.task}')
+    starts, paths = prepare(args, work_dir)
+    trials = make_trials(starts, paths, args)
+    print(f'{len(trials)} trainings: {len(starts)} starts with {args.seeds} seeds each', flush=True)
+    command = [sys.executable, str(TOOLS / 'train.py')]
+    outcomes = run_trials(
+        trials, work_dir / 'trials', command, args.jobs, lambda line: print(line, flush=True)
+    )
+    print(f'\n{conclude(outcomes, starts, work_dir)}\n\nwrote {work_dir}/results.{{csv,md,png}}')
+    if failed := sum(outcome.error is not None for outcome in outcomes):
+        sys.exit(
+            f'error: {failed} of {len(outcomes)} trainings failed; the same command tries again'
+        )
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the trainings, too
+    try:
+        run_tool(lambda: main(arguments))
+    except KeyboardInterrupt:
+        sys.exit('interrupted: the same command goes on from here')
