@@ -26,10 +26,16 @@ def evaluation_pipeline(cfg: Config) -> list[dict]:
             'the config has no data pipeline with a mask transform: it is not the config of a '
             'masked image modelling run'
         )
+    needs_foreground = any(_name(step) == 'SemanticMask' for step in steps)
     result: list[dict] = []
     for step in steps:
+        if not needs_foreground and _name(step).endswith('Foreground'):
+            continue
         if 'Crop' in _name(step) and 'CenterCrop' not in _name(step):
             result.append(_centre_crop(step))
+        elif _name(step) == 'PackInputs':
+            keys = [key for key in step.get('algorithm_keys', []) if key != 'foreground']
+            result.append(dict(step, algorithm_keys=keys))
         elif not any(word in _name(step) for word in _DROPPED):
             result.append(step)
     return result

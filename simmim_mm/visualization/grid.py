@@ -97,13 +97,15 @@ def draw_grid(
 ) -> Image.Image:
     """Grid of reconstructions: a row for each image; columns original, masked, reconstruction.
 
-    A fourth column shows the target where it is not the original: what the model was asked for,
-    such as the low frequencies only.
+    A further column shows the target where it is not the original: what the model was asked for,
+    such as the low frequencies only. The last one shows the probability of foreground, white = 1,
+    of a model that predicts it.
 
     Args:
         pictures: Tensors as :meth:`SimMIM.reconstruct` returns them: ``original``, ``masked``,
             ``reconstruction`` and ``target`` ``(B, C, H, W)`` in the value range of the loaded
-            images, and ``mask`` ``(B, 1, H, W)`` boolean. ``target`` may be left out.
+            images, and ``mask`` ``(B, 1, H, W)`` boolean. ``target`` and ``foreground``,
+            ``(B, 1, H, W)`` from 0 to 1, may be left out.
         bands: Channels to show, see :func:`choose_bands`.
         fill: What to show in masked areas: ``'hatch'``, or ``'mean'``, the colour in ``masked``.
         min_size: Images whose longer side is shorter are enlarged by a whole factor to at least
@@ -116,6 +118,8 @@ def draw_grid(
     arrays = {k: v.detach().cpu().numpy() for k, v in pictures.items()}
     if 'target' in arrays and not _alike(arrays['target'], arrays['original']):
         columns.append('target')
+    if 'foreground' in arrays:
+        columns.append('foreground')
 
     height, width = arrays['original'].shape[-2:]
     factor = max(1, -(-min_size // max(height, width)))
@@ -124,7 +128,10 @@ def draw_grid(
         limits = display_range(original)
         row = []
         for name in columns:
-            image = to_rgb(arrays[name][i], limits, bands)
+            if name == 'foreground':
+                image = to_rgb(arrays[name][i], (0.0, 1.0))
+            else:
+                image = to_rgb(arrays[name][i], limits, bands)
             image = image.repeat(factor, 0).repeat(factor, 1)
             if name == 'masked' and fill == 'hatch':
                 image = hatch(image, arrays['mask'][i, 0].repeat(factor, 0).repeat(factor, 1))

@@ -55,3 +55,18 @@ def test_pipeline_is_found_under_wrappers():
 def test_config_of_another_task_is_refused():
     with pytest.raises(ValueError, match='mask transform'):
         evaluation_pipeline(Config(dict(train_dataloader=None)))
+
+
+@pytest.mark.parametrize('mask', ['RandomBlockMask', 'SemanticMask'])
+def test_foreground_maps_are_loaded_only_where_the_mask_needs_them(mask):
+    cfg = tiny_config()
+    steps = [
+        dict(type='LoadImage'),
+        dict(type='LoadForeground'),
+        dict(type=mask, mask_patch_size=8),
+        dict(type='PackInputs', algorithm_keys=['mask', 'foreground']),
+    ]
+    cfg.val_dataloader = dict(dataset=dict(type='ImageDataset', pipeline=steps))
+    types = [step['type'] for step in evaluation_pipeline(cfg)]
+    assert ('LoadForeground' in types) == (mask == 'SemanticMask')
+    assert evaluation_pipeline(cfg)[-1]['algorithm_keys'] == ['mask']

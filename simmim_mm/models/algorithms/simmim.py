@@ -29,6 +29,7 @@ class SimMIM(BaseModel):
         target: Target generators, applied in order. Empty: the pixels as normalised.
         fill: What stands in the place of masked pixels in the image. None: the backbone's own mask
             token, or nothing in gather mode.
+        foreground: A :class:`ForegroundBranch` on the same features; its loss is added.
 
     Raises:
         ValueError: If the parts do not go together.
@@ -42,6 +43,7 @@ class SimMIM(BaseModel):
         data_preprocessor: dict,
         target: Sequence[dict] = (),
         fill: Optional[dict] = None,
+        foreground: Optional[dict] = None,
         init_cfg: Union[dict, list, None] = None,
     ) -> None:
         # built here: BaseModel would look it up in the default scope, which need not be ours
@@ -54,6 +56,7 @@ class SimMIM(BaseModel):
         for part in (*self.target, self.fill):
             if part is not None:
                 part.set_pixel_stats(self.data_preprocessor.mean, self.data_preprocessor.std)
+        self.foreground = None if foreground is None else MODELS.build(foreground)
         check_parts(self)
         if self.fill is not None:  # no gradient reaches mask tokens: distributed training objects
             for name, parameter in self.backbone.named_parameters():
@@ -78,24 +81,35 @@ class SimMIM(BaseModel):
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses of a batch of normalised images ``(B, C, H, W)`` under their masks."""
         mask = self.stack_masks(data_samples, inputs)
-        pred = self._predict_target(inputs, mask)
+        feats = self._encode(inputs, mask)
         with torch.no_grad():
             target = self.target(inputs)
-        return self.head.loss(pred, target, mask)
+        losses = self.head.loss(self.neck(feats, mask), target, mask)
+        if self.foreground is not None:
+            labels = self.foreground.stack_labels(data_samples, inputs)
+            losses.update(self.foreground.loss(self.foreground(feats, mask), labels))
+        return losses
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: list) -> list:
         """Losses of each image on its own, for validation.
 
-        Each data sample receives a field ``masked_losses``: the head's losses as floats.
+        Each data sample receives a field ``masked_losses``: the head's losses as floats. With a
+        foreground branch also ``foreground_counts``, see :meth:`ForegroundBranch.counts`.
         """
         mask = self.stack_masks(data_samples, inputs)
-        pred, target = self._predict_target(inputs, mask), self.target(inputs)
+        feats = self._encode(inputs, mask)
+        pred, target = self.neck(feats, mask), self.target(inputs)
         for i, sample in enumerate(data_samples):
             one = slice(i, i + 1)
             losses = self.head.loss(pred[one], target[one], mask[one])
             losses = {k: float(v) for k, v in losses.items()}
             sample.set_field(losses, 'masked_losses', field_type='metainfo')
+        if self.foreground is not None:
+            labels = self.foreground.stack_labels(data_samples, inputs)
+            counts = self.foreground.counts(self.foreground(feats, mask), labels)
+            for sample, numbers in zip(data_samples, counts):
+                sample.set_field(numbers, 'foreground_counts', field_type='metainfo')
         return data_samples
 
     @torch.no_grad()
@@ -112,7 +126,8 @@ class SimMIM(BaseModel):
             ``(B, C, H, W)`` float tensors in the value range of the loaded images, not clipped:
             ``original``; ``masked`` (mean colour under the mask); ``prediction`` (of every pixel);
             ``reconstruction`` (the prediction pasted under the mask); ``target`` (what the
-            prediction is trained towards, as an image). And ``mask``, ``(B, 1, H, W)`` boolean.
+            prediction is trained towards, as an image). And ``mask``, ``(B, 1, H, W)`` boolean;
+            with a foreground branch ``foreground``, its probability, ``(B, 1, H, W)``.
 
         Raises:
             ValueError: If the target cannot be brought back to pixels (HOG).
@@ -121,7 +136,8 @@ class SimMIM(BaseModel):
             names = ', '.join(type(g).__name__ for g in self.target if not g.drawable)
             raise ValueError(f'what the model predicts is not an image ({names}): nothing to draw')
         pixel_mask = upsample_mask(mask, inputs.shape[-2:])
-        pred = self.head.decode(self._predict_target(inputs, mask).float())
+        feats = self._encode(inputs, mask)
+        pred = self.head.decode(self.neck(feats, mask).float())
         pred = self.target.invert(pred, inputs, mask, stats)
         target = self.target.invert(self.target(inputs), inputs)
         pictures = dict(
@@ -132,10 +148,11 @@ class SimMIM(BaseModel):
             target=target,
         )
         denormalise = self.data_preprocessor.denormalise
-        return {**{k: denormalise(v) for k, v in pictures.items()}, 'mask': pixel_mask}
-
-    def _predict_target(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        return self.neck(self._encode(inputs, mask), mask)
+        pictures = {**{k: denormalise(v) for k, v in pictures.items()}, 'mask': pixel_mask}
+        if self.foreground is not None:
+            logits = self.foreground(feats, mask)
+            pictures['foreground'] = self.foreground.probability(logits, inputs.shape[-2:])
+        return pictures
 
     def _encode(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         if self.fill is None:

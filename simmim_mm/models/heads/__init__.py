@@ -1,3 +1,4 @@
+from .foreground_branch import ForegroundBranch
 from .pixel_head import PixelHead
 
-__all__ = ['PixelHead']
+__all__ = ['ForegroundBranch', 'PixelHead']

@@ -1,0 +1,90 @@
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from simmim_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class ForegroundBranch(BaseModule):
+    """A second head: foreground or background, predicted from the features of the masked image.
+
+    It tells the encoder where the objects are, hidden ones included. With p the predicted
+    probability and y the share of foreground at a position, the loss of one image is::
+
+        loss_weight * (mean(BCE(p, y)) + dice_weight * (1 - 2 sum(p y) / (sum(p) + sum(y) + 1)))
+
+    over all positions, masked and visible. The 1 keeps images without foreground finite.
+
+    Args:
+        neck: A decoder of one channel, called as ``neck(feats, mask)``, like the one of the
+            reconstruction. Its resolution is that of the loss: every pixel, or coarser.
+        loss_weight: Beside the reconstruction's loss, whose weight is 1.
+        dice_weight: Of the dice term, which does not care how small the objects are.
+    """
+
+    def __init__(
+        self, neck: dict, loss_weight: float = 0.1, dice_weight: float = 1.0, init_cfg=None
+    ) -> None:
+        super().__init__(init_cfg)
+        self.neck = MODELS.build(neck)
+        self.loss_weight = loss_weight
+        self.dice_weight = dice_weight
+        channels = getattr(self.neck, 'out_channels', 1)
+        if channels != 1:
+            raise ValueError(
+                f'the foreground branch needs a decoder of one channel, but '
+                f'{type(self.neck).__name__} has {channels}: set out_channels=1 in foreground.neck'
+            )
+
+    def forward(self, feats: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Logits ``(B, 1, h, w)``; positive = foreground."""
+        return self.neck(feats, mask).float()
+
+    def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Weighted loss of ``logits``, given the maps ``labels`` ``(B, 1, H, W)`` of 0 and 1."""
+        y = F.adaptive_avg_pool2d(labels, logits.shape[-2:])
+        p = logits.sigmoid()
+        sums = (1, 2, 3)
+        dice = 1 - 2 * (p * y).sum(sums) / (p.sum(sums) + y.sum(sums) + 1)
+        bce = F.binary_cross_entropy_with_logits(logits, y)
+        return dict(loss_foreground=self.loss_weight * (bce + self.dice_weight * dice.mean()))
+
+    def probability(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Probability of foreground, ``(B, 1, H, W)`` at ``size``."""
+        return F.interpolate(logits, size, mode='nearest').sigmoid()
+
+    def counts(self, logits: Tensor, labels: Tensor) -> list[dict[str, int]]:
+        """Of each image, numbers of pixels.
+
+        Returns:
+            ``intersection`` and ``union`` of prediction (probability above one half) and label,
+            ``foreground`` pixels of the label, and all ``pixels``.
+        """
+        predicted = self.probability(logits, labels.shape[-2:]) > 0.5
+        result = []
+        for a, b in zip(predicted, labels > 0.5):
+            numbers = dict(intersection=a & b, union=a | b, foreground=b)
+            numbers = {name: int(value.sum()) for name, value in numbers.items()}
+            result.append(dict(numbers, pixels=b.numel()))
+        return result
+
+    @staticmethod
+    def stack_labels(data_samples: Optional[list], inputs: Tensor) -> Tensor:
+        """The maps of the samples as ``(B, 1, H, W)`` float32 on the device of ``inputs``.
+
+        Raises:
+            ValueError: If a sample has none.
+        """
+        if not data_samples or any('foreground' not in sample for sample in data_samples):
+            raise ValueError(
+                'no foreground map in the data samples: add LoadForeground, BoxForeground or '
+                'SaliencyForeground after the loading of the image, and pack its result with '
+                "dict(type='PackInputs', algorithm_keys=['mask', 'foreground'])"
+            )
+        maps = [torch.as_tensor(sample.foreground) for sample in data_samples]
+        return torch.stack(maps).unsqueeze(1).to(inputs.device, torch.float32)
