@@ -1,11 +1,35 @@
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from simmim_mm.registry import MODELS
 
 from .base import PixelLoss, full_precision
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Of logits ``(B, C, bins, H, W)`` for classes ``(B, C, H, W)``, in float32 or float64.
+
+    Keeps the logits alone for the backward pass, and has the probabilities of one image at a time.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, index: Tensor) -> Tensor:
+        total = torch.stack([full_precision(image).logsumexp(1) for image in logits])
+        ctx.save_for_backward(logits, index, total)
+        return total - full_precision(logits.gather(2, index.unsqueeze(2))).squeeze(2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        logits, index, total = ctx.saved_tensors
+        result = torch.empty_like(logits)
+        for i, image in enumerate(logits):
+            p = (full_precision(image) - total[i].unsqueeze(1)).exp_()
+            # gradient of each logit: its probability, less one for the right class
+            p.scatter_add_(1, index[i].unsqueeze(1), -torch.ones_like(p[:, :1]))
+            result[i] = p.mul_(grad[i].unsqueeze(1))
+        return result, None
 
 
 @MODELS.register_module()
@@ -16,11 +40,9 @@ class ColourBins(PixelLoss):
     256 of one. The decoder predicts ``C * bins`` channels: the bins of the first channel, of the
     second, ...
 
-    That is 113 MB for an image of 192 pixels with 256 bins, and each step of a softmax would be as
-    much again. So the images of a batch are scored one after the other, and their softmax is
-    computed again in the backward pass: beside the prediction and its gradient, that of one image
-    is held. A linear decoder of that many channels is large, too; the paper has 256 bins at lower
-    resolution only.
+    With 256 bins that is 113 MB for an image of 192 pixels, and each step of a softmax would be as
+    much again. Here only the prediction and its gradient are held for the whole batch. A linear
+    decoder of that many channels is large, too; the paper has 256 bins at lower resolution only.
 
     Args:
         bins: Of each channel.
@@ -53,15 +75,7 @@ class ColourBins(PixelLoss):
         return ((torch.arange(self.bins, dtype=torch.float64) + 0.5) * width - 0.5) / 255
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        index = self.to_bins(target)
-        return torch.stack(
-            [checkpoint(self._score, p, i, use_reentrant=False) for p, i in zip(pred, index)]
-        )
-
-    def _score(self, logits: Tensor, index: Tensor) -> Tensor:
-        """``(C * bins, H, W)`` and ``(C, H, W)`` to ``(C, H, W)``."""
-        logits = full_precision(logits).unflatten(0, (-1, self.bins))
-        return F.cross_entropy(logits, index, reduction='none')
+        return _CrossEntropy.apply(pred.unflatten(1, (-1, self.bins)), self.to_bins(target))
 
     def decode(self, pred: Tensor) -> Tensor:
         """Values in [0, 1]."""
