@@ -3,6 +3,7 @@
 from typing import Optional, Union
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -38,7 +39,10 @@ class AveragePool(BaseModule):
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor]:
         """The last of the maps, ``(B, C, H, W)``, to ``(B, C)``, in a tuple as heads take it."""
-        return (self.norm(self.pool(feats[-1].flatten(2).transpose(1, 2))),)
+        x = self.pool(feats[-1].flatten(2).transpose(1, 2))
+        if len(x) == 1 and isinstance(self.norm, nn.BatchNorm1d):  # the rest of an epoch
+            return (F.batch_norm(x, self.norm.running_mean, self.norm.running_var, eps=1e-6),)
+        return (self.norm(x),)
 
     def pool(self, tokens: Tensor) -> Tensor:
         """``(B, N, C)`` to ``(B, C)``."""

@@ -1,0 +1,13 @@
+# Attentive probe (CAE, arXiv 2202.03026): a learned query looks at the frozen tokens, then a batch
+# norm and a linear layer. The schedule is ours.
+_base_ = 'linear.py'
+
+lr = 1e-3
+
+model = dict(neck=dict(type='simmim_mm.AttentivePool'))
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
+    paramwise_cfg=dict(_delete_=True, flat_decay_mult=0.0),
+)
+auto_scale_lr = dict(base_batch_size=1024)

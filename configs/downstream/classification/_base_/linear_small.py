@@ -1,0 +1,28 @@
+# A linear probe on your own folders; see finetune_small.py. The schedule is ours.
+_base_ = 'linear.py'
+
+data_root = 'data/shapes/classification'
+num_classes = 4
+batch_size = 64
+num_workers = 2
+epochs = 50
+lr = 1e-2
+
+model = dict(data_preprocessor=dict(num_classes=num_classes), head=dict(num_classes=num_classes))
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    drop_last=False,
+    dataset=dict(data_root=data_root),
+)
+val_dataloader = dict(num_workers=num_workers, dataset=dict(data_root=data_root))
+val_evaluator = dict(topk=(1,))
+test_dataloader, test_evaluator = val_dataloader, val_evaluator
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(_delete_=True, type='AdamW', lr=lr, weight_decay=0.0),
+    paramwise_cfg=dict(_delete_=True),
+)
+param_scheduler = [dict(_base_.warmup, end=5), dict(_base_.cosine, begin=5, end=epochs)]
+train_cfg = dict(max_epochs=epochs)
+auto_scale_lr = dict(base_batch_size=batch_size)

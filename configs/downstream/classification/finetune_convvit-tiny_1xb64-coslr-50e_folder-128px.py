@@ -1,0 +1,32 @@
+# Your own folders: see _base_/finetune_small.py.
+_base_ = ['_base_/finetune_small.py', '_base_/backbones/convvit-tiny.py']
+
+checkpoint = None  # of the pretraining; None: from scratch
+pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
+img_size = 128
+crop = dict(_base_.crop, scale=img_size)
+resize = dict(_base_.resize, scale=img_size * 256 // 224)
+centre = dict(_base_.centre, crop_size=img_size)
+train_pipeline = [
+    _base_.load,
+    crop,
+    _base_.flip,
+    _base_.rand_augment,
+    _base_.erasing,
+    _base_.pack,
+]
+val_pipeline = [_base_.load, resize, centre, _base_.pack]
+
+model = dict(
+    backbone=dict(
+        _base_.backbone,
+        drop_path_rate=0.1,
+        frozen_pos_embed=False,
+        final_norm=False,
+        init_cfg=pretrained,
+    ),
+    neck=dict(type='simmim_mm.AveragePool', in_channels=_base_.channels, norm='layer'),
+    head=dict(in_channels=_base_.channels),
+)
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=val_pipeline))
