@@ -238,7 +238,8 @@ class PackInputs(mmpretrain_transforms.PackInputs):
 
     def transform(self, results: dict) -> dict:
         if 'foreground' in self.algorithm_keys:
-            results['foreground'] = foreground_of(results)
+            # a flipped map is a view that no tensor can be made of
+            results['foreground'] = np.ascontiguousarray(foreground_of(results))
         return super().transform(results)
 
 

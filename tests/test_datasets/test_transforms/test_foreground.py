@@ -3,6 +3,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.dataset import Compose
 from PIL import Image
 
@@ -229,6 +230,9 @@ def test_the_map_is_packed():
     sample = PackInputs(algorithm_keys=['mask', 'foreground'])(dict(results))['data_samples']
     np.testing.assert_array_equal(sample.foreground, foreground)
     assert 'foreground' not in PackInputs(algorithm_keys=['mask'])(dict(results))['data_samples']
+    flipped = dict(results, gt_seg_map=foreground[:, ::-1])  # a view, as mmcv's flip gives it
+    sample = PackInputs(algorithm_keys=['foreground'])(flipped)['data_samples']
+    np.testing.assert_array_equal(torch.as_tensor(sample.foreground), foreground[:, ::-1])
 
 
 def test_a_missing_or_displaced_map_is_not_packed():
