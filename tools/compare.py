@@ -18,7 +18,6 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
 
 from simmim_mm.engine.cli import load_config, run_tool
 
@@ -148,9 +147,9 @@ def ready_made(args: argparse.Namespace, checkpoints: list, data) -> list:
 
 
 def prepare(args: argparse.Namespace, work_dir: Path) -> tuple:
-    """Look at everything that can be wrong; returns starts (name, config, checkpoint) and data."""
+    """Look at everything that can be wrong; returns starts (name, config, checkpoint) and paths."""
     from simmim_mm.trials.downstream import set_budget
-    from simmim_mm.trials.own_config import check_own_config
+    from simmim_mm.trials.preflight import check_config
     from simmim_mm.trials.pretrained import check_fits
 
     checkpoints = read_checkpoints(args.checkpoints)
@@ -163,8 +162,7 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple:
     for cfg in configs:
         set_budget(cfg, args.iters, args.epochs)
         cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(configs[0].get('default_scope') or 'mmengine')
-    paths = check_own_config(configs[0]) if args.config else data.paths
+    paths = check_config(configs[0])
 
     starts: list = []
     for pretrained, cfg in zip(checkpoints, configs):

@@ -1,7 +1,6 @@
 """Looking through detection data in COCO's format."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -58,7 +57,7 @@ def _image_folder(root: Path, part: str, path: Path, given: Optional[str]) -> Pa
 
 
 def read_coco(train: Split, val: Split, folder: Union[str, Path]) -> LabelledData:
-    """Look through two jsons and for the images that they name.
+    """Look through two jsons.
 
     mmdet numbers the categories by their order in each json. Where the order differs, or the
     validation lacks some, its json is written anew, with the categories of the training, and that
@@ -68,12 +67,10 @@ def read_coco(train: Split, val: Split, folder: Union[str, Path]) -> LabelledDat
         folder: Where it is written.
 
     Raises:
-        DataError: If a json is not COCO's or empty, names a category that the training has not, or
-            an image that is not there.
+        DataError: If a json is not COCO's or empty, or the validation has a category that the
+            training has not.
     """
     contents = [load_coco(split.labels) for split in (train, val)]
-    for split, content in zip((train, val), contents):
-        _check(split, content)
     names, val_names = ([c['name'] for c in content['categories']] for content in contents)
     if unknown := [name for name in val_names if name not in names]:
         raise DataError(
@@ -106,45 +103,6 @@ def load_coco(path: Path) -> dict[str, Any]:
         if not content[key]:
             raise DataError(f'{path} is empty: no {key}')
     return content
-
-
-def _check(split: Split, content: dict[str, Any]) -> None:
-    path = split.labels
-    names = [category['name'] for category in content['categories']]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise DataError(f'{path} has two categories of the name {", ".join(sorted(twice))}')
-    _check_references(path, content, 'category_id', 'categories')
-    _check_references(path, content, 'image_id', 'images')
-    if missing := _missing(split.images, [image['file_name'] for image in content['images']]):
-        raise DataError(
-            f'{path} names {len(missing)} images that are not in {split.images}, such as '
-            f'{missing[0]}'
-        )
-    sizes = {image['id']: (image['width'], image['height']) for image in content['images']}
-    if not any(_usable(a['bbox'], *sizes[a['image_id']]) for a in content['annotations']):
-        raise DataError(
-            f'{path}: none of the {len(content["annotations"])} boxes lies in its image (bbox is '
-            '[left, top, width, height] in pixels)'
-        )
-
-
-def _check_references(path: Path, content: dict[str, Any], key: str, of: str) -> None:
-    known = {entry['id'] for entry in content[of]}
-    for annotation in content['annotations']:
-        if annotation[key] not in known:
-            raise DataError(
-                f'{path}: annotation {annotation.get("id")} has {key} {annotation[key]}, which is '
-                f'none of its {of}'
-            )
-
-
-def _missing(folder: Path, names: Sequence[str]) -> list[str]:
-    return [name for name in names if not os.path.isfile(folder / name)]
-
-
-def _usable(box: Sequence[float], width: float, height: float) -> bool:
-    x, y, w, h = box
-    return min(x + w, width) - max(x, 0) >= 1 and min(y + h, height) - max(y, 0) >= 1
 
 
 def _align(contents: Sequence[dict[str, Any]], source: Path, folder: Path) -> Path:

@@ -53,14 +53,14 @@ def read_label_maps(
         ignored: Value of pixels that are not labelled.
 
     Raises:
-        DataError: If an image has no map, a map is no image of one channel or of another size than
-            its image, a value is beyond the classes, or there are fewer than two classes.
+        DataError: If an image has no map, a map is no image of one channel, a value is beyond the
+            classes, or there are fewer than two classes.
     """
     pairs = [_pairs(split) for split in (train, val)]
     read = []
     for found in pairs:
         with ThreadPoolExecutor() as pool:
-            read.append(list(pool.map(label_values, *zip(*found))))
+            read.append(list(pool.map(_values, [path for _, path in found])))
     used = [sorted(set().union(*values) - {ignored}) for values in read]
     num_classes = len(classes) if classes else 1 + max(used[0], default=0)
     for values, found in zip(read, pairs):
@@ -99,22 +99,11 @@ def _pairs(split: Split) -> list[tuple[Path, Path]]:
     return [(image, maps[stem]) for image, stem in zip(images, stems)]
 
 
-def label_values(image: Path, path: Path) -> set[int]:
-    """Values that occur in the label map of an image.
-
-    Raises:
-        DataError: If it cannot be read, or is no map of one channel and of the image's size.
-    """
+def _values(path: Path) -> set[int]:
     try:
-        with Image.open(path) as opened, Image.open(image) as photograph:
-            if opened.size != photograph.size:
-                raise DataError(
-                    f'{path} is of {opened.size[0]}x{opened.size[1]} pixels, its image of '
-                    f'{photograph.size[0]}x{photograph.size[1]}'
-                )
-            labels = np.asarray(opened)
+        labels = np.asarray(Image.open(path))
     except OSError as error:
-        raise DataError(f'{path} or its image cannot be read: {error}') from None
+        raise DataError(f'{path} cannot be read: {error}') from None
     if labels.ndim != 2:
         raise DataError(
             f'{path} has {labels.shape[2]} channels: a label map has one, whose value is the '
@@ -159,4 +148,4 @@ def _write_ignored(paths: Sequence[Path], source: Path, folder: Path, ignored: i
             Image.fromarray(np.where(labels == ignored, np.uint8(IGNORED), labels)).save(target)
 
 
-__all__ = ['find_label_maps', 'label_values', 'read_label_maps']
+__all__ = ['find_label_maps', 'read_label_maps']

@@ -1,4 +1,7 @@
-"""What labelled data hold, and whether a training can use them, told before it starts."""
+"""What labelled data hold: where they lie, and their classes.
+
+Only what is needed to put them into a config is looked at here; the config is checked afterwards.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,11 +45,6 @@ class LabelledData:
     with_masks: bool = False
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def paths(self) -> list[Path]:
-        """Every file and folder that a training reads."""
-        return list(dict.fromkeys([*self.train, *self.val]))
-
     def __str__(self) -> str:
         shown = ', '.join(self.classes[:10]) + (', ...' if len(self.classes) > 10 else '')
         train, val = self.num_images
@@ -82,43 +80,18 @@ def read_class_folders(root: Union[str, Path]) -> LabelledData:
     """Look at ``root/train/<class>/*`` and ``root/val/<class>/*``, the layout of ImageNet.
 
     Raises:
-        DataError: If a folder is missing or empty, there are fewer than two classes, or the classes
-            of training and validation differ.
+        DataError: If a folder is missing, or there are fewer than two classes.
     """
     root = existing(Path(root), 'data folder')
-    counts = {part: _count_images(existing(root / part, f'{part} folder')) for part in _PARTS}
-    for part, other in (_PARTS, _PARTS[::-1]):
-        # mmpretrain numbers the folders of each part by themselves: labels would not agree.
-        if alone := sorted(set(counts[part]) - set(counts[other])):
-            raise DataError(
-                f'{root / part} has classes that {root / other} has not: {_listed(alone)}; both '
-                'need the same folders'
-            )
-        if empty := sorted(name for name, count in counts[part].items() if not count):
-            raise DataError(f'no image in {_listed([str(root / part / name) for name in empty])}')
-    classes = tuple(sorted(counts['train']))
+    train, val = (existing(root / part, f'{part} folder') for part in ('train', 'val'))
+    classes = tuple(sorted(path.name for path in train.iterdir() if path.is_dir()))
     if len(classes) < 2:
-        raise DataError(
-            f'{root}/train has {len(classes)} folders of classes: at least 2 are needed'
-        )
-    splits = [Split(root / part, root / part) for part in _PARTS]
-    return LabelledData(classes, *splits, tuple(sum(counts[part].values()) for part in _PARTS))
-
-
-_PARTS = ('train', 'val')
-
-
-def _count_images(folder: Path) -> dict[str, int]:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    return {
-        path.name: sum(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob('*'))
-        for path in classes
-    }
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    rest = len(names) - most
-    return ', '.join(names[:most]) + (f' and {rest} more' if rest > 0 else '')
+        raise DataError(f'{train} has {len(classes)} class folders: at least 2 are needed')
+    counts = tuple(
+        sum(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.glob('*/**/*'))
+        for folder in (train, val)
+    )
+    return LabelledData(classes, Split(train, train), Split(val, val), counts)
 
 
 __all__ = ['LabelledData', 'Split', 'existing', 'first_existing', 'read_class_folders']
