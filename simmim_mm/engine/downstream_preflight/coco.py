@@ -91,8 +91,7 @@ def _check_objects(content: dict, dataset: dict, where: str) -> None:
         raise DataError(f'{where}: annotations of images that it does not list: ids {some(astray)}')
     if all(a['bbox'][2] < 1 or a['bbox'][3] < 1 for a in content['annotations']):
         raise DataError(
-            f'{where}: every box is less than a pixel wide or high; a box is [x, y, width, height], '
-            'in pixels'
+            f'{where}: every box is less than a pixel wide or high; boxes are [x, y, width, height]'
         )
     steps = [s for s in dataset.get('pipeline', []) if s['type'].split('.')[-1] in _MASK_TRANSFORMS]
     if any(step.get('with_mask') for step in steps):

@@ -18,7 +18,7 @@ def check_label_maps(dataset: dict, classes: list[str], place: str) -> None:
     """Check folders, names, sizes and values of the label maps of one ``BaseSegDataset``."""
     folder = folder_of(dataset, 'img_path', place)
     folder_of(dataset, 'seg_map_path', place)
-    built = DATASETS.build(dict(dataset, pipeline=[], lazy_init=False))
+    built = DATASETS.build(dict(dataset, pipeline=[], lazy_init=False, serialize_data=False))
     if not len(built):
         raise DataError(
             f'{place}: {folder} holds no file that ends in {built.img_suffix!r}; set img_suffix'
