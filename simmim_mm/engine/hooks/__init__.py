@@ -1,6 +1,7 @@
 from .avg_dist_hook import AvgDistHook
 from .bad_files_hook import BadFilesHook
 from .checkpoint_hook import AtomicCheckpointHook
+from .knn_hook import KNNHook
 from .loss_hook import LossHook, NonFiniteLossError
 from .reconstruction_hook import ReconstructionHook
 from .reproducibility_hook import ReproducibilityHook
@@ -10,6 +11,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'AvgDistHook',
     'BadFilesHook',
+    'KNNHook',
     'LossHook',
     'NonFiniteLossError',
     'ReconstructionHook',

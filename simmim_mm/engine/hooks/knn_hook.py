@@ -1,0 +1,85 @@
+from typing import Optional
+
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from simmim_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class KNNHook(Hook):
+    """Reports during a pretraining how well its features classify a small labelled set.
+
+    By weighted nearest neighbours of the pooled last map (see ``evaluation.knn``): a sign, without
+    any training, of whether a longer run or another setting helps. The figure, in percent, goes to
+    the log and, as ``knn/accuracy``, to the visualizer. Training does not notice: the random state
+    and the training mode are put back.
+
+    Args:
+        data_root: A folder with a folder of images for each class, each image classified by all
+            others; or a folder with ``train`` and ``val`` of that kind.
+        interval: Epochs (iterations) from one measurement to the next.
+        by_epoch: Whether ``interval`` counts epochs.
+        k: Neighbours.
+        temperature: See :func:`weighted_knn`.
+        batch_size: Images encoded at once.
+        num_workers: Processes that load images.
+    """
+
+    # After the optimiser's and the scheduler's hooks.
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        data_root: str,
+        interval: int = 1,
+        by_epoch: bool = True,
+        k: int = 20,
+        temperature: float = 0.07,
+        batch_size: int = 64,
+        num_workers: int = 0,
+    ) -> None:
+        self.data_root = data_root
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.vote = dict(k=k, temperature=temperature)
+        self.load = dict(batch_size=batch_size, num_workers=num_workers)
+        self.accuracy: Optional[float] = None
+
+    def before_run(self, runner) -> None:
+        """Look at the data before the training starts."""
+        from simmim_mm.evaluation.knn import load_split
+
+        self.bank, self.queries = load_split(self.data_root)
+
+    def after_train_epoch(self, runner) -> None:
+        """Measure if it is time."""
+        if self.by_epoch and self.every_n_epochs(runner, self.interval):
+            self.measure(runner, runner.iter)
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Measure if it is time."""
+        if not self.by_epoch and self.every_n_train_iters(runner, self.interval):
+            self.measure(runner, runner.iter + 1)
+
+    @master_only
+    def measure(self, runner, step: int) -> None:
+        """Measure the state after ``step`` iterations."""
+        # imported here, as the engine also serves runs without a pretraining
+        from simmim_mm.evaluation.features import FeatureExtractor
+        from simmim_mm.evaluation.knn import knn_accuracy
+
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        extract = FeatureExtractor(model.backbone, model.data_preprocessor, runner.cfg, **self.load)
+        device = next(model.parameters()).device
+        with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+            self.accuracy = knn_accuracy(extract, self.bank, self.queries, **self.vote)
+        runner.logger.info(
+            f'kNN accuracy on {self.data_root} after {step} iterations: {self.accuracy:.2f}%'
+        )
+        runner.visualizer.add_scalar('knn/accuracy', self.accuracy, step)
+
+
+__all__ = ['KNNHook']

@@ -1,0 +1,148 @@
+"""Features of image files by a pretrained backbone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+from mmengine.utils import import_modules_from_strings
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from simmim_mm.convert.safe_load import find_state_dict, load_weights
+from simmim_mm.datasets.seeding import seeded_rng
+from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
+from simmim_mm.registry import MODELS, TRANSFORMS
+from simmim_mm.visualization.evaluation_pipeline import evaluation_pipeline
+from simmim_mm.visualization.stored_config import check_types, parse_config
+
+
+class FeatureExtractor:
+    """The pooled last map of a backbone for whole images, loaded as in its pretraining.
+
+    Calling it with image files gives ``(N, C)`` float32 features on the CPU. It draws no random
+    numbers that anybody else would miss, and leaves the mode of the modules as it was.
+
+    Args:
+        backbone: Called without a mask.
+        data_preprocessor: Normalises a batch, see :class:`MIMDataPreprocessor`.
+        config: Config of the run; its pipeline says how images are loaded and to which size.
+        batch_size: Images at once.
+        num_workers: Processes that load images.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        data_preprocessor: nn.Module,
+        config: Config,
+        batch_size: int = 64,
+        num_workers: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.data_preprocessor = data_preprocessor
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.pipeline = Compose(loading_steps(config))
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: Union[str, Path],
+        config: Optional[Config] = None,
+        device: str = 'cpu',
+        **kwargs,
+    ) -> 'FeatureExtractor':
+        """From a checkpoint of a pretraining; nothing that the file holds is executed.
+
+        Args:
+            path: The checkpoint.
+            config: Instead of the config in the checkpoint.
+            device: Where the model goes.
+            **kwargs: ``batch_size``, ``num_workers``.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it carries no config, or weights of the backbone are missing.
+        """
+        checkpoint = load_weights(path)
+        if config is None:
+            config = _stored_config(checkpoint, path)
+            try:
+                check_types([config.model.backbone, config.model.data_preprocessor], MODELS)
+                check_types(loading_steps(config), TRANSFORMS)
+            except ValueError as error:
+                raise ValueError(
+                    f"{path}: {error}; give the run's config if you trust where it comes from"
+                ) from None
+        import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
+        init_default_scope(config.get('default_scope', 'simmim_mm'))
+        backbone_cfg = dict(config.model.backbone, init_cfg=None)
+        parts = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
+        state = find_state_dict(checkpoint, path)
+        missing = parts.load_state_dict(state, strict=False).missing_keys
+        if missing:
+            raise ValueError(
+                f'{path} lacks {len(missing)} weights of the backbone, such as {missing[0]}: it is '
+                'not a checkpoint of this model'
+            )
+        preprocessor = MODELS.build(config.model.data_preprocessor)
+        return cls(parts['backbone'].to(device), preprocessor.to(device), config, **kwargs)
+
+    @torch.no_grad()
+    def __call__(self, paths: Sequence[str]) -> Tensor:
+        """Features ``(N, C)`` of image files.
+
+        Raises:
+            UnreadableImage: If a file cannot be loaded.
+        """
+        loader = DataLoader(
+            _Files(paths, self.pipeline), self.batch_size, num_workers=self.num_workers
+        )
+        training = self.backbone.training
+        self.backbone.eval()
+        try:
+            with seeded_rng(0):
+                features = [self._pooled(batch) for batch in loader]
+        finally:
+            self.backbone.train(training)
+        return torch.cat(features)
+
+    def _pooled(self, batch: Tensor) -> Tensor:
+        inputs = self.data_preprocessor(dict(inputs=batch), False)['inputs']
+        return self.backbone(inputs)[-1].flatten(2).mean(2).float().cpu()
+
+
+class _Files(Dataset):
+    def __init__(self, paths: Sequence[str], pipeline: Compose) -> None:
+        self.paths = paths
+        self.pipeline = pipeline
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = self.pipeline(dict(img_path=self.paths[index], sample_idx=index))['img']
+        return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def loading_steps(config: Config) -> list[dict]:
+    """The steps of a run's pipeline that load an image and bring it to the training size."""
+    kinds = ('LoadImage', 'Crop', 'Resize')
+    return [s for s in evaluation_pipeline(config) if any(kind in s['type'] for kind in kinds)]
+
+
+def _stored_config(checkpoint: dict, path: Union[str, Path]) -> Config:
+    text = (checkpoint.get('meta') or {}).get('cfg')
+    if not isinstance(text, str):
+        raise ValueError(
+            f'{path} carries no config: use a checkpoint that a pretraining wrote, or give the '
+            "run's config with --config"
+        )
+    return parse_config(text)
+
+
+__all__ = ['FeatureExtractor', 'loading_steps']

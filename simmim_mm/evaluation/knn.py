@@ -1,0 +1,136 @@
+"""Classification by the nearest neighbours among labelled features."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.scan import list_images
+
+
+class LabelledImages(NamedTuple):
+    """Image files, the index of each one's class, and the names of the classes."""
+
+    paths: list[str]
+    labels: Tensor
+    classes: tuple[str, ...]
+
+
+def weighted_knn(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Optional[Tensor] = None,
+    k: int = 20,
+    temperature: float = 0.07,
+    chunk: int = 1024,
+) -> Tensor:
+    """Predicted labels, as in Wu et al. (arXiv 1805.01978, section 3.4) and DINO.
+
+    The k features most similar by cosine vote with ``exp(similarity / temperature)``.
+
+    Args:
+        bank: ``(N, C)`` labelled features.
+        bank_labels: ``(N,)`` integers from 0.
+        queries: ``(M, C)``. None: those of the bank, each of which is left out of its own vote.
+        k: Neighbours; all there are, if fewer.
+        temperature: Low ones let the nearest decide.
+        chunk: Queries compared at once, which bounds the memory.
+
+    Returns:
+        ``(M,)`` integers; of equal votes the first class.
+    """
+    leave_out = queries is None
+    bank = F.normalize(bank, dim=1)
+    queries = bank if leave_out else F.normalize(queries, dim=1)
+    k = min(k, len(bank) - leave_out)
+    predictions = []
+    for first in range(0, len(queries), chunk):
+        similarity = queries[first : first + chunk] @ bank.T
+        if leave_out:
+            rows = torch.arange(len(similarity))
+            similarity[rows, first + rows] = -torch.inf
+        nearest, index = similarity.topk(k, dim=1)
+        # the largest as 0: the same votes up to a factor, without overflow
+        weights = ((nearest - nearest[:, :1]) / temperature).exp()
+        votes = weights.new_zeros(len(similarity), int(bank_labels.max()) + 1)
+        predictions.append(votes.scatter_add(1, bank_labels[index], weights).argmax(1))
+    return torch.cat(predictions)
+
+
+def labelled_images(root: Union[str, Path]) -> LabelledImages:
+    """Images of a folder with one folder for each class.
+
+    Raises:
+        DataError: If it is missing, has fewer than two class folders, or one without images.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f'no folder {root}: it should hold a folder of images for each class')
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
+    if len(folders) < 2:
+        raise DataError(
+            f'{root} has {len(folders)} folders, but a classification needs one for each of two '
+            'classes or more'
+        )
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        found = list_images(str(folder))
+        paths += found
+        labels += [label] * len(found)
+    return LabelledImages(paths, torch.tensor(labels), tuple(p.name for p in folders))
+
+
+def load_split(
+    root: Union[str, Path], val: Union[str, Path, None] = None
+) -> tuple[LabelledImages, Optional[LabelledImages]]:
+    """Labelled images to vote and, if there are any, others to be classified.
+
+    Args:
+        root: A folder with a folder for each class; or one with ``train`` and ``val`` of that kind.
+        val: Folder of the images to be classified. None: ``root``'s own ``val``, if it has one.
+
+    Raises:
+        DataError: As :func:`labelled_images`, and if the classes of the two differ.
+    """
+    root = Path(root).expanduser()
+    if val is None and all((root / split).is_dir() for split in ('train', 'val')):
+        root, val = root / 'train', root / 'val'
+    bank = labelled_images(root)
+    if val is None:
+        return bank, None
+    queries = labelled_images(val)
+    if queries.classes != bank.classes:
+        lacking = sorted(set(bank.classes) ^ set(queries.classes))
+        raise DataError(f'the classes of {root} and {val} differ: only one has {lacking}')
+    return bank, queries
+
+
+def knn_accuracy(
+    extract: Callable[[Sequence[str]], Tensor],
+    bank: LabelledImages,
+    queries: Optional[LabelledImages] = None,
+    k: int = 20,
+    temperature: float = 0.07,
+) -> float:
+    """Share of images, in percent, that their neighbours classify correctly.
+
+    Args:
+        extract: From image files to features ``(N, C)``.
+        bank: The images that vote.
+        queries: The images that are classified. None: each one of the bank by all others.
+        k: See :func:`weighted_knn`.
+        temperature: See :func:`weighted_knn`.
+    """
+    features = extract(bank.paths)
+    other = None if queries is None else extract(queries.paths)
+    predicted = weighted_knn(features, bank.labels, other, k, temperature)
+    labels = bank.labels if queries is None else queries.labels
+    return 100 * (predicted == labels).double().mean().item()
+
+
+__all__ = ['knn_accuracy', 'labelled_images', 'load_split', 'weighted_knn']
