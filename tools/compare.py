@@ -8,9 +8,7 @@ seeds, and writes a table and a plot.
 import argparse
 import signal
 import sys
-from copy import deepcopy
 from pathlib import Path
-from typing import Optional
 
 try:
     import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
@@ -89,6 +87,8 @@ def parse_args() -> argparse.Namespace:
 def check_args(args: argparse.Namespace) -> None:
     if bool(args.data) == bool(args.config):
         raise ValueError('give either DATA or --config, which says itself what to train on')
+    if args.probe == 'knn' and (args.task != 'classification' or args.config):
+        raise ValueError('--probe knn takes DATA of a classification, and no --config')
     for name in ('iters', 'epochs', 'seeds', 'jobs'):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -167,18 +167,19 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple:
     starts: list = []
     for pretrained, cfg in zip(checkpoints, configs):
         cfg.model.backbone.init_cfg = None
-        if not any(same(cfg, other) for _, other, path in starts if path is None):
-            scratch = [name for name, _, path in starts if path is None]
-            name = f'{SCRATCH} ({pretrained.name})' if scratch else SCRATCH
-            starts.append((name, deepcopy(cfg), None))
+        name = with_scratch(starts, pretrained, cfg.to_dict())
         check_fits(cfg.model.backbone.to_dict(), pretrained)
         cfg.model.backbone.init_cfg = pretrained.init_cfg
-        starts.append((pretrained.name, cfg, pretrained.path))
+        starts.append((name, cfg.to_dict(), pretrained.path))
     return starts, paths
 
 
-def same(one: Config, other: Config) -> bool:
-    return one.to_dict() == other.to_dict()
+def with_scratch(starts: list, pretrained, settings: dict) -> str:
+    """Add a start from scratch, unless there is one of the same settings; returns the name."""
+    scratch = [other for _, other, path in starts if path is None]
+    if settings not in scratch:
+        starts.append((f'{SCRATCH} ({pretrained.name})' if scratch else SCRATCH, settings, None))
+    return pretrained.name
 
 
 def make_trials(starts: list, paths: list, args: argparse.Namespace) -> list:
@@ -189,12 +190,29 @@ def make_trials(starts: list, paths: list, args: argparse.Namespace) -> list:
     data = fingerprint(paths)
     trials = []
     for seed in range(args.seeds):
-        for name, cfg, path in starts:
+        for name, settings, path in starts:
             known = f'{data} {fingerprint([path])}' if path else data
             absent = 0.0 if args.task == 'detection' else None
             figure = args.figure or FIGURES[args.task]
-            trials.append(Trial(name, cfg, figure, seed, data=known, absent=absent))
+            trials.append(Trial(name, Config(settings), figure, seed, data=known, absent=absent))
     return trials
+
+
+def baseline_names(starts: list) -> dict:
+    """For each start the one from scratch that it is held against."""
+    scratch = [(name, settings) for name, settings, path in starts if path is None]
+    return {
+        name: next(n for n, own in scratch if own == bare(settings)) for name, settings, _ in starts
+    }
+
+
+def bare(settings: dict) -> dict:
+    """Settings of a training, without the weights that it starts from."""
+    if 'model' not in settings:
+        return settings
+    model = settings['model']
+    backbone = dict(model['backbone'], init_cfg=None)
+    return dict(settings, model=dict(model, backbone=backbone))
 
 
 def conclude(outcomes: list, starts: list, work_dir: Path) -> str:
@@ -204,12 +222,7 @@ def conclude(outcomes: list, starts: list, work_dir: Path) -> str:
 
     figure = outcomes[0].trial.figure
     rows, table, verdicts = report.summarise(outcomes), [], []
-    scratch: Optional[str] = None
-    baselines = {}
-    for name, _, path in starts:
-        if path is None:
-            scratch = name
-        baselines[name] = scratch
+    baselines = baseline_names(starts)
     for name, row in rows.items():
         base = rows[baselines[name]]
         told = row['mean'] is not None and base['mean'] is not None and base is not row
@@ -225,23 +238,42 @@ def conclude(outcomes: list, starts: list, work_dir: Path) -> str:
     return '\n'.join([report.text_table(table), '', *verdicts])
 
 
+def run_probe(args: argparse.Namespace) -> tuple:
+    """Nearest neighbours: outcomes and starts, without any training."""
+    from simmim_mm.trials.knn_probe import run_knn
+
+    starts: list = []
+    for pretrained in read_checkpoints(args.checkpoints):
+        name = with_scratch(starts, pretrained, pretrained.backbone)
+        starts.append((name, pretrained.backbone, pretrained))
+    runs = [
+        (name, start or next(x for _, b, x in starts if x and b == backbone), start is not None)
+        for name, backbone, start in starts
+    ]
+    print(f'{args.data}: nearest neighbours, nothing is trained', flush=True)
+    return run_knn(runs, args.data, args.seeds, say), starts
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
 def main(args: argparse.Namespace) -> None:
     from simmim_mm.trials import run_trials
 
     check_args(args)
     work_dir = Path(args.work_dir or f'work_dirs/compare_{args.task}')
-    starts, paths = prepare(args, work_dir)
-    trials = make_trials(starts, paths, args)
-    print(f'{len(trials)} trainings: {len(starts)} starts with {args.seeds} seeds each', flush=True)
-    command = [sys.executable, str(TOOLS / 'train.py')]
-    outcomes = run_trials(
-        trials, work_dir / 'trials', command, args.jobs, lambda line: print(line, flush=True)
-    )
-    print(f'\n{conclude(outcomes, starts, work_dir)}\n\nwrote {work_dir}/results.{{csv,md,png}}')
+    if args.probe == 'knn':
+        outcomes, starts = run_probe(args)
+    else:
+        starts, paths = prepare(args, work_dir)
+        trials = make_trials(starts, paths, args)
+        say(f'{len(trials)} trainings: {len(starts)} starts with {args.seeds} seeds each')
+        command = [sys.executable, str(TOOLS / 'train.py')]
+        outcomes = run_trials(trials, work_dir / 'trials', command, args.jobs, say)
+    say(f'\n{conclude(outcomes, starts, work_dir)}\n\nwrote results and trials to {work_dir}')
     if failed := sum(outcome.error is not None for outcome in outcomes):
-        sys.exit(
-            f'error: {failed} of {len(outcomes)} trainings failed; the same command tries again'
-        )
+        sys.exit(f'error: {failed} of {len(outcomes)} trainings failed; run it again to retry')
 
 
 if __name__ == '__main__':

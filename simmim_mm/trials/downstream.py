@@ -43,7 +43,7 @@ def downstream_config(
     """The project's small config of a task, with a backbone and data put in.
 
     Args:
-        task: ``'detection'`` or ``'segmentation'``.
+        task: ``'finetune'`` or ``'linear'``, of a classifier; ``'detection'``; ``'segmentation'``.
         configs: The folder ``configs`` of the project.
         backbone: Config from the pretraining.
         preprocessor: Likewise: ``mean`` and ``std`` are kept.
@@ -52,8 +52,13 @@ def downstream_config(
     Raises:
         ValueError: If the backbone does not suit the task.
     """
-    build = dict(detection=_detection, segmentation=_segmentation)[task]
-    cfg = build(Path(configs) / 'downstream' / task, backbone, data)
+    folder = Path(configs) / 'downstream'
+    if task == 'detection':
+        cfg = _detection(folder / task, backbone, data)
+    elif task == 'segmentation':
+        cfg = _segmentation(folder / task, backbone, data)
+    else:
+        cfg = _classification(folder / 'classification', task, backbone, data)
     own = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
     own.update({key: preprocessor[key] for key in ('mean', 'std') if preprocessor.get(key)})
     cfg.test_dataloader = deepcopy(cfg.val_dataloader)
@@ -89,12 +94,64 @@ def set_budget(cfg: Config, iters: Optional[int] = None, epochs: Optional[int] =
         checkpoint['by_epoch'] = False
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        for time in ('begin', 'end', 'T_max', 'milestones', 'total_steps'):
-            value = scheduler.get(time)
-            if isinstance(value, (list, tuple)):
-                scheduler[time] = [round(v * number / former) for v in value]
-            elif value:
-                scheduler[time] = max(1, round(value * number / former))
+        for time in ('end', 'T_max', 'total_steps'):
+            if scheduler.get(time):
+                scheduler[time] = max(1, round(scheduler[time] * number / former))
+        if scheduler.get('milestones'):
+            scheduler.milestones = [round(t * number / former) for t in scheduler.milestones]
+        if scheduler.get('begin'):
+            begin = round(scheduler.begin * number / former)
+            scheduler.begin = min(begin, scheduler.get('end', begin + 1) - 1)
+
+
+def _classification(folder: Path, probe: str, backbone: dict, data: LabelledData) -> Config:
+    kind = _kind(backbone)
+    families = dict(
+        MaskedViT='vit-micro-p8_1xb64-coslr-50e_folder-96px',
+        MaskedBEiT='vit-micro-p8_1xb64-coslr-50e_folder-96px',
+        MaskedConvViT='convvit-tiny_1xb64-coslr-50e_folder-128px',
+    )
+    family = families.get(kind, 'swin-micro-w6_1xb64-coslr-50e_folder-96px')
+    cfg = Config.fromfile(folder / f'{probe}_{family}.py')
+    size = _as_pair(backbone.get('img_size', _size_of(cfg)))
+    own = {key: value for key, value in _checked(backbone).items() if key != 'init_cfg'}
+    own['type'] = f'simmim_mm.{kind}'
+    if kind == 'MaskedBEiT' and own.get('use_shared_rel_pos_bias', True):
+        own.update(use_rel_pos_bias=True, use_shared_rel_pos_bias=False)
+    if kind == 'MaskedConvViT':
+        own['fusion'] = False
+    channels = _features(own, size).channels[-1]
+    if probe == 'finetune':
+        settings = cfg.model.backbone
+        for key in ('drop_path_rate', 'frozen_pos_embed', 'out_type', 'final_norm'):
+            if key in settings and not (kind == 'MaskedBEiT' and key == 'frozen_pos_embed'):
+                own[key] = settings[key]
+        if kind == 'MaskedResNet':
+            own.pop('drop_path_rate')
+    cfg.model.backbone = own
+    if 'in_channels' in (cfg.model.get('neck') or {}):
+        cfg.model.neck.in_channels = channels
+    cfg.model.head.update(in_channels=channels, num_classes=len(data.classes))
+    cfg.model.data_preprocessor.num_classes = len(data.classes)
+    for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
+        loader.dataset.update(data_root='', data_prefix=str(split.images))
+        _set_size(loader.dataset.pipeline, size)
+    return cfg
+
+
+def _size_of(cfg: Config) -> int:
+    return next(s.crop_size for s in cfg.val_dataloader.dataset.pipeline if 'crop_size' in s)
+
+
+def _set_size(pipeline: list[dict], size: tuple[int, int]) -> None:
+    scale = size[0] if size[0] == size[1] else size
+    for step in pipeline:
+        if step['type'] == 'RandomResizedCrop':
+            step['scale'] = scale
+        elif step['type'] == 'ResizeEdge':
+            step['scale'] = max(size) * 256 // 224
+        elif step['type'] == 'CenterCrop':
+            step['crop_size'] = scale
 
 
 def _detection(folder: Path, backbone: dict, data: LabelledData) -> Config:
@@ -180,12 +237,7 @@ def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
         raise ValueError(
             f'there is no ready-made config for a {kind} here: give one of your own with --config'
         )
-    if backbone.get('in_channels', 3) != 3:
-        raise ValueError(
-            f'the backbone takes {backbone["in_channels"]} channels, the ready-made configs load '
-            '3: give a config of your own with --config'
-        )
-    cfg = {**backbone, **settings, 'type': f'simmim_mm.{kind}'}
+    cfg = {**_checked(backbone), **settings, 'type': f'simmim_mm.{kind}'}
     for key in ('init_cfg', 'out_indices', 'frozen_stages'):
         cfg.pop(key, None)
     module = MODELS.build(cfg)
@@ -203,17 +255,25 @@ def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
     return cfg, _features(cfg)
 
 
+def _checked(backbone: dict) -> dict:
+    if backbone.get('in_channels', 3) != 3:
+        raise ValueError(
+            f'the backbone takes {backbone["in_channels"]} channels, the ready-made configs load '
+            '3: give a config of your own with --config'
+        )
+    return backbone
+
+
 def _num_stages(module: torch.nn.Module) -> int:
     if hasattr(module, 'blocks3'):  # ConvViT
         return 3
     return module.num_stages if hasattr(module, 'num_stages') else len(module.stages)
 
 
-def _features(cfg: dict) -> Features:
-    side = 128  # a multiple of all strides
+def _features(cfg: dict, size: tuple[int, int] = (128, 128)) -> Features:
     with torch.no_grad():
-        maps = MODELS.build(cfg).eval()(torch.zeros(1, 3, side, side))
-    return Features([x.shape[1] for x in maps], [side // x.shape[-1] for x in maps])
+        maps = MODELS.build(cfg).eval()(torch.zeros(1, 3, *size))
+    return Features([x.shape[1] for x in maps], [size[1] // x.shape[-1] for x in maps])
 
 
 def _check_strides(backbone: dict, features: Features) -> None:

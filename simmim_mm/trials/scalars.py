@@ -69,7 +69,7 @@ def read_progress(work_dir: Union[str, Path], trial: Trial, train_cfg: dict) -> 
                     for k, v in line.items()
                     if isinstance(v, (int, float)) and k.split('/')[-1] not in _NOT_RESULTS
                 }
-            elif (share := _share(line, train_cfg)) is not None:
+            if (share := _share(line, train_cfg)) is not None:
                 progress.share = min(share, 1.0)
     return progress
 
