@@ -81,6 +81,11 @@ def export_backbone(
         )
     sized = source.sized(window, size)
     export = _PAIRS[source.family, target](sized)
+    if size is not None and export.size != tuple(size):
+        raise ExportError(
+            f'--img-size {size[0]} {size[1]}: height and width must be multiples of '
+            f'{export.ours.token_stride}, the size of a token'
+        )
     if resized := sized.resized(export.ours):
         number = f' and {len(resized) - 1} more' if len(resized) > 1 else ''
         export.notes.append(f'Resized: {resized[0]}{number}.')

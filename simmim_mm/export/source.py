@@ -100,7 +100,9 @@ class Source:
                 f'({type(error).__name__}: {reason})'
             ) from error
         missing = [k for k in loaded.missing_keys if not BUILT.fullmatch(k)]
-        missing = [k for k in missing if not ('out_indices' in changes and _STAGE_NORM.match(k))]
+        if 'out_indices' in changes:  # outputs that were not trained; the last stage's always is
+            last = f'norm{len(getattr(backbone, "stages", ())) - 1}.'
+            missing = [k for k in missing if not _STAGE_NORM.match(k) or k.startswith(last)]
         extra = [k for k in loaded.unexpected_keys if not BUILT.fullmatch(k)]
         extra = [k for k in extra if not _STAGE_NORM.match(k)]
         for what, keys in (('lacks', missing), ('has besides', extra)):

@@ -89,7 +89,7 @@ def beit(source: Source) -> Export:
     arguments = dict(
         _vit_arguments(ours),
         qkv_bias=getattr(attn, 'q_bias', None) is not None,
-        init_values=0.1 if scale else None,
+        init_values=0.1 if scale else 0.0,
         use_abs_pos_emb=ours.pos_embed is not None,
         use_rel_pos_bias=tables['use_rel_pos_bias'],
         use_shared_rel_pos_bias=False,
