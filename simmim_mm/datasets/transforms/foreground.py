@@ -204,8 +204,7 @@ class SaliencyForeground(ForegroundTransform):
     """Foreground from an estimate, where nothing is known: what differs from its surroundings.
 
     It is a guess, right more often than chance on photographs of things and of no use on textures:
-    look at it with ``tools/analysis/mask_samples.py``. About a millisecond for each image, whatever
-    its size.
+    look at it with ``tools/analysis/mask_samples.py``. 0.2 ms at 192 pixels, 1 ms on a photograph.
 
     Args:
         threshold: Foreground is where the estimate, 0 to 1, exceeds this number; Otsu's threshold

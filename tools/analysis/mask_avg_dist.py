@@ -1,0 +1,164 @@
+#!/usr/bin/env python
+"""AvgDist, SimMIM's measure of how hard masks are: python tools/analysis/mask_avg_dist.py."""
+
+import argparse
+import sys
+from pathlib import Path
+
+try:
+    import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from mmengine.config import DictAction
+
+from simmim_mm.engine.cli import load_config, parse_transforms, run_tool
+
+RATIOS = [i / 10 for i in range(1, 10)]
+UNITS = (4, 8, 16, 32, 64)
+GOOD = (10, 20)  # pixels; SimMIM, section 4.1.1
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Mean distance in pixels of masked tokens to the nearest visible one (AvgDist '
+        'in SimMIM; 10 to 20 was found good): of random blocks of several sizes and ratios, of the '
+        'masks of --mask, or of the masks of a config'
+    )
+    parser.add_argument('config', nargs='?', help='a training config, whose mask is measured')
+    parser.add_argument(
+        '--data',
+        action='store_true',
+        help='with a config: load its training images and measure the masks that they get, as '
+        'SemanticMask needs it',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    parser.add_argument(
+        '--mask',
+        action='append',
+        type=parse_transforms,
+        metavar='TRANSFORM',
+        help='a mask transform such as "SquareMask(mask_patch_size=32, mask_ratio=0.25)"; may be '
+        'repeated',
+    )
+    parser.add_argument(
+        '--ratios', nargs='+', type=float, help='measure each --mask at these mask ratios'
+    )
+    parser.add_argument(
+        '--size', nargs='+', type=int, help='side, or height and width, of the images (192)'
+    )
+    parser.add_argument('--draws', type=int, default=500, help='masks, or images, of each')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--out-dir', help='writes mask_avg_dist.csv and .png there')
+    args = parser.parse_args()
+    if args.config and (args.mask or args.ratios):
+        parser.error('give a config, or --mask and --ratios')
+    if args.data and not args.config:
+        parser.error('--data needs a config')
+    if args.draws < 1 or (args.size and len(args.size) > 2):
+        parser.error('--draws must be 1 or more, --size one or two numbers')
+    return args
+
+
+def measure_config(args: argparse.Namespace) -> list[dict]:
+    from mmengine.registry import init_default_scope
+
+    from simmim_mm.evaluation.mask_difficulty import measure_masks
+    from simmim_mm.registry import DATASETS
+    from simmim_mm.visualization.evaluation_pipeline import evaluation_pipeline
+
+    cfg = load_config(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'simmim_mm'))
+    step = next(s for s in evaluation_pipeline(cfg) if 'Mask' in s['type'])
+    name = Path(args.config).stem
+    if not args.data:
+        if step['type'].endswith('SemanticMask'):
+            raise ValueError('SemanticMask looks at the images: add --data')
+        size = args.size or cfg.get('img_size') or 192
+        return [measure(name, dict(step), size, args)]
+
+    import numpy as np
+
+    from simmim_mm.datasets import SeededIndex, sample_seed
+
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    indices = np.random.default_rng(args.seed).permutation(len(dataset))[: args.draws].tolist()
+    samples = (dataset[SeededIndex(i, sample_seed(args.seed, 0, i))] for i in indices)
+    pairs = (
+        (s['data_samples'].mask, s['inputs'].shape[-2] // s['data_samples'].mask.shape[-2])
+        for s in samples
+    )
+    return [dict(mask=name, ratio=step.get('mask_ratio'), **measure_masks(pairs))]
+
+
+def measure(name: str, step: dict, size, args: argparse.Namespace) -> dict:
+    from simmim_mm.evaluation.mask_difficulty import measure_generator
+    from simmim_mm.registry import TRANSFORMS
+
+    generator = TRANSFORMS.build(step)
+    size = [size] if isinstance(size, int) else list(size)
+    figures = measure_generator(generator, (size[0], size[-1]), args.draws, args.seed)
+    return dict(mask=name, ratio=generator.mask_ratio, **figures)
+
+
+def measure_masks_of(args: argparse.Namespace) -> list[dict]:
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('simmim_mm')
+    masks = args.mask or [
+        (f'random {unit} px', [dict(type='RandomBlockMask', mask_patch_size=unit)])
+        for unit in UNITS
+    ]
+    ratios = args.ratios or ([None] if args.mask else RATIOS)
+    rows = []
+    for name, (step, *others) in masks:
+        if others:
+            raise ValueError(f'--mask takes one transform, got {name!r}')
+        for ratio in ratios:
+            changed = step if ratio is None else dict(step, mask_ratio=ratio)
+            try:
+                rows.append(measure(name, changed, args.size or 192, args))
+            except ValueError as error:  # no such mask: all blocks, or a square too large
+                if ratio is None:
+                    raise
+                print(f'{name} at {ratio:g}: {error}', file=sys.stderr)
+    if not rows:
+        raise ValueError('no mask could be drawn')
+    return rows
+
+
+def plot(path: Path, rows: list[dict]) -> None:
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout='constrained')
+    axes.axhspan(*GOOD, color='0.92', label='good, says SimMIM')
+    for name in dict.fromkeys(row['mask'] for row in rows):
+        of_mask = [row for row in rows if row['mask'] == name]
+        values = [[row[key] for row in of_mask] for key in ('masked', 'avg_dist', 'std')]
+        axes.errorbar(*values, capsize=3, marker='o', ms=4, label=name)
+    axes.set(xlabel='masked', ylabel='AvgDist, pixels (bars: from mask to mask)')
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(args: argparse.Namespace) -> None:
+    from simmim_mm.evaluation.tables import markdown_table, write_csv
+
+    rows = measure_config(args) if args.config else measure_masks_of(args)
+    print(markdown_table(rows))
+    if args.out_dir:
+        out = Path(args.out_dir)
+        out.mkdir(parents=True, exist_ok=True)
+        write_csv(out / 'mask_avg_dist.csv', rows)
+        plot(out / 'mask_avg_dist.png', rows)
+        print(f'\nwrote {out}/mask_avg_dist.csv and mask_avg_dist.png')
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))

@@ -1,0 +1,105 @@
+#!/usr/bin/env python
+"""Draw images under each kind of mask: python tools/analysis/mask_samples.py IMAGE_OR_FOLDER."""
+
+import argparse
+import os
+import sys
+
+try:
+    import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from simmim_mm.engine.cli import parse_transforms, run_tool
+
+# Caption and transform. All have a ratio near 0.6 where they have a choice.
+MASKS = {
+    'random 32 px': 'RandomBlockMask(mask_patch_size=32, mask_ratio=0.6)',
+    'random 16 px': 'RandomBlockMask(mask_patch_size=16, mask_ratio=0.6)',
+    'random tokens': 'RandomBlockMask(mask_patch_size=4, mask_ratio=0.6)',
+    'uniform 16 px': 'UniformMask(mask_patch_size=16)',
+    'square': 'SquareMask(mask_patch_size=4, mask_ratio=0.44)',
+    'rectangle': 'RectangleMask(mask_patch_size=4, mask_ratio=0.44)',
+    '4 rectangles': 'RectangleMask(mask_patch_size=4, mask_ratio=0.44, num_rectangles=4)',
+    'block-wise 16 px': 'BlockWiseMask(mask_patch_size=16, mask_ratio=0.6)',
+    'foreground first': 'SemanticMask(mask_patch_size=16, mask_ratio=0.4)',
+    'background first': 'SemanticMask(mask_patch_size=16, mask_ratio=0.4, foreground_ratio=0.0)',
+    'half of foreground': 'SemanticMask(mask_patch_size=16, mask_ratio=0.4, foreground_ratio=0.5)',
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Draw images under each kind of mask, as a PNG grid: a row for each image; '
+        'columns for the image, its foreground map, and each mask'
+    )
+    parser.add_argument('images', help='an image, or a folder of images')
+    parser.add_argument('--out', default='mask_samples.png', help='the file to write')
+    parser.add_argument('--num', type=int, default=4, help='images to take from a folder')
+    parser.add_argument(
+        '--foreground',
+        type=parse_transforms,
+        default='SaliencyForeground()',
+        metavar='TRANSFORM',
+        help='where the foreground map comes from (default: an estimate), for example '
+        "\"LoadForeground(folders=('images', 'labels'))\"",
+    )
+    parser.add_argument(
+        '--mask',
+        action='append',
+        type=parse_transforms,
+        metavar='TRANSFORM',
+        help='a mask transform to show, with its arguments, in place of all; may be repeated',
+    )
+    parser.add_argument('--size', type=int, default=192, help='side of the images in pixels')
+    parser.add_argument('--seed', type=int, default=0)
+    return parser.parse_args()
+
+
+def draw(args: argparse.Namespace):
+    import numpy as np
+    from mmengine.dataset import Compose
+    from mmengine.registry import init_default_scope
+
+    from simmim_mm.datasets import seeded_rng
+    from simmim_mm.datasets.scan import list_images
+    from simmim_mm.visualization.grid import compose, hatch
+
+    if os.path.isfile(args.images):
+        files = [args.images]
+    else:
+        files = list_images(args.images)[: max(args.num, 1)]
+    init_default_scope('simmim_mm')
+    load = Compose(
+        [
+            dict(type='LoadImage'),
+            *args.foreground[1],
+            dict(type='ResizeToCover', size=args.size),
+            dict(type='mmpretrain.CenterCrop', crop_size=args.size),
+        ]
+    )
+    chosen = args.mask or [(caption, parse_transforms(text)[1]) for caption, text in MASKS.items()]
+    masks = {caption: Compose(steps) for caption, steps in chosen}
+
+    rows = []
+    for i, file in enumerate(files):
+        results = load(dict(img_path=file, sample_idx=i))
+        image, foreground = results['img'], results['gt_seg_map']
+        row = [image, np.repeat(foreground[..., None] * np.uint8(255), 3, -1)]
+        for transform in masks.values():
+            with seeded_rng(args.seed + i):
+                mask = transform(dict(results))['mask']
+            factors = [side // tokens for side, tokens in zip(image.shape, mask.shape)]
+            row.append(hatch(image, mask.repeat(factors[0], 0).repeat(factors[1], 1)))
+        rows.append(row)
+    return compose(rows, ['image', 'foreground', *masks])
+
+
+def main(args: argparse.Namespace) -> None:
+    draw(args).save(args.out)
+    print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    run_tool(lambda: main(arguments))
