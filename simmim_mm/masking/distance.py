@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def avg_dist(mask: Union[np.ndarray, Tensor], token_stride: int = 1) -> float:
-    """SimMIM's AvgDist (section 4.1.1, figure 3): how far a guess has to reach, on average.
+    """SimMIM's AvgDist (figure 3, appendix C.2): how far a guess has to reach, on average.
 
     The mean distance of masked tokens to the nearest visible one, Euclidean, from centre to centre,
     times the side of a token: this is what reproduces the paper's figure. (From pixel to pixel it

@@ -16,7 +16,7 @@ from simmim_mm.engine.cli import load_config, parse_transforms, run_tool
 
 RATIOS = [i / 10 for i in range(1, 10)]
 UNITS = (4, 8, 16, 32, 64)
-GOOD = (10, 20)  # pixels; SimMIM, section 4.1.1
+GOOD = (10, 20)  # pixels; SimMIM, appendix C.2
 
 
 def parse_args() -> argparse.Namespace:
