@@ -10,6 +10,7 @@ from .families import (
     revert,
 )
 from .load import LoadReport, load_converted
+from .load_backbone import BackboneReport, load_backbone
 from .position_bias import resize_position_bias
 from .rules import Conversion, Rule
 from .safe_load import (
@@ -22,6 +23,7 @@ from .safe_load import (
 )
 
 __all__ = [
+    'BackboneReport',
     'CheckpointError',
     'Conversion',
     'LoadReport',
@@ -34,6 +36,7 @@ __all__ = [
     'find_state_dict',
     'get_family',
     'infer_config',
+    'load_backbone',
     'load_converted',
     'load_weights',
     'model_config',

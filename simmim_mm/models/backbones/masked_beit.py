@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from simmim_mm.registry import MODELS
 
 from .mask_token import check_mask, replace_masked
+from .pretrained import PretrainedBackbone
 
 
 @MODELS.register_module()
-class MaskedBEiT(BEiTViT):
+class MaskedBEiT(PretrainedBackbone, BEiTViT):
     """The ViT of SimMIM: BEiT's form, with a mask token.
 
     No absolute position embedding but one table of relative position biases shared by all blocks,
@@ -55,11 +56,8 @@ class MaskedBEiT(BEiTViT):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.token_stride = self.patch_embed.projection.stride[0]
 
-    def init_weights(self) -> None:
+    def reset_weights(self) -> None:
         """The authors' initialisation: normal, cut at one standard deviation, rescaled by depth."""
-        super().init_weights()
-        if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
-            return
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 _trunc_normal(module.weight)
@@ -120,30 +118,6 @@ class MaskedBEiT(BEiTViT):
             if i in self.out_indices:
                 outs.append(self._format_output(x, grid))
         return tuple(outs)
-
-    def _prepare_relative_position_bias_table(self, state_dict, prefix, *args, **kwargs) -> None:
-        """On loading, copy a shared table to the blocks and resize tables of another square grid.
-
-        mmpretrain's version calls a function that scipy 1.14 removed and knows square grids only.
-        """
-        shared = prefix + 'rel_pos_bias.relative_position_bias_table'
-        if self.use_rel_pos_bias and shared in state_dict:
-            table = state_dict.pop(shared)
-            state_dict.pop(shared.replace('bias_table', 'index'), None)
-            for i in range(self.num_layers):
-                state_dict[f'{prefix}layers.{i}.attn.relative_position_bias_table'] = table.clone()
-
-        from simmim_mm.convert.position_bias import resize_position_bias
-
-        for name, current in self.state_dict().items():
-            key = prefix + name
-            if not name.endswith('relative_position_bias_table') or key not in state_dict:
-                continue
-            if len(state_dict[key]) != len(current):
-                state_dict[key] = resize_position_bias(
-                    state_dict[key], self.patch_resolution, num_extra_tokens=3
-                )
-                state_dict.pop(key.replace('bias_table', 'index'), None)
 
 
 def _trunc_normal(tensor: Tensor, std: float = 0.02) -> None:

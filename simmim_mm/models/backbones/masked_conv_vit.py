@@ -15,6 +15,7 @@ from simmim_mm.masking import visible_ids
 from simmim_mm.registry import MODELS
 
 from .position import sincos_position_embedding
+from .pretrained import PretrainedBackbone
 
 
 class Units:
@@ -112,7 +113,7 @@ class MaskedConvBlock(BaseModule):
 
 
 @MODELS.register_module()
-class MaskedConvViT(BaseModule):
+class MaskedConvViT(PretrainedBackbone, BaseModule):
     """Encoder of ConvMAE (arXiv 2205.03892): two stages of convolutions, one of self-attention.
 
     With a mask, made on the coarsest grid, only its visible tokens are encoded (gather mode): the
@@ -146,6 +147,7 @@ class MaskedConvViT(BaseModule):
     }
     mask_mode = 'gather'
     num_extra_tokens = 0
+    stem = 'patch_embed1.proj.weight'
 
     def __init__(
         self,
@@ -203,11 +205,8 @@ class MaskedConvViT(BaseModule):
         )
         self.norm = nn.LayerNorm(dims[2], eps=1e-6) if final_norm else nn.Identity()
 
-    def init_weights(self) -> None:
+    def reset_weights(self) -> None:
         """Xavier-uniform linear layers and last patch embedding, as MAE and ConvMAE."""
-        super().init_weights()
-        if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
-            return
         nn.init.xavier_uniform_(self.patch_embed3.proj.weight.flatten(1))
         for module in self.modules():
             if isinstance(module, nn.Linear):

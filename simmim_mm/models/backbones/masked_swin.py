@@ -10,19 +10,13 @@ from torch import Tensor, nn
 from simmim_mm.registry import MODELS
 
 from .mask_token import check_mask, replace_masked
-from .swin_parts import (
-    accelerate,
-    clamped_windows,
-    init_swin_weights,
-    is_pretrained,
-    keep_own_geometry,
-    resize_biases,
-)
+from .pretrained import PretrainedBackbone
+from .swin_parts import accelerate, clamped_windows, init_swin_weights
 from .window_attention import ShiftedWindowAttention
 
 
 @MODELS.register_module()
-class MaskedSwin(SwinTransformer):
+class MaskedSwin(PretrainedBackbone, SwinTransformer):
     """Swin Transformer with a mask token in the place of masked patches (SimMIM, section 3.2).
 
     Weights and features are those of mmpretrain's ``SwinTransformer``; the attention is faster.
@@ -73,11 +67,8 @@ class MaskedSwin(SwinTransformer):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         accelerate(self.stages, ShiftedWindowAttention)
 
-    def init_weights(self) -> None:
-        """The authors' initialisation, unless the weights come from a checkpoint."""
-        super().init_weights()
-        if is_pretrained(self.init_cfg):
-            return
+    def reset_weights(self) -> None:
+        """The authors' initialisation."""
         init_swin_weights(self)
 
     def train(self, mode: bool = True) -> 'MaskedSwin':
@@ -117,8 +108,3 @@ class MaskedSwin(SwinTransformer):
             if stage.downsample is not None and not self.out_after_downsample:
                 x, hw_shape = stage.downsample(x, hw_shape)
         return tuple(outs)
-
-    def _prepare_relative_position_bias_table(self, state_dict, prefix, *args, **kwargs) -> None:
-        # mmpretrain's own needs SciPy < 1.14 and an index that exports leave out
-        keep_own_geometry(self, state_dict, prefix)
-        resize_biases(self, state_dict, prefix)

@@ -9,18 +9,13 @@ from torch import Tensor, nn
 from simmim_mm.registry import MODELS
 
 from .mask_token import check_mask, replace_masked
-from .swin_parts import (
-    accelerate,
-    clamped_windows,
-    init_swin_weights,
-    is_pretrained,
-    keep_own_geometry,
-)
+from .pretrained import PretrainedBackbone
+from .swin_parts import accelerate, clamped_windows, init_swin_weights
 from .window_attention import CosineWindowAttention
 
 
 @MODELS.register_module()
-class MaskedSwinV2(SwinTransformerV2):
+class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
     """Swin Transformer v2 with a mask token in the place of masked patches.
 
     Weights and features are those of mmpretrain's ``SwinTransformerV2``; the attention is faster.
@@ -34,8 +29,9 @@ class MaskedSwinV2(SwinTransformerV2):
         drop_path_rate: Highest rate of stochastic depth. The authors pretrain Swin v2 at 0.1.
         pad_small_map: For detection and segmentation: ``window_size`` everywhere, whatever the
             image; small maps are padded to it, and shifted.
-        **kwargs: Other arguments of ``SwinTransformerV2``; ``pretrained_window_sizes`` are, when
-            the window changes, those of the pretraining as clamped (12, 12, 12, 6 at 192 pixels).
+        **kwargs: Other arguments of ``SwinTransformerV2``; ``pretrained_window_sizes`` are those of
+            the pretraining as clamped (12, 12, 12, 6 at 192 pixels). A file of ours tells them, one
+            of timm or transformers does not: give them there when the window changes.
     """
 
     def __init__(
@@ -66,14 +62,11 @@ class MaskedSwinV2(SwinTransformerV2):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         accelerate(self.stages, CosineWindowAttention)
 
-    def init_weights(self) -> None:
-        """The authors' initialisation, unless the weights come from a checkpoint.
+    def reset_weights(self) -> None:
+        """The authors' initialisation.
 
         The norms that end the residual branches start at zero: every block is the identity.
         """
-        super().init_weights()
-        if is_pretrained(self.init_cfg):
-            return
         init_swin_weights(self)
         for stage in self.stages:
             for block in stage.blocks:
@@ -116,6 +109,6 @@ class MaskedSwinV2(SwinTransformerV2):
                 outs.append(out.unflatten(1, hw_shape).permute(0, 3, 1, 2).contiguous())
         return tuple(outs)
 
-    def _delete_reinit_params(self, state_dict, prefix, *args, **kwargs) -> None:
+    def _delete_reinit_params(self, *args, **kwargs) -> None:
         # mmpretrain's own leaves these keys missing, which a strict load refuses
-        keep_own_geometry(self, state_dict, prefix)
+        pass

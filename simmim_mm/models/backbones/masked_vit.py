@@ -10,10 +10,11 @@ from simmim_mm.registry import MODELS
 
 from .mask_token import check_mask, replace_masked
 from .position import sincos_position_embedding
+from .pretrained import PretrainedBackbone
 
 
 @MODELS.register_module()
-class MaskedViT(VisionTransformer):
+class MaskedViT(PretrainedBackbone, VisionTransformer):
     """Plain ViT for masked images: with mask tokens (SimMIM) or of visible tokens only (MAE).
 
     Args:
@@ -55,11 +56,8 @@ class MaskedViT(VisionTransformer):
         grid, extra = self.patch_resolution, self.num_extra_tokens
         self.pos_embed.data.copy_(sincos_position_embedding(grid, self.embed_dims, extra))
 
-    def init_weights(self) -> None:
+    def reset_weights(self) -> None:
         """MAE's initialisation: Xavier-uniform layers, the patch embedding as a linear one."""
-        super().init_weights()
-        if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
-            return
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
