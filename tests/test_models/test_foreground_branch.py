@@ -56,11 +56,12 @@ def test_loss_is_the_formula(coarse):
     logits = torch.randn(2, 1, 8 // coarse, 12 // coarse).double()
     loss = branch.loss(logits, labels)['loss_foreground']
 
-    expected = 0.0
+    expected, f = 0.0, labels.mean()
     for z, label in zip(logits, labels):
         y = label.view(8 // coarse, coarse, 12 // coarse, coarse).mean((1, 3))
         p = 1 / (1 + (-z[0]).exp())
-        bce = -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+        weight = y / (2 * f) + (1 - y) / (2 * (1 - f))
+        bce = -(weight * (y * p.log() + (1 - y) * (1 - p).log())).mean()
         dice = 1 - 2 * (p * y).sum() / (p.sum() + y.sum() + 1)
         expected += 0.3 * (bce + 2.0 * dice) / 2
     assert_close(loss, expected)
@@ -71,7 +72,7 @@ def test_an_image_without_foreground_is_finite():
     logits = torch.full((1, 1, 4, 4), -1e4, requires_grad=True)
     loss = branch.loss(logits, torch.zeros(1, 1, 4, 4))['loss_foreground']
     loss.backward()
-    assert loss.item() == pytest.approx(0.1)  # the dice of nothing and nothing
+    assert loss.item() == pytest.approx(0.3)  # the dice of nothing and nothing
     assert logits.grad.isfinite().all()
 
 

@@ -14,21 +14,24 @@ class ForegroundBranch(BaseModule):
     """A second head: foreground or background, predicted from the features of the masked image.
 
     It tells the encoder where the objects are, hidden ones included. With p the predicted
-    probability and y the share of foreground at a position, the loss of one image is::
+    probability and y the share of foreground at a position, sums over all positions of an image,
+    masked and visible, and f the mean of y in the batch, the loss is the mean over images of::
 
-        loss_weight * (mean(BCE(p, y)) + dice_weight * (1 - 2 sum(p y) / (sum(p) + sum(y) + 1)))
+        loss_weight * (mean(w BCE(p, y)) + dice_weight * (1 - 2 sum(p y) / (sum(p) + sum(y) + 1)))
+        w = y / (2 f) + (1 - y) / (2 (1 - f))
 
-    over all positions, masked and visible. The 1 keeps images without foreground finite.
+    So foreground and background count alike, however small the objects are: without w, calling
+    everything background is hard to leave. The 1 keeps images without foreground finite.
 
     Args:
         neck: A decoder of one channel, called as ``neck(feats, mask)``, like the one of the
             reconstruction. Its resolution is that of the loss: every pixel, or coarser.
         loss_weight: Beside the reconstruction's loss, whose weight is 1.
-        dice_weight: Of the dice term, which does not care how small the objects are.
+        dice_weight: Of the dice term beside the cross-entropy.
     """
 
     def __init__(
-        self, neck: dict, loss_weight: float = 0.1, dice_weight: float = 1.0, init_cfg=None
+        self, neck: dict, loss_weight: float = 0.3, dice_weight: float = 1.0, init_cfg=None
     ) -> None:
         super().__init__(init_cfg)
         self.neck = MODELS.build(neck)
@@ -51,7 +54,9 @@ class ForegroundBranch(BaseModule):
         p = logits.sigmoid()
         sums = (1, 2, 3)
         dice = 1 - 2 * (p * y).sum(sums) / (p.sum(sums) + y.sum(sums) + 1)
-        bce = F.binary_cross_entropy_with_logits(logits, y)
+        share = y.mean().clamp(0.01, 0.99)  # a batch may hold no foreground, or nothing else
+        weight = y / (2 * share) + (1 - y) / (2 * (1 - share))
+        bce = F.binary_cross_entropy_with_logits(logits, y, weight)
         return dict(loss_foreground=self.loss_weight * (bce + self.dice_weight * dice.mean()))
 
     def probability(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
