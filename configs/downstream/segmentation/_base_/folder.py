@@ -24,8 +24,8 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     pack,
 ]
-# The map keeps its size: predictions are brought to it.
-val_pipeline = [load, dict(type='Resize', scale=img_scale, keep_ratio=True), annotations, pack]
+# The map keeps its size: predictions are brought to it. mmseg.apis looks for this name.
+test_pipeline = [load, dict(type='Resize', scale=img_scale, keep_ratio=True), annotations, pack]
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
@@ -53,7 +53,7 @@ val_dataloader = dict(
         img_suffix=img_suffix,
         seg_map_suffix=map_suffix,
         metainfo=dict(classes=classes),
-        pipeline=val_pipeline,
+        pipeline=test_pipeline,
     ),
 )
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])

@@ -1,0 +1,75 @@
+# For `make demo-transfer`: Mask R-CNN on the labelled shapes, a short one.
+_base_ = '../downstream/detection/mask-rcnn_swin-micro-w6_1xb4-coslr-36e_coco-json.py'
+
+data_root = 'work_dirs/demo_transfer/data/'
+max_iters = 400
+scale = (96, 96)
+load = dict(type='LoadImageFromFile')
+resize = dict(type='Resize', scale=scale, keep_ratio=True)
+annotations = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+flip = dict(type='RandomFlip', prob=0.5)
+
+model = dict(
+    # the three stages that transfer_pretrain.py trains
+    backbone=dict(
+        arch=dict(depths=[2, 2, 4], num_heads=[2, 4, 8]), out_indices=(0, 1, 2), drop_path_rate=0.0
+    ),
+    neck=dict(in_channels=[48, 96, 192], out_channels=64, num_outs=4),
+    # objects are of 15 pixels and more
+    rpn_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8, 16]),
+        bbox_head=dict(in_channels=64),
+        mask_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8, 16]),
+        mask_head=dict(in_channels=64, conv_out_channels=64),
+    ),
+    train_cfg=dict(
+        rpn_proposal=dict(nms_pre=200, max_per_img=100), rcnn=dict(sampler=dict(num=32))
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50)),
+)
+train_dataloader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(type='InfiniteSampler'),
+    dataset=dict(
+        data_root=data_root,
+        pipeline=[load, annotations, resize, flip, dict(type='PackDetInputs')],
+    ),
+)
+val_dataloader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        data_root=data_root,
+        pipeline=[
+            load,
+            resize,
+            annotations,
+            dict(type='PackDetInputs', meta_keys=_base_.meta_keys),
+        ],
+    ),
+)
+val_evaluator = dict(ann_file=data_root + _base_.val_json)
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+
+# The same rate for all layers: from scratch, the first ones have most to learn.
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3),
+    constructor='DefaultOptimWrapperConstructor',
+    paramwise_cfg=dict(_delete_=True, flat_decay_mult=0.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, end=20, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=20, end=max_iters, by_epoch=False),
+]
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters
+)
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=max_iters))
+log_processor = dict(by_epoch=False)

@@ -1,0 +1,16 @@
+# For `make demo-transfer` (tools/demo_transfer.py): SimMIM on the unlabelled shapes, a short one.
+_base_ = 'simmim_demo.py'
+
+data_root = 'work_dirs/demo_transfer/data/unlabelled'
+max_iters = 700
+
+train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root)))
+val_dataloader = None
+val_cfg = None
+val_evaluator = None
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, end=50, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=50, end=max_iters, by_epoch=False),
+]
+train_cfg = dict(max_iters=max_iters)
+default_hooks = dict(checkpoint=dict(interval=max_iters))
