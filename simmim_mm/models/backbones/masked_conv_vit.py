@@ -258,6 +258,24 @@ class MaskedConvViT(PretrainedBackbone, BaseModule):
         maps = (lambda: units.scatter(x1, B), lambda: units.scatter(x2, B), lambda: x3)
         return tuple(maps[i]() for i in self.out_indices)
 
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Layer of a parameter and number of layers, for layer-wise learning rates.
+
+        Layer 0 is the first patch embedding, with the position embedding; blocks are 1 to
+        ``sum(depths)`` through the stages, and a later patch embedding goes with the block before.
+        """
+        num_layers = sum(self.depths) + 2
+        name = param_name[len(prefix) :].split('.')
+        if not param_name.startswith(prefix):
+            return num_layers - 1, num_layers
+        if name[0] == 'pos_embed':
+            return 0, num_layers
+        if name[0][:-1] == 'patch_embed':  # 1 to 4; 3 and 4 make the tokens of stage 3
+            return sum(self.depths[: min(int(name[0][-1]), 3) - 1]), num_layers
+        if name[0][:-1] == 'blocks':
+            return sum(self.depths[: int(name[0][-1]) - 1]) + int(name[1]) + 1, num_layers
+        return num_layers - 1, num_layers
+
     def _fuse(self, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
         """Add the first two stages, brought to the tokens of the third."""
         if not self.fusion:

@@ -109,6 +109,22 @@ class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
                 outs.append(out.unflatten(1, hw_shape).permute(0, 3, 1, 2).contiguous())
         return tuple(outs)
 
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Layer of a parameter and number of layers, for layer-wise learning rates.
+
+        As in the authors' optimizer.py: the patch embedding is layer 0, the blocks are 1 to
+        ``sum(depths)``; a downsampling belongs to the block before it, which in mmpretrain's class
+        is in the stage before.
+        """
+        num_layers = sum(self.depths) + 2
+        name = param_name[len(prefix) :].split('.')
+        if param_name.startswith(prefix) and name[0] in ('patch_embed', 'absolute_pos_embed'):
+            return 0, num_layers
+        if not param_name.startswith(prefix) or name[0] != 'stages':
+            return num_layers - 1, num_layers
+        before = sum(self.depths[: int(name[1])])
+        return before + (int(name[3]) + 1 if name[2] == 'blocks' else 0), num_layers
+
     def _delete_reinit_params(self, *args, **kwargs) -> None:
         # mmpretrain's own leaves these keys missing, which a strict load refuses
         pass
