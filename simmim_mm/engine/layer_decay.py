@@ -101,7 +101,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
 
 
 def _module(name: str) -> str:
-    """``stages.2.blocks.0`` of ``backbone.stages.2.blocks.0.norm1.weight``; ``neck`` of the neck."""
+    """``stages.0.blocks.1`` of ``backbone.stages.0.blocks.1.norm1.weight``, ``neck`` of a neck."""
     parts = name.split('.')
     if parts[0] != 'backbone':
         return parts[0]
