@@ -1,3 +1,3 @@
-from .grid import draw_grid
+from .grid import draw_grid, target_note
 
-__all__ = ['draw_grid']
+__all__ = ['draw_grid', 'target_note']

@@ -1,6 +1,6 @@
 """Pictures of reconstructions: pure functions from arrays to a PNG grid."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Optional
 
 import numpy as np
@@ -86,6 +86,22 @@ def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
         return image
     size = (max(1, round(image.shape[1] * ratio)), max(1, round(image.shape[0] * ratio)))
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.BOX))
+
+
+def target_note(targets: Iterable, stats: str) -> str:
+    """What has to be said below a picture of what was predicted towards these targets.
+
+    Empty if the target is the image itself; otherwise its name and, where it is normalised, which
+    statistics the normalisation was undone with (``stats`` of :meth:`SimMIM.reconstruct`).
+    """
+    targets = list(targets)
+    if not targets:
+        return ''
+    names = ' of '.join(type(target).__name__ for target in reversed(targets))
+    if all(target.gives != 'normalised' for target in targets):
+        return f'Target: {names}.'
+    source = dict(true='the whole image', visible='its visible part only')[stats]
+    return f'Target: {names}; its normalisation is undone with the statistics of {source}.'
 
 
 def draw_grid(

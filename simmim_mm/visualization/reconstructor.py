@@ -19,6 +19,7 @@ from simmim_mm.models import backbones  # noqa: F401 - registered before types a
 from simmim_mm.registry import MODELS, TRANSFORMS
 
 from .evaluation_pipeline import evaluation_pipeline
+from .grid import target_note
 from .painted_mask import load_painted_mask, mask_tokens, window_around
 from .stored_config import check_types, parse_config
 
@@ -81,15 +82,8 @@ class Reconstructor:
         return cls(model.to(device), Compose(steps), config, missing)
 
     def note(self, stats: str) -> str:
-        """What has to be said below a picture; empty if its pictures are the prediction itself."""
-        targets = list(self.model.target)
-        if not targets:
-            return ''
-        names = ' of '.join(type(target).__name__ for target in reversed(targets))
-        if all(target.gives != 'normalised' for target in targets):
-            return f'Target: {names}.'
-        source = dict(true='the whole image', visible='its visible part only')[stats]
-        return f'Target: {names}; its normalisation is undone with the statistics of {source}.'
+        """What has to be said below a picture; see :func:`target_note`."""
+        return target_note(self.model.target, stats)
 
     def reconstruct(
         self, paths: Sequence[Union[str, Path]], seed: int = 0, stats: str = 'true'

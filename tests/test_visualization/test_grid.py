@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from simmim_mm.models.targets import LowFreq, NormPix
 from simmim_mm.visualization.grid import (
     GREY,
     GUTTER,
@@ -12,6 +13,7 @@ from simmim_mm.visualization.grid import (
     draw_grid,
     hatch,
     shrink,
+    target_note,
     to_rgb,
 )
 
@@ -152,3 +154,12 @@ def test_large_pictures_shrink_and_small_ones_stay():
 def test_unknown_fill_is_named():
     with pytest.raises(ValueError, match='checker'):
         draw_grid(pictures(), fill='checker')
+
+
+def test_the_note_says_what_was_predicted_and_where_statistics_come_from():
+    low, norm = LowFreq(radius=4), NormPix(patch_size=8)
+    assert target_note([], 'true') == ''
+    assert target_note([low], 'true') == 'Target: LowFreq.'
+    note = 'Target: NormPix of LowFreq; its normalisation is undone with the statistics of '
+    assert target_note([low, norm], 'true') == note + 'the whole image.'
+    assert target_note([low, norm], 'visible') == note + 'its visible part only.'

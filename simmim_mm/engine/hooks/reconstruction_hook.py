@@ -11,7 +11,7 @@ from mmengine.model import is_model_wrapper
 
 from simmim_mm.datasets.seeding import SeededIndex, sample_seed
 from simmim_mm.registry import HOOKS
-from simmim_mm.visualization import draw_grid
+from simmim_mm.visualization import draw_grid, target_note
 
 
 @HOOKS.register_module()
@@ -83,7 +83,8 @@ class ReconstructionHook(Hook):
                 pictures = model.reconstruct(data['inputs'], mask, self.stats)
         finally:
             model.train(training)
-        image = draw_grid(pictures, bands=self.bands)
+        note = target_note(model.target, self.stats)
+        image = draw_grid(pictures, bands=self.bands, note=note)
         folder = Path(runner.work_dir) / 'vis_data'
         folder.mkdir(parents=True, exist_ok=True)
         image.save(folder / f'reconstruction_{step:07d}.png')
