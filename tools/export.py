@@ -11,8 +11,7 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 from simmim_mm.engine.cli import run_tool
-
-TARGETS = ('mmpretrain', 'mmdet', 'mmseg', 'timm', 'huggingface')
+from simmim_mm.export import TARGETS
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Masked loss of a checkpoint on the validation images: python tools/test.py CONFIG CHECKPOINT."""
+"""Figures of a checkpoint on the validation data: python tools/test.py CONFIG CHECKPOINT."""
 
 import argparse
 import os
@@ -21,7 +21,10 @@ from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Masked loss on the validation images')
+    parser = argparse.ArgumentParser(
+        description='Figures of a checkpoint on the validation data of its config: the masked loss '
+        'of a pretraining; accuracy, AP or IoU of a classifier, detector or segmenter'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of a training with that config')
     parser.add_argument(
@@ -54,6 +57,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     cfg.work_dir = args.work_dir or osp.join(cfg.get('work_dir') or f'./work_dirs/{name}', 'test')
     cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
     cfg.custom_hooks = []
+    cfg.default_hooks = dict(cfg.get('default_hooks') or {}, checkpoint=None)  # saves no best one
     cfg.load_from, cfg.resume = None, False
     if args.amp:
         cfg.val_cfg.fp16 = True

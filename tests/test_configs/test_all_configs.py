@@ -77,7 +77,8 @@ def test_small_ones_give_a_loss_and_gradients(name, image_file):
     model = MODELS.build(cfg.model)
     model.init_weights()
     data = model.data_preprocessor(pseudo_collate([sample, sample]))
-    loss = model(**data, mode='loss')['loss']
+    losses = model(**data, mode='loss')
+    loss, _ = model.parse_losses(losses)
     loss.backward()
     assert 0.1 < loss.item() < 10
     for key, param in model.named_parameters():
