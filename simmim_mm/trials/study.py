@@ -8,7 +8,7 @@ from typing import Any, Optional, Union
 
 from mmengine.config import Config
 
-_KEYS = ('base', 'options', 'sweep', 'cases', 'seeds', 'probe', 'plots')
+_KEYS = ('base', 'iters', 'epochs', 'options', 'sweep', 'cases', 'seeds', 'probe', 'plots')
 _PROBES = dict(knn='knn/accuracy', linear='accuracy/top1', log=None)
 
 
@@ -32,7 +32,8 @@ class Study:
 
     Attributes:
         base: Config of the pretraining.
-        options: Settings of every case, by dotted key: the short schedule, the data.
+        iters: Length of the pretraining, its schedule of learning rates included; or ``epochs``.
+        options: Settings of every case, by dotted key: the data, for one.
         sweep: Values to be tried of some settings, in every combination.
         cases: Instead of ``sweep``: a list of ``dict(name=..., options=...)``.
         seeds: Number of seeds, or a list of them.
@@ -43,6 +44,8 @@ class Study:
     """
 
     base: str
+    iters: Optional[int] = None
+    epochs: Optional[int] = None
     options: dict = field(default_factory=dict)
     sweep: dict = field(default_factory=dict)
     cases: list = field(default_factory=list)
@@ -66,7 +69,8 @@ def load_study(path: Union[str, Path]) -> Study:
 
     Raises:
         FileNotFoundError: If it or its base does not exist.
-        ValueError: If a key or the kind of probe is not known, or there is nothing to compare.
+        ValueError: If a key or the kind of probe is not known, or keys are missing or contradict
+            each other.
     """
     path = Path(path)
     if not path.is_file():
@@ -79,8 +83,12 @@ def load_study(path: Union[str, Path]) -> Study:
     study = Study(**content)
     beside = path.parent / study.base
     study.base = str(beside if beside.is_file() else study.base)
+    if not Path(study.base).is_file():
+        raise FileNotFoundError(f'{path}: no config {study.base}')
     if bool(study.sweep) == bool(study.cases):
         raise ValueError(f'{path}: give either sweep or cases')
+    if study.iters and study.epochs:
+        raise ValueError(f'{path}: give epochs or iters, not both')
     kind = study.probe.get('type')
     if kind not in _PROBES:
         raise ValueError(f'{path}: probe.type is {kind!r}; known are {", ".join(_PROBES)}')
@@ -104,9 +112,12 @@ def study_cases(study: Study) -> list[Case]:
         columns = [_columns(chosen) for chosen in options]
         names = [', '.join(f'{k}={v}' for k, v in column.items()) for column in columns]
         varied = list(zip(names, options))
+    from .downstream import set_budget  # imports torch
+
     cases = []
     for (name, options), column in zip(varied, columns):
         cfg = Config.fromfile(study.base)
+        set_budget(cfg, study.iters, study.epochs)
         for key, value in {**study.options, **options}.items():
             _set(cfg, key, value)
         if study.probe['type'] == 'knn':
