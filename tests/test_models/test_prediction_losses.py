@@ -74,6 +74,11 @@ def classes(bins):
 
 
 FORMULAS = {
+    'l1': lambda pred, target: (pred - target).abs(),
+    'l2': lambda pred, target: (pred - target) ** 2,
+    'smooth_l1': lambda pred, target: torch.where(
+        (pred - target).abs() < 1, 0.5 * (pred - target) ** 2, (pred - target).abs() - 0.5
+    ),
     'gaussian fixed': gaussian_fixed,
     'gaussian channel': gaussian_fixed,  # at the start
     'gaussian pixel': gaussian_pixel,
