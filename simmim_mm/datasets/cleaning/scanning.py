@@ -23,7 +23,8 @@ class Scan(NamedTuple):
         shapes: ``(n, 3)`` int32: height, width, bands; 0 where a file cannot be decoded.
         faults: Fault and detail by index, for the files that have one.
         groups: ``(n,)`` int64, index of the first copy of each image; -1 for files with a fault.
-        kept: ``(n,)`` bool: no fault, and the best of its group (most pixels, then bytes).
+        kept: ``(n,)`` bool: no fault, and the best of its group (most pixels, then bands, then
+            bytes).
         exact: ``(n,)`` bool: has the bytes or the pixels of the kept one of its group.
     """
 
@@ -103,7 +104,7 @@ def scan_folder(
 
     # the best of each group first
     area = shapes[sound, 0].astype(np.int64) * shapes[sound, 1]
-    order = sound[np.lexsort((sound, -sizes[sound], -area, groups[sound]))]
+    order = sound[np.lexsort((sound, -sizes[sound], -shapes[sound, 2], -area, groups[sound]))]
     is_best = np.diff(groups[order], prepend=-1) != 0
     best = order[is_best][np.cumsum(is_best) - 1]
     kept, exact = np.zeros(count, bool), np.zeros(count, bool)

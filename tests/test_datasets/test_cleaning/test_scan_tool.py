@@ -91,6 +91,18 @@ def test_planted_faults_are_found_and_nothing_else(dirty, mirrored):
         assert sorted(found[path] for path in pair) == ['duplicate', 'kept']
 
 
+def test_of_copies_the_largest_then_the_coloured_one_is_kept(photos, tmp_path):
+    photo = Image.open(photos / 'astronaut1.png')
+    photo.convert('L').save(tmp_path / 'grey.png')  # more bytes than the JPEG
+    photo.save(tmp_path / 'colour.jpg', quality=70)
+    photo.resize((photo.width // 2, photo.height // 2)).save(tmp_path / 'half.png')
+    assert os.path.getsize(tmp_path / 'grey.png') > os.path.getsize(tmp_path / 'colour.jpg')
+    scan = scan_folder(str(tmp_path))
+    statuses = {path: scan.status(i) for i, path in enumerate(scan.paths)}
+    expected = {'colour.jpg': 'kept', 'grey.png': 'near_duplicate', 'half.png': 'near_duplicate'}
+    assert statuses == expected
+
+
 def test_workers_change_nothing(dirty):
     folder, _ = dirty
     one, two = (scan_folder(str(folder), workers=n) for n in (0, 2))
