@@ -34,6 +34,7 @@ MASKS = {
     'random blocks': dict(type='RandomBlockMask', mask_ratio=0.6),
     'square': dict(type='SquareMask', mask_ratio=0.4),
     'rectangles': dict(type='RectangleMask', mask_ratio=0.5, num_rectangles=2),
+    'uniform': dict(type='UniformMask'),
     'block-wise': dict(type='BlockWiseMask', mask_ratio=0.5),
     'semantic': dict(type='SemanticMask', mask_ratio=0.6, foreground_ratio=0.8),
 }
@@ -72,6 +73,8 @@ LOSSES = {
 }
 RESOLUTIONS = {'full': 1, 'a quarter': 4, 'a token': 8}
 AREAS = {'masked area': True, 'whole image': False}
+# a second head, and what the samples have to hold for it
+BRANCHES = {'no foreground branch': False, 'foreground branch': True}
 HEADS = {
     'linear': lambda factor: dict(type='PixelShuffleDecoder', stride=STRIDE // factor),
     'MLP': lambda factor: dict(type='MLPDecoder', stride=STRIDE // factor),
@@ -146,6 +149,7 @@ FACTORS = dict(
     head=HEADS,
     encoder=ENCODERS,
     area=AREAS,
+    branch=BRANCHES,
 )
 NEIGHBOURS = [
     ('mask', 'fill'),
@@ -158,6 +162,8 @@ NEIGHBOURS = [
     ('encoder', 'fill'),
     ('loss', 'area'),
     ('mask', 'area'),
+    ('head', 'branch'),
+    ('encoder', 'branch'),
 ]
 GATHER = {'MAE', 'ConvMAE'}
 
@@ -219,6 +225,9 @@ def build(choice: dict):
             head=dict(type='PixelHead', loss=loss, masked_only=AREAS[choice['area']]),
             target=target,
             fill=FILLS[choice['fill']],
+            foreground=dict(type='ForegroundBranch', neck=dict(head, out_channels=1))
+            if BRANCHES[choice['branch']]
+            else None,
             data_preprocessor=dict(
                 type='MIMDataPreprocessor', mean=[120.0, 110.0, 100.0], std=[60.0, 58.0, 56.0]
             ),
@@ -244,7 +253,7 @@ def batch(model, choice: dict, stride: int) -> dict:
         image = np.where(seg, rng.uniform(0, 255, 3), image).clip(0, 255).astype(np.uint8)
         results = mask.transform(dict(img=image, gt_seg_map=seg[..., 0]))
         images.append(torch.from_numpy(image).permute(2, 0, 1))
-        samples.append(BaseDataElement(mask=results['mask']))
+        samples.append(BaseDataElement(mask=results['mask'], foreground=seg[..., 0]))
     return model.data_preprocessor(dict(inputs=images, data_samples=samples))
 
 
@@ -257,19 +266,20 @@ def test_learns(choice):
     model, stride = build(choice)
     data = batch(model, choice, stride)
 
-    def loss() -> float:  # in training mode noise would differ
+    def losses() -> dict:  # in training mode noise would differ
         with torch.no_grad():
-            return float(model.eval()(**data, mode='loss')['loss'])
+            return {k: float(v) for k, v in model.eval()(**data, mode='loss').items()}
 
-    before = loss()
+    before = losses()
     optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), 3e-3)
     model.train()
     for _ in range(10):
         optimiser.zero_grad()
-        model(**data, mode='loss')['loss'].backward()
+        model.parse_losses(model(**data, mode='loss'))[0].backward()
         missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
         optimiser.step()
-    assert loss() < before
+    after = losses()  # the reconstruction's and, if there is a branch for it, the foreground's
+    assert all(after[name] < before[name] for name in before), (before, after)
     assert not missing, 'distributed training needs a gradient for every parameter'
 
     # what is masked has no influence
