@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DefaultScope
 
 
 @pytest.fixture(scope='session')
@@ -16,3 +17,12 @@ def transformers():
     sys.path.append(str(folder))
     yield pytest.importorskip('transformers', reason=f'neither installed nor in {folder}')
     sys.path.remove(str(folder))
+
+
+@pytest.fixture(autouse=True)
+def default_scope():
+    """Each test begins without a default scope, whichever the ones before it have set."""
+    instances = DefaultScope._instance_dict
+    instances.clear()
+    yield
+    instances.clear()

@@ -17,7 +17,7 @@ from mmengine.runner import Runner, load_state_dict
 
 from simmim_mm.convert.safe_load import find_state_dict, load_weights
 from simmim_mm.engine.cli import load_config, run_tool
-from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch
+from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch, settle_loaders
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,6 +59,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     cfg.custom_hooks = []
     cfg.default_hooks = dict(cfg.get('default_hooks') or {}, checkpoint=None)  # saves no best one
     cfg.load_from, cfg.resume = None, False
+    settle_loaders(cfg)
     if args.amp:
         cfg.val_cfg.fp16 = True
 

@@ -22,7 +22,7 @@ from simmim_mm.datasets.labelled import check_classes
 from simmim_mm.datasets.preflight import check_dataset
 from simmim_mm.engine.cli import load_config, run_tool
 from simmim_mm.engine.downstream_preflight import check_downstream_data
-from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch
+from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch, settle_loaders
 from simmim_mm.engine.preflight import check_model
 from simmim_mm.engine.resume import check_resumable, find_resumable
 
@@ -104,12 +104,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> list[str]:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     if args.auto_scale_lr:
         notes += scale_lr(cfg)
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        loader = cfg.get(name)
-        if loader and not loader.get('num_workers'):
-            loader.persistent_workers = False  # torch refuses it without workers
-        if loader and not torch.cuda.is_available():
-            loader.pin_memory = False  # without a GPU it only warns
+    settle_loaders(cfg)
     return notes + choose_checkpoint(cfg, args.resume)
 
 

@@ -1,4 +1,4 @@
-"""Several processes on machines without a GPU."""
+"""Bringing a config to the machine that it runs on: processes, GPUs or none."""
 
 import os
 import subprocess
@@ -18,6 +18,16 @@ _VARIABLES = dict(
 def launched_rank(launcher: str) -> int:
     """Rank of this process, known before the processes are connected."""
     return 0 if launcher == 'none' else int(os.environ.get(_VARIABLES[launcher][0], 0))
+
+
+def settle_loaders(cfg: Config) -> None:
+    """Take back what data loaders cannot do: persist without workers, pin memory without a GPU."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader and not loader.get('num_workers'):
+            loader.persistent_workers = False  # torch refuses it
+        if loader and not torch.cuda.is_available():
+            loader.pin_memory = False  # it only warns
 
 
 def prepare_cpu_launch(cfg: Config) -> None:
