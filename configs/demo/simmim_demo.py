@@ -1,4 +1,4 @@
-# SimMIM at 96 pixels with a small Swin, for `make demo` (tools/demo.py): about four minutes on
+# SimMIM at 96 pixels with a small Swin, for `make demo` (tools/demo.py): three to five minutes on
 # two CPU cores. The method is that of the large recipes in configs/simmim; what differs is the
 # size, and crop and colours, which make many different views out of few photographs.
 _base_ = '../_base_/default_runtime.py'
@@ -7,7 +7,7 @@ data_root = 'work_dirs/demo/photos/train'
 val_data_root = 'work_dirs/demo/photos/val'
 img_size = 96
 block = img_size // 6  # side of a masked block in pixels
-max_iters = 1100
+max_iters = 1300
 batch_size = 8
 lr = 1e-3
 
