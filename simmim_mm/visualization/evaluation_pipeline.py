@@ -6,15 +6,18 @@ from typing import Any
 from mmengine.config import Config
 
 # Steps that augment; without them the rest of the pipeline still works.
-_DROPPED = ('Flip', 'Jitter', 'Erasing', 'Blur', 'Rotate', 'Solarize', 'Grayscale', 'AutoContrast')
+_DROPPED = (
+    *('Flip', 'Rotat', 'Affine', 'Perspective', 'Torchvision'),
+    *('Jitter', 'Erasing', 'Blur', 'Solarize', 'Grayscale', 'AutoContrast'),
+)
 
 
 def evaluation_pipeline(cfg: Config) -> list[dict]:
     """Steps that load an image, bring it to the training size and mask it.
 
     The validation pipeline if the run had one, else the training pipeline. In either a random crop
-    becomes the largest centred crop, resized; random flips and colour changes are left
-    out; the loader, the mask transform and the packing stay.
+    becomes the largest centred crop, resized; random flips, rotations and colour
+    changes are left out; the loader, the mask transform and the packing stay.
 
     Raises:
         ValueError: If the config has no pipeline with a mask transform.

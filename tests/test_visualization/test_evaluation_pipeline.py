@@ -57,6 +57,20 @@ def test_config_of_another_task_is_refused():
         evaluation_pipeline(Config(dict(train_dataloader=None)))
 
 
+def test_augmentations_are_left_out():
+    cfg = tiny_config()
+    steps = [
+        dict(type='LoadImage'),
+        dict(type='TorchvisionTransform', transform=dict(type='RandomAffine', degrees=10)),
+        dict(type='mmpretrain.torchvision/RandomPerspective'),
+        dict(type='torchvision/RandomRotation', degrees=10),
+        dict(type='mmpretrain.ColorJitter'),
+        dict(type='RandomBlockMask', mask_patch_size=8),
+    ]
+    cfg.train_dataloader.dataset.pipeline = steps
+    assert evaluation_pipeline(cfg) == [steps[0], steps[-1]]
+
+
 @pytest.mark.parametrize('mask', ['RandomBlockMask', 'SemanticMask'])
 def test_foreground_maps_are_loaded_only_where_the_mask_needs_them(mask):
     cfg = tiny_config()

@@ -5,6 +5,7 @@ from .masks import MaskTransform, RandomBlockMask, UniformMask
 from .rectangle_masks import BlockWiseMask, RectangleMask, SquareMask
 from .resizing import RandomResizedCrop, ResizeEdge
 from .semantic_mask import SemanticMask
+from .torchvision_transform import TorchvisionTransform
 
 __all__ = [
     'BlockWiseMask',
@@ -22,5 +23,6 @@ __all__ = [
     'SemanticMask',
     'SimpleResizedCrop',
     'SquareMask',
+    'TorchvisionTransform',
     'UniformMask',
 ]
