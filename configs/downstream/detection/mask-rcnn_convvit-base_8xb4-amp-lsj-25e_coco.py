@@ -2,6 +2,7 @@
 # the attention to windows; rate, decay and layer decay are those of ViTDet, for batches of 32.
 _base_ = 'mask-rcnn_swin-base-w7_8xb4-amp-lsj-3x_coco.py'
 
+checkpoint = None  # of the pretraining; None: from scratch
 max_epochs = 25
 channels = [256, 384, 768]
 model = dict(
@@ -14,6 +15,7 @@ model = dict(
         drop_path_rate=0.1,
         frozen_pos_embed=False,
         fusion=False,  # layers that only the pretraining uses
+        init_cfg=checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.'),
     ),
     neck=dict(in_channels=channels),
 )
