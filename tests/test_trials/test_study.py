@@ -1,5 +1,8 @@
 """Which trainings a study file stands for."""
 
+import re
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -107,6 +110,30 @@ def test_all_folders_of_the_training_are_known(cases):
     assert data_folders(case.cfg) == ['images']
     concat = dict(type='ConcatDataset', datasets=[dict(data_root='a'), dict(data_root='b')])
     assert data_folders(Config(dict(train_dataloader=dict(dataset=concat)))) == ['a', 'b']
+
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = [ROOT / 'docs/study.md', *sorted((ROOT / 'configs/studies').glob('*.py'))]
+
+
+@pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_are_studies_of_settings_that_exist(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    init_default_scope('simmim_mm')
+    if path.suffix == '.md':
+        (tmp_path / 'study.py').write_text(
+            re.search('```python\n(.*?)```', path.read_text(), re.S)[1]
+        )
+        path = tmp_path / 'study.py'
+    study = load_study(path)
+    assert len(study_cases(study)) == 9
+    base = Config.fromfile(study.base)
+    for key in [*study.options, *study.sweep]:
+        node, *rest = key.split('.')
+        if node != 'mask':
+            node = base[node]
+            for part in rest:
+                node = node[part]  # KeyError: no such setting
 
 
 SWEEP = "sweep = {'mask.mask_ratio': [0.5]}\n"
