@@ -82,8 +82,8 @@ def set_budget(cfg: Config, iters: Optional[int] = None, epochs: Optional[int] =
     former = cfg.train_cfg.get(key)
     if not former:
         raise ValueError(
-            f'--{unit} {number}, but the config counts {other} '
-            f'({cfg.train_cfg.get("max_" + other)}): give --{other}'
+            f'{unit}={number}, but the config counts {other} '
+            f'({cfg.train_cfg.get("max_" + other)}): give {other}'
         )
     cfg.train_cfg[key] = number
     interval = max(1, number // 5)
@@ -162,7 +162,7 @@ def _detection(folder: Path, backbone: dict, data: LabelledData) -> Config:
         backbone = {**backbone, 'type': 'WindowedViT', 'window_size': grid}
     cfg.model.backbone, features = _with_maps(backbone)
     if len(features.channels) == 1:
-        cfg.model.neck = _pyramid(features)
+        cfg.model.neck = _pyramid(features, cfg.model.neck.out_channels)
     else:
         _check_strides(backbone, features)
         cfg.model.neck.in_channels = features.channels
@@ -209,10 +209,11 @@ def _segmentation(folder: Path, backbone: dict, data: LabelledData) -> Config:
     return cfg
 
 
-def _pyramid(features: Features) -> dict:
+def _pyramid(features: Features, out_channels: int) -> dict:
     return dict(
         type='simmim_mm.SimpleFeaturePyramid',
         in_channels=features.channels[0],
+        out_channels=out_channels,
         scales=tuple(features.strides[0] / stride for stride in _STRIDES),
     )
 

@@ -129,7 +129,9 @@ class Run:
             if _drop_last_checkpoint(self.work_dir):
                 self.start(self._env)
                 return False
-        self.outcome = Outcome(self.trial, self.work_dir, seconds=seconds_taken(self.work_dir))
+        # rounded as in result.json, so that a table made again is the same
+        seconds = round(seconds_taken(self.work_dir), 1)
+        self.outcome = Outcome(self.trial, self.work_dir, seconds=seconds)
         if code == 0 and progress.validated:
             self.outcome.value, self.outcome.scalars = progress.value, progress.scalars
             self._write_result()
@@ -161,7 +163,7 @@ class Run:
             seed=self.trial.seed,
             figure=self.trial.figure,
             value=self.outcome.value,
-            seconds=round(self.outcome.seconds, 1),
+            seconds=self.outcome.seconds,
             scalars=self.outcome.scalars,
         )
         path = self.work_dir / 'result.json'
