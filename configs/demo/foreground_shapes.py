@@ -4,7 +4,7 @@ _base_ = 'simmim_demo.py'
 data_root = 'data/shapes/images/train'
 val_data_root = 'data/shapes/images/val'
 foreground = dict(type='LoadForeground', folders=('images', 'semantic'))
-foreground_weight = 0.3
+foreground_weight = 0.1
 max_iters = 600
 
 pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground'])

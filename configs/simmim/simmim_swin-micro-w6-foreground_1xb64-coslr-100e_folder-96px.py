@@ -5,7 +5,7 @@ _base_ = 'simmim_swin-micro-w6_1xb64-coslr-100e_folder-96px.py'
 #   dict(type='LoadForeground', folders=('images', 'labels'))
 #   dict(type='BoxForeground', ann_file='annotations.json')
 foreground = dict(type='SaliencyForeground')
-foreground_weight = 0.3  # of its loss, beside the reconstruction's
+foreground_weight = 0.1  # of its loss, beside the reconstruction's
 
 pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground'])
 model = dict(
