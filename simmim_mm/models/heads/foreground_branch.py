@@ -31,7 +31,7 @@ class ForegroundBranch(BaseModule):
     """
 
     def __init__(
-        self, neck: dict, loss_weight: float = 0.3, dice_weight: float = 1.0, init_cfg=None
+        self, neck: dict, loss_weight: float = 0.1, dice_weight: float = 1.0, init_cfg=None
     ) -> None:
         super().__init__(init_cfg)
         self.neck = MODELS.build(neck)
