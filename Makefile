@@ -1,6 +1,6 @@
 # Every target makes what it needs in .venv, says what it does, and repeats quickly.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo demo test lint format clean clean-venv
+.PHONY: help setup setup-demo demo demo-transfer test lint format clean clean-venv
 
 # Python 3.11 is the verified one; `PYTHON=/path/to/python make ...` takes another.
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
@@ -8,10 +8,13 @@ VENV := .venv/bin
 ENVIRONMENT := $(PYTHON) tools/setup/environment.py
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
 
 demo: setup-demo  ## pretrain on sample photographs (DATA=folder: on your images), with pictures
 	@$(VENV)/python tools/demo.py $(if $(DATA),--data "$(DATA)")
+
+demo-transfer: setup  ## pretrain, then detect, segment and classify, compared with no pretraining: about 10 min
+	@$(VENV)/python tools/demo_transfer.py
 
 test: setup  ## the whole test suite with coverage (ARGS="-k mask": some of it)
 	@$(VENV)/python -m pytest --cov --cov-report=term $(ARGS)

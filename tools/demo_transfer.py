@@ -73,6 +73,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--unlabelled', type=int, default=1000, help='images to pretrain on (%(default)s)'
     )
+    parser.add_argument(
+        '--val', type=int, default=50, help='images to validate on, per task (%(default)s)'
+    )
     return parser.parse_args()
 
 
@@ -169,7 +172,7 @@ def read_figures(work_dir: Path, task: Task) -> list:
 
 
 def table(figures: dict) -> str:
-    lines = [f'{"on " + "images not trained on":32}{"scratch":>10}{"pretrained":>12}']
+    lines = [f'{"on images not trained on":32}{"scratch":>10}{"pretrained":>12}']
     for task in TASKS:
         scratch, pretrained = figures[task.name]['scratch'], figures[task.name]['pretrained']
         for (name, _, _), a, b in zip(task.figures, scratch, pretrained):
@@ -178,9 +181,10 @@ def table(figures: dict) -> str:
 
 
 def draw(out: Path) -> Path:
-    """A grid: images, what the detector and the segmenter say, and what the classifier says."""
+    """Held-out images, and what detector, segmenter and classifier say of them."""
     import cv2
-    import numpy as np
+
+    from simmim_mm.visualization.grid import compose
 
     folder = out / 'pictures'
     folder.mkdir(exist_ok=True)
@@ -196,16 +200,20 @@ def draw(out: Path) -> Path:
     images = enlarged(sorted((out / 'data/images/val').glob('*.png'))[:PICTURES], 'image')
     single = sorted((out / 'data/classification/val').glob('*/*.png'))
     single = enlarged(single[:: max(1, len(single) // PICTURES)][:PICTURES], 'single')
+    columns = {
+        'image': images,
+        'detector: boxes and masks': draw_instances(images, *trained(out, 'detection')),
+        'segmenter: label map': draw_maps(images, *trained(out, 'segmentation')),
+        'classifier: single shapes': draw_classes(single, *trained(out, 'classification')),
+    }
+    side = (ZOOM * SIZE, ZOOM * SIZE)
     rows = [
-        images,
-        draw_instances(images, *trained(out, 'detection')),
-        draw_maps(images, *trained(out, 'segmentation')),
-        draw_classes(single, *trained(out, 'classification')),
+        [cv2.cvtColor(cv2.resize(cv2.imread(path), side), cv2.COLOR_BGR2RGB) for path in row]
+        for row in zip(*columns.values())
     ]
-    side = ZOOM * SIZE
-    rows = [[cv2.resize(cv2.imread(path), (side, side)) for path in row] for row in rows]
     path = out / 'predictions.png'
-    cv2.imwrite(str(path), np.vstack([np.hstack(row) for row in rows]))
+    note = 'Images that were not trained on; the models that started from the pretrained backbone.'
+    compose(rows, list(columns), note).save(path)
     return path
 
 
@@ -233,26 +241,23 @@ def draw_maps(images: list, config: str, checkpoint: str) -> list:
     model = init_model(config, checkpoint, device='cpu')
     visualizer = SegLocalVisualizer(alpha=0.6)
     visualizer.dataset_meta = model.dataset_meta
-    options = dict(with_labels=False)
-    return [
-        _drawn(visualizer, path, inference_model(model, path), 'map', **options) for path in images
-    ]
+    return [_drawn(visualizer, path, inference_model(model, path), 'map') for path in images]
 
 
-def _drawn(visualizer, path: str, result, suffix: str, **options) -> str:
+def _drawn(visualizer, path: str, result, suffix: str) -> str:
     import mmcv
 
     out_file = path.replace('.png', f'_{suffix}.png')
     image = mmcv.imread(path, channel_order='rgb')
-    visualizer.add_datasample(
-        suffix, image, data_sample=result, draw_gt=False, out_file=out_file, **options
-    )
+    visualizer.add_datasample(suffix, image, data_sample=result, draw_gt=False, out_file=out_file)
     return out_file
 
 
 def draw_classes(images: list, config: str, checkpoint: str) -> list:
+    from mmengine.registry import init_default_scope
     from mmpretrain.apis import ImageClassificationInferencer
 
+    init_default_scope('mmpretrain')  # the others' functions do so themselves
     inferencer = ImageClassificationInferencer(config, pretrained=checkpoint, device='cpu')
     folder = Path(images[0]).parent / 'classes'
     inferencer(images, batch_size=len(images), show_dir=str(folder))
@@ -267,7 +272,7 @@ def main(args: argparse.Namespace) -> None:
     say(
         f'Generating {args.labelled} labelled and {args.unlabelled} unlabelled images in {out}/data'
     )
-    write_shapes(out / 'data', args.labelled, 50, args.unlabelled, SIZE)
+    write_shapes(out / 'data', args.labelled, args.val, args.unlabelled, SIZE)
     checkpoint = pretrain(out, args.iters)
     figures = {task.name: transfer(task, out, checkpoint, args.iters) for task in TASKS}
     pictures = draw(out)
@@ -277,10 +282,9 @@ def main(args: argparse.Namespace) -> None:
 checkpoint  {checkpoint}
 trainings   {out}/<task>/{{scratch,pretrained}}
 pictures    {pictures}
-            (rows: images, boxes and masks, label maps; single shapes classified)
 
-One run of each, on 50 images: differences of some points are chance. tools/compare.py repeats with
-several seeds. {time.time() - begin:.0f} seconds in all.""")
+One run of each, on {args.val} images: differences of some points are chance. tools/compare.py
+repeats with several seeds. {time.time() - begin:.0f} seconds in all.""")
 
 
 if __name__ == '__main__':
