@@ -4,6 +4,7 @@ _base_ = '../downstream/segmentation/upernet_swin-micro-w6_1xb4-coslr-4k_folder.
 data_root = 'work_dirs/demo_transfer/data'
 max_iters = 500
 size = (96, 96)
+class_weight = [0.2, 1, 1, 1, 1]  # or so short a training finds the background and nothing else
 
 test_pipeline = [
     _base_.load,
@@ -17,7 +18,13 @@ model = dict(
     backbone=dict(
         arch=dict(depths=[2, 2, 4], num_heads=[2, 4, 8]), out_indices=(0, 1, 2), drop_path_rate=0.0
     ),
-    decode_head=dict(in_channels=[48, 96, 192], in_index=[0, 1, 2], channels=64),
+    decode_head=dict(
+        in_channels=[48, 96, 192],
+        in_index=[0, 1, 2],
+        channels=64,
+        loss_decode=dict(class_weight=class_weight),
+    ),
+    auxiliary_head=dict(loss_decode=dict(class_weight=class_weight)),
 )
 train_dataloader = dict(
     num_workers=0,
