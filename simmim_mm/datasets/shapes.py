@@ -1,6 +1,7 @@
 """Generated images of textured shapes on textured grounds, labelled for every downstream task.
 
-Colours and textures say nothing about the class: only outlines do. See :func:`write_shapes`.
+Outline and kind of texture tell the class, colours do not; objects are brighter than their ground.
+See :func:`write_shapes`.
 """
 
 import json
@@ -117,13 +118,13 @@ def draw_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[Sh
                 shapes.append(Shape(label, visible))
                 covered |= whole
                 break
-    return _paint(rng, size, [shape.mask for shape in shapes]), shapes
+    return _paint(rng, size, shapes), shapes
 
 
 def draw_single(rng: np.random.Generator, size: int, label: int) -> np.ndarray:
     """An image ``(size, size, 3)`` uint8 BGR with one object."""
     mask = _outline(rng, size, label, radius=size * rng.uniform(0.2, 0.4))
-    return _paint(rng, size, [mask])
+    return _paint(rng, size, [Shape(label, mask)])
 
 
 def label_map(shapes: list[Shape], size: int) -> np.ndarray:
@@ -158,34 +159,36 @@ def _outline(rng: np.random.Generator, size: int, label: int, radius: float) -> 
     return mask.astype(bool)
 
 
-def _paint(rng: np.random.Generator, size: int, masks: list[np.ndarray]) -> np.ndarray:
-    """Ground and objects in textures of the same kinds, under an uneven light."""
-    ground = rng.uniform(40, 215, 3)
-    image = _texture(rng, size, ground)
-    for mask in masks:
-        colour = rng.uniform(40, 215, 3)
-        while np.abs(colour - ground).max() < 50:  # or nobody could see it
-            colour = rng.uniform(40, 215, 3)
+def _paint(rng: np.random.Generator, size: int, shapes: list[Shape]) -> np.ndarray:
+    """Ground and objects, each with its texture, under an uneven light."""
+    ground = rng.uniform(20, 110, 3)
+    image = _texture(rng, size, ground, kind=int(rng.integers(len(CLASSES))))
+    for label, mask in shapes:
+        colour = rng.uniform(100, 235, 3)
+        while (colour - ground).max() < 80:  # or nobody could see it
+            colour = rng.uniform(100, 235, 3)
         alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
-        image += (_texture(rng, size, colour) - image) * alpha
+        image += (_texture(rng, size, colour, kind=label) - image) * alpha
     light = cv2.resize(rng.uniform(0.7, 1.2, (2, 2)), (size, size), interpolation=cv2.INTER_LINEAR)
     image = image * light[..., None] + rng.normal(0, 5, image.shape)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def _texture(rng: np.random.Generator, size: int, colour: np.ndarray) -> np.ndarray:
-    """``(size, size, 3)`` float: a random pattern between two shades around a colour."""
+def _texture(rng: np.random.Generator, size: int, colour: np.ndarray, kind: int) -> np.ndarray:
+    """``(size, size, 3)`` float: a random pattern between two shades around a colour.
+
+    The ground has any kind, an object that of its class.
+    """
     y, x = np.mgrid[:size, :size].astype(np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 20)
     u = 2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period
     v = 2 * np.pi * (y * np.cos(angle) - x * np.sin(angle)) / period
-    kind = rng.integers(4)
-    if kind == 0:  # stripes
-        pattern = np.sin(u + rng.uniform(0, 6))
+    if kind == 0:  # dots
+        pattern = np.where(np.sin(u) + np.sin(v) > 0.8, 1.0, -1.0)
     elif kind == 1:  # checks
         pattern = np.sign(np.sin(u) * np.sin(v))
-    elif kind == 2:  # dots
-        pattern = np.where(np.sin(u) + np.sin(v) > 0.8, 1.0, -1.0)
+    elif kind == 2:  # stripes
+        pattern = np.sin(u + rng.uniform(0, 6))
     else:  # blotches
         cells = max(int(size / period), 2)
         pattern = cv2.resize(rng.uniform(-1.5, 1.5, (cells, cells)), (size, size))
