@@ -225,7 +225,9 @@ def build(choice: dict):
             head=dict(type='PixelHead', loss=loss, masked_only=AREAS[choice['area']]),
             target=target,
             fill=FILLS[choice['fill']],
-            foreground=dict(type='ForegroundBranch', neck=dict(head, out_channels=1))
+            foreground=dict(
+                type='ForegroundBranch', neck=dict(head, out_channels=1), loss_weight=0.3
+            )
             if BRANCHES[choice['branch']]
             else None,
             data_preprocessor=dict(

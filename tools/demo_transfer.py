@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Pretrain, then detect, segment and classify from that checkpoint: python tools/demo_transfer.py.
 
-Takes about eight minutes on two CPU cores. It generates images of textured shapes, pretrains a
+Takes about twelve minutes on two CPU cores. It generates images of textured shapes, pretrains a
 small Swin on the unlabelled ones, and trains a detector, a segmenter and a classifier on the
 labelled ones, each from the pretrained backbone and, for as many iterations, from scratch.
 """
@@ -283,8 +283,9 @@ checkpoint  {checkpoint}
 trainings   {out}/<task>/{{scratch,pretrained}}
 pictures    {pictures}
 
-One run of each, on {args.val} images: differences of some points are chance. tools/compare.py
-repeats with several seeds. {time.time() - begin:.0f} seconds in all.""")
+One run of each, on {args.val} images: differences of some points are chance, and a pretraining of
+two minutes is not expected to bring much. tools/compare.py repeats with several seeds.
+{time.time() - begin:.0f} seconds in all.""")
 
 
 if __name__ == '__main__':
