@@ -15,7 +15,7 @@ options = {
     'train_dataloader.num_workers': 0,
 }
 sweep = {
-    'mask.mask_ratio': [0.25, 0.5, 0.75, 0.9],
+    'mask.mask_ratio': [0.5, 0.75, 0.9],
     'mask.mask_patch_size': [4, 8],
 }
 seeds = 1
