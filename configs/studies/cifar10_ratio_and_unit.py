@@ -1,21 +1,22 @@
-# How much to mask, and in what pieces? On CIFAR-10, with a model small enough for a core:
+# How much to mask, and in what pieces? On CIFAR-10, with a model small enough for one core:
 #
 #   python tools/dataset/cifar10_folders.py data/cifar10
 #   python tools/study.py configs/studies/cifar10_ratio_and_unit.py
 #
 # What came of it: docs/study.md.
-base = '../simmim/simmim_swin-nano-w4_1xb128-coslr-200e_cifar10-32px.py'
-epochs = 4
+base = '../mae/mae_vit-micro-p4_1xb128-coslr-300e_cifar10-32px.py'
+epochs = 12
 options = {
-    'model.backbone.arch': dict(embed_dims=32, depths=[1, 1, 2], num_heads=[1, 2, 4]),
-    'model.neck.in_channels': 128,
-    'optim_wrapper.type': 'AmpOptimWrapper',
+    'model.backbone.arch': dict(embed_dims=96, num_layers=4, num_heads=3, feedforward_channels=384),
+    'model.neck.in_channels': 96,
+    'model.neck.decoder_embed_dim': 64,
+    'model.neck.decoder_depth': 1,
+    'optim_wrapper.optimizer.lr': 1e-3,
     'train_dataloader.num_workers': 0,
-    'train_dataloader.persistent_workers': False,
 }
 sweep = {
-    'mask.mask_ratio': [0.3, 0.6, 0.9],
-    'mask.mask_patch_size': [2, 4, 8],
+    'mask.mask_ratio': [0.5, 0.75, 0.9],
+    'mask.mask_patch_size': [4, 8],
 }
 seeds = 1
 probe = dict(type='knn', data='data/cifar10', interval=epochs, batch_size=250)
