@@ -46,11 +46,11 @@ def version() -> str:
 setup(
     name='simmim_mm',
     version=version(),
-    description='Masked image modelling on pixels (SimMIM, PixMIM and relatives) for OpenMMLab',
+    description='Masked image modeling on pixels (SimMIM, PixMIM and relatives) for OpenMMLab',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    keywords='masked image modelling, self-supervised pretraining, SimMIM, PixMIM, mmengine',
+    keywords='masked image modeling, self-supervised pretraining, SimMIM, PixMIM, mmengine',
     classifiers=[
         'Development Status :: 4 - Beta',
         'Programming Language :: Python :: 3',

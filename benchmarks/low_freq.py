@@ -23,7 +23,7 @@ MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 RADIUS, SIZE = 40, 224
 
 MAE = dict(
-    type='SimMIM',
+    type='MaskedImageModel',
     data_preprocessor=dict(type='MIMDataPreprocessor', mean=MEAN, std=STD),
     backbone=dict(type='MaskedViT', arch='base', img_size=SIZE, patch_size=16, mask_mode='gather'),
     neck=dict(
@@ -42,9 +42,9 @@ MAE = dict(
 
 def complex_formula(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """What the PixMIM code computes, written down anew."""
-    centre = (SIZE - 1) / 2
+    center = (SIZE - 1) / 2
     i = torch.arange(SIZE, device=x.device)
-    disc = (i[:, None] - centre) ** 2 + (i[None, :] - centre) ** 2 <= RADIUS**2
+    disc = (i[:, None] - center) ** 2 + (i[None, :] - center) ** 2 <= RADIUS**2
     spectrum = torch.fft.fftshift(torch.fft.fft2(x * std + mean), dim=(-2, -1))
     return (torch.fft.ifft2(spectrum * disc).abs() - mean) / std
 
@@ -119,7 +119,7 @@ def main() -> None:
         f'| complex FFT, shift, abs | {formula * 1e3:.0f} |\n'
         f'| LowFreq | {ours * 1e3:.0f} |\n'
         f'| ratio | {formula / ours:.2f} |\n\n'
-        f'largest difference {agreement:.1e} (normalised pixels)\n\n'
+        f'largest difference {agreement:.1e} (normalized pixels)\n\n'
         f'| {args.step_images} images | ms |\n|---|---|\n'
         f'| MAE ViT-B/16 training step without the filter | {whole * 1e3:.0f} |\n'
         f'| LowFreq | {part * 1e3:.1f} |\n'

@@ -21,7 +21,7 @@ except ImportError as error:
 import numpy as np
 from PIL import Image
 
-from simmim_mm.datasets.cleaning import scan_folder, write_csv
+from simmim_mm.curation import scan_folder, write_csv
 
 
 def write_images(folder: Path, count: int, size: int, copies: float = 0.02) -> int:

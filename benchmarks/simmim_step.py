@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Optional
 
 import mmpretrain
 import torch
@@ -46,7 +45,7 @@ TOLERANCE = 1e-5
 STATS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 OURS = dict(
-    type='SimMIM',
+    type='MaskedImageModel',
     data_preprocessor=dict(type='MIMDataPreprocessor', **STATS),
     backbone=dict(type='MaskedSwin', arch='tiny', img_size=SIZE, window_size=WINDOW),
     neck=dict(type='PixelShuffleDecoder', in_channels=768, stride=32),
@@ -72,7 +71,7 @@ THEIRS = dict(
 
 
 def build(contender: str, args: argparse.Namespace) -> tuple[BaseModel, OptimWrapper]:
-    """Model and optimiser of a contender; all of them start from the same weights."""
+    """Model and optimizer of a contender; all of them start from the same weights."""
     MMLogger.get_current_instance().setLevel('ERROR')  # init_weights lists every parameter
     torch.manual_seed(0)
     model = MMPRETRAIN_MODELS.build(THEIRS) if contender == 'theirs' else MODELS.build(OURS)
@@ -89,7 +88,7 @@ def build(contender: str, args: argparse.Namespace) -> tuple[BaseModel, OptimWra
 
 
 def batch(size: int, device: str) -> tuple[Tensor, list[BaseDataElement]]:
-    """Normalised images and samples with masks of 22 of 36 blocks, as SimMIM's at ratio 0.6."""
+    """Normalized images and samples with masks of 22 of 36 blocks, as SimMIM's at ratio 0.6."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(size, 3, SIZE, SIZE, generator=generator).to(device)
     order = torch.rand(size, 36, generator=generator).argsort(1).argsort(1)
@@ -188,7 +187,7 @@ def report(results: dict, memory: dict[str, float], args: argparse.Namespace) ->
     ]
     for name, result in results.items():
         seconds = result['seconds']
-        # in pairs: what slowed one step slowed its neighbour
+        # in pairs: what slowed one step slowed its neighbor
         ratio = statistics.median(a / b for a, b in zip(seconds, theirs['seconds']))
         lines.append(
             f'| {name} | {result["loss"][0]:.6f} | {statistics.median(seconds) * 1e3:.0f} '
@@ -216,7 +215,7 @@ def difference(results: dict, step: int) -> float:
     return abs(ours / theirs - 1)
 
 
-def main(argv: Optional[list[str]] = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--steps', type=int, default=15, help='timed steps of each contender')

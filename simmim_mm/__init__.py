@@ -1,10 +1,18 @@
-"""Masked image modelling on pixels (SimMIM, PixMIM and relatives) as an mmengine plugin."""
+"""Masked image modeling on pixels (SimMIM, PixMIM and relatives) as an mmengine plugin."""
 
-from . import _stack
+import importlib
+from typing import Any
 
-_stack.check()  # before the first import of mmengine, so that its absence is told in one line
+from simmim_mm import _imports, _stack
+from simmim_mm.version import __version__
 
-from . import registry  # noqa: E402
-from .version import __version__  # noqa: E402
+_stack.check()  # before the first import of mmengine, so that its absence is reported in one line
+_imports.install()
 
 __all__ = ['__version__', 'registry']
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'registry':
+        return importlib.import_module('simmim_mm.registry')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

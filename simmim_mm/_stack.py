@@ -11,7 +11,7 @@ Both lines of OpenMMLab will do: the original distributions (``mmcv``) and the m
 import re
 from importlib import import_module, metadata, util
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 
 class StackError(ImportError):
@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     module: str
     distributions: tuple[str, ...]
     low: str
-    high: Optional[str]
+    high: str | None
     pin: str
 
 
@@ -50,7 +50,7 @@ PIECES = (
 )
 
 
-def installed_version(distribution: str) -> Optional[str]:
+def installed_version(distribution: str) -> str | None:
     """The version of an installed distribution; None if it is not installed."""
     try:
         return metadata.version(distribution)

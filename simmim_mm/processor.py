@@ -3,11 +3,10 @@
 import re
 from functools import cache
 from pathlib import Path
-from typing import Optional
 
 
 @cache
-def cpu_has_bfloat16() -> Optional[bool]:
+def cpu_has_bfloat16() -> bool | None:
     """Whether the processor computes in bfloat16; None where that cannot be found out.
 
     Without such instructions (AVX512-BF16 or AMX on x86, BF16 on Arm) each operation converts to

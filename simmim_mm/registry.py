@@ -6,17 +6,31 @@ config of mmpretrain, mmdet or mmseg needs to write ``type='simmim_mm.MaskedSwin
 """
 
 from importlib import import_module
+from typing import Any
 
 from mmengine import registry as _root
 from mmengine.registry import Registry
 
+from simmim_mm._renamed import TYPES, warn_renamed
 
-class _ModelRegistry(Registry):
+
+class _Registry(Registry):
+    """Knows the types of version 0.1 by their old names too."""
+
+    def get(self, key: str) -> Any:
+        scope, name = self.split_scope_key(key)
+        if name in TYPES and scope in (None, self.scope):
+            warn_renamed(f'type={name!r}', f'type={TYPES[name]!r}')
+            key = TYPES[name] if scope is None else f'{scope}.{TYPES[name]}'
+        return super().get(key)
+
+
+class _ModelRegistry(_Registry):
     """Looks among backbones and parts of downstream models before it imports the pretraining."""
 
-    def get(self, key: str):
+    def get(self, key: str) -> Any:
         scope, name = self.split_scope_key(key)
-        for package in ('backbones', 'transfer'):
+        for package in ('backbones', 'downstream'):
             import_module(f'simmim_mm.models.{package}')
             if scope in (None, self.scope) and name in self.module_dict:
                 return self.module_dict[name]
@@ -24,14 +38,22 @@ class _ModelRegistry(Registry):
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope='simmim_mm', locations=list(locations))
+    return _Registry(name, parent=parent, scope='simmim_mm', locations=list(locations))
 
 
 DATASETS = _child('dataset', _root.DATASETS, 'simmim_mm.datasets')
 DATA_SAMPLERS = _child('data sampler', _root.DATA_SAMPLERS, 'simmim_mm.datasets')
 TRANSFORMS = _child('transform', _root.TRANSFORMS, 'simmim_mm.datasets.transforms')
 
-_PRETRAINING = ('algorithms', 'fills', 'heads', 'losses', 'necks', 'targets', 'data_preprocessor')
+_PRETRAINING = (
+    'algorithms',
+    'mask_fill',
+    'heads',
+    'losses',
+    'necks',
+    'target_generators',
+    'data_preprocessor',
+)
 MODELS = _ModelRegistry(
     'model',
     parent=_root.MODELS,

@@ -1,7 +1,7 @@
 """What can be chosen, combined: every choice learns, whatever the others are.
 
 Each factor is a table of choices; whoever adds a mask, fill, loss, decoder or encoder adds a line.
-All pairs of the factors in ``NEIGHBOURS`` occur in at least one model that is built and trained for
+All pairs of the factors in ``NEIGHBORS`` occur in at least one model that is built and trained for
 ten steps on one batch, except for pairs that are refused, which have to be refused by name.
 """
 
@@ -38,7 +38,7 @@ MASKS = {
     'block-wise': dict(type='BlockWiseMask', mask_ratio=0.5),
     'semantic': dict(type='SemanticMask', mask_ratio=0.6, foreground_ratio=0.8),
 }
-FILLS = {
+BASELINES = {
     'mask token': None,
     'dataset mean': dict(type='MeanFill', of='dataset'),
     'image mean': dict(type='MeanFill', of='image'),
@@ -68,8 +68,8 @@ LOSSES = {
     'Gaussian, variance of channels': (dict(type='GaussianLikelihood', variance='channel'), [], 3),
     'Gaussian, variance of pixels': (dict(type='GaussianLikelihood', variance='pixel'), [], 6),
     'cross-entropy': (dict(type='PixelCrossEntropy'), [dict(type='UnitRange')], 3),
-    '8 bins': (dict(type='ColourBins', bins=8), [dict(type='UnitRange')], 24),
-    '256 bins': (dict(type='ColourBins', bins=256), [dict(type='UnitRange')], 768),
+    '8 bins': (dict(type='ColorBins', bins=8), [dict(type='UnitRange')], 24),
+    '256 bins': (dict(type='ColorBins', bins=256), [dict(type='UnitRange')], 768),
 }
 RESOLUTIONS = {'full': 1, 'a quarter': 4, 'a token': 8}
 AREAS = {'masked area': True, 'whole image': False}
@@ -143,7 +143,7 @@ ENCODERS = {
 }
 FACTORS = dict(
     mask=MASKS,
-    fill=FILLS,
+    fill=BASELINES,
     loss=LOSSES,
     resolution=RESOLUTIONS,
     head=HEADS,
@@ -151,7 +151,7 @@ FACTORS = dict(
     area=AREAS,
     branch=BRANCHES,
 )
-NEIGHBOURS = [
+NEIGHBORS = [
     ('mask', 'fill'),
     ('fill', 'loss'),
     ('loss', 'resolution'),
@@ -179,10 +179,10 @@ def refusal(choice: dict) -> str:
 
 
 def combinations() -> tuple[list[dict], list[dict]]:
-    """Combinations that cover all allowed pairs of neighbours, and the pairs that are refused."""
+    """Combinations that cover all allowed pairs of neighbors, and the pairs that are refused."""
     rng = random.Random(0)
     pairs = [
-        {a: x, b: y} for a, b in NEIGHBOURS for x, y in product(FACTORS[a], FACTORS[b])
+        {a: x, b: y} for a, b in NEIGHBORS for x, y in product(FACTORS[a], FACTORS[b])
     ]  # fmt: skip
     refused = [pair for pair in pairs if refusal(pair)]
     open_pairs = [pair for pair in pairs if not refusal(pair)]
@@ -219,12 +219,12 @@ def build(choice: dict):
     torch.manual_seed(0)
     model = MODELS.build(
         dict(
-            type='SimMIM',
+            type='MaskedImageModel',
             backbone=encoder,
             neck=head,
             head=dict(type='PixelHead', loss=loss, masked_only=AREAS[choice['area']]),
             target=target,
-            fill=FILLS[choice['fill']],
+            fill=BASELINES[choice['fill']],
             foreground=dict(
                 type='ForegroundBranch', neck=dict(head, out_channels=1), loss_weight=0.3
             )
@@ -273,13 +273,13 @@ def test_learns(choice):
             return {k: float(v) for k, v in model.eval()(**data, mode='loss').items()}
 
     before = losses()
-    optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), 3e-3)
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), 3e-3)
     model.train()
     for _ in range(10):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         model.parse_losses(model(**data, mode='loss'))[0].backward()
         missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
-        optimiser.step()
+        optimizer.step()
     after = losses()
     assert after['loss'] < before['loss']
     # that of a foreground branch, which weighs less, may need more than ten steps to fall
@@ -292,7 +292,7 @@ def test_learns(choice):
     other = torch.where(upsample_mask(mask, SIZE), torch.randn_like(inputs), inputs)
     torch.testing.assert_close(*(predict(model, x, mask) for x in (inputs, other)))
 
-    if model.target.drawable:
+    if model.target.invertible:
         pictures = model.reconstruct(inputs, mask)
         assert all(p.shape[-2:] == SIZE and p.isfinite().all() for p in pictures.values())
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / 'docs/guide.md').read_text()
 # What is made smaller: each stands in the guide, and nothing else of it is changed.
 SHORTER = {
-    '--train 100 --val 50 --unlabelled 600': '--train 8 --val 4 --unlabelled 40',
+    '--train 100 --val 50 --unlabeled 600': '--train 8 --val 4 --unlabeled 40',
     'epochs = 20': 'epochs = 4',
     'epoch_20.pth': 'epoch_4.pth',
     'batch_size=32': 'batch_size=16',

@@ -85,7 +85,7 @@ def test_configs_of_the_wheel_load_with_their_bases(wheel):
         'for path in sorted(root.glob("*.py")): print(Config.fromfile(path).model.type)'
     )
     types = outside_the_clone(wheel, '-c', load, str(wheel)).split()
-    assert types and set(types) == {'SimMIM'}
+    assert types and set(types) == {'MaskedImageModel'}
 
 
 def test_editable_install_links_instead_of_copying(source_tree):

@@ -13,7 +13,7 @@ PRETRAINING = (
     'simmim_mm.models.heads',
     'simmim_mm.models.losses',
     'simmim_mm.models.necks',
-    'simmim_mm.models.targets',
+    'simmim_mm.models.target_generators',
     'simmim_mm.datasets',
     'simmim_mm.engine',
 )
@@ -72,7 +72,7 @@ def test_every_location_imports_on_its_own():
 
 @pytest.mark.parametrize(
     'name',
-    ['MaskedSwin', 'MaskedSwinV2', 'MaskedViT', 'MaskedBEiT', 'MaskedConvViT', 'SimMIM',
+    ['MaskedSwin', 'MaskedSwinV2', 'MaskedViT', 'MaskedBEiT', 'MaskedConvViT', 'MaskedImageModel',
      'MaskedImageModel', 'PixelHead', 'PixelShuffleDecoder', 'MIMDataPreprocessor'],
 )  # fmt: skip
 def test_models_are_found_by_name_from_the_root(name):

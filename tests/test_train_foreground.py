@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from simmim_mm.datasets.shapes import write_shapes
+from simmim_mm.experiments.shapes import write_shapes
 
 CONFIG = Path(__file__).parents[1] / 'configs/demo/foreground_shapes.py'
 ITERATIONS = 200
@@ -15,7 +15,7 @@ ITERATIONS = 200
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp('shapes')
-    write_shapes(folder, train=150, val=40, unlabelled=0, size=64)
+    write_shapes(folder, train=150, val=40, unlabeled=0, size=64)
     return folder
 
 

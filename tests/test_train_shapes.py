@@ -79,7 +79,7 @@ def small_config(work_dir, data_root, size, channels, load, value_range):
     'size, channels, load, value_range, write',
     [
         pytest.param((96, 160), 3, 'rgb', 255, write_png, id='96x160'),
-        pytest.param((96, 96), 1, 'grey', 255, write_png, id='1-channel'),
+        pytest.param((96, 96), 1, 'gray', 255, write_png, id='1-channel'),
         pytest.param((96, 96), 5, 5, 10000, write_tiff, id='5-channels-tiff'),
         pytest.param((64, 96), 5, 5, 1, write_npy, id='5-channels-npy'),
     ],

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Did pretraining help? python tools/compare.py TASK DATA --checkpoints NAME=FILE [...].
 
-Trains from each checkpoint and from scratch on labelled data, on the same budget and with the same
+Trains from each checkpoint and from scratch on labeled data, on the same budget and with the same
 seeds, and writes a table and a plot.
 """
 
@@ -17,7 +17,7 @@ except ImportError as error:
 
 from mmengine.config import Config, DictAction
 
-from simmim_mm.engine.cli import load_config, run_tool
+from simmim_mm.cli.common import load_config, run_tool
 
 TOOLS = Path(__file__).resolve().parent
 TASKS = ('classification', 'detection', 'segmentation')
@@ -26,7 +26,7 @@ SCRATCH = 'from scratch'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Train on labelled data from checkpoints and from scratch, on equal terms, and '
+        description='Train on labeled data from checkpoints and from scratch, on equal terms, and '
         'compare. The same command goes on where it was interrupted; finished trainings are not '
         'repeated.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
         '                  DATA/{train,val}/{images,labels}: PNG maps of class numbers\n',
     )
     parser.add_argument('task', choices=TASKS)
-    parser.add_argument('data', nargs='?', help='folder of the labelled data; not with --config')
+    parser.add_argument('data', nargs='?', help='folder of the labeled data; not with --config')
     parser.add_argument(
         '--checkpoints',
         nargs='+',
@@ -80,7 +80,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         '--ignore-value', type=int, default=255, help='of pixels without label (default: 255)'
     )
-    parser.add_argument('--figure', help='result to compare (accuracy/top1, coco/bbox_mAP, mIoU)')
+    parser.add_argument('--metric', help='result to compare (accuracy/top1, coco/bbox_mAP, mIoU)')
     return parser.parse_args()
 
 
@@ -96,7 +96,7 @@ def check_args(args: argparse.Namespace) -> None:
 
 
 def read_checkpoints(texts: list) -> list:
-    from simmim_mm.trials.pretrained import read_pretrained
+    from simmim_mm.experiments.pretrained import read_pretrained
 
     found = []
     for text in texts:
@@ -109,10 +109,10 @@ def read_checkpoints(texts: list) -> list:
 
 
 def read_data(args: argparse.Namespace, work_dir: Path):
-    """What the labelled data hold; raises where they cannot be used."""
-    from simmim_mm.trials.coco_json import find_coco, read_coco
-    from simmim_mm.trials.label_maps import find_label_maps, read_label_maps
-    from simmim_mm.trials.labelled_data import read_class_folders
+    """What the labeled data hold; raises where they cannot be used."""
+    from simmim_mm.experiments.coco_json import find_coco, read_coco
+    from simmim_mm.experiments.label_maps import find_label_maps, read_label_maps
+    from simmim_mm.experiments.labeled_data import read_class_folders
 
     if args.task == 'classification':
         return read_class_folders(args.data)
@@ -125,7 +125,7 @@ def read_data(args: argparse.Namespace, work_dir: Path):
 
 def ready_made(args: argparse.Namespace, checkpoints: list, data) -> list:
     """A config for each checkpoint, of the backbone that it holds."""
-    from simmim_mm.trials.downstream import downstream_config
+    from simmim_mm.experiments.downstream import downstream_config
 
     configs = []
     for pretrained in checkpoints:
@@ -148,9 +148,9 @@ def ready_made(args: argparse.Namespace, checkpoints: list, data) -> list:
 
 def prepare(args: argparse.Namespace, work_dir: Path) -> tuple:
     """Look at everything that can be wrong; returns starts (name, config, checkpoint) and paths."""
-    from simmim_mm.trials.downstream import set_budget
-    from simmim_mm.trials.preflight import check_config
-    from simmim_mm.trials.pretrained import check_fits
+    from simmim_mm.experiments.checks import check_config
+    from simmim_mm.experiments.downstream import set_budget
+    from simmim_mm.experiments.pretrained import check_fits
 
     checkpoints = read_checkpoints(args.checkpoints)
     if args.config:
@@ -184,8 +184,8 @@ def with_scratch(starts: list, pretrained, settings: dict) -> str:
 
 def make_trials(starts: list, paths: list, args: argparse.Namespace) -> list:
     """All starts with the first seed, then with the second: a first answer comes early."""
-    from simmim_mm.trials import Trial, fingerprint
-    from simmim_mm.trials.downstream import FIGURES
+    from simmim_mm.experiments import Trial, fingerprint
+    from simmim_mm.experiments.downstream import TASK_METRICS
 
     data = fingerprint(paths)
     trials = []
@@ -193,8 +193,8 @@ def make_trials(starts: list, paths: list, args: argparse.Namespace) -> list:
         for name, settings, path in starts:
             known = f'{data} {fingerprint([path])}' if path else data
             absent = 0.0 if args.task == 'detection' else None
-            figure = args.figure or FIGURES[args.task]
-            trials.append(Trial(name, Config(settings), figure, seed, data=known, absent=absent))
+            metric = args.metric or TASK_METRICS[args.task]
+            trials.append(Trial(name, Config(settings), metric, seed, data=known, absent=absent))
     return trials
 
 
@@ -217,18 +217,18 @@ def bare(settings: dict) -> dict:
 
 def conclude(outcomes: list, starts: list, work_dir: Path) -> str:
     """Write results.csv, results.md, results.png and trials.csv; returns what to print."""
-    from simmim_mm.evaluation.tables import write_csv
-    from simmim_mm.trials import report
+    from simmim_mm.experiments import report
+    from simmim_mm.experiments.tables import write_csv
 
-    figure = outcomes[0].trial.figure
-    rows, table, verdicts = report.summarise(outcomes), [], []
+    metric = outcomes[0].trial.metric
+    rows, table, verdicts = report.summarize(outcomes), [], []
     baselines = baseline_names(starts)
     for name, row in rows.items():
         base = rows[baselines[name]]
         told = row['mean'] is not None and base['mean'] is not None and base is not row
         difference = row['mean'] - base['mean'] if told else None
-        table.append({'start': name, figure: row.pop('mean'), **row, 'difference': difference})
-        row['mean'] = table[-1][figure]
+        table.append({'start': name, metric: row.pop('mean'), **row, 'difference': difference})
+        row['mean'] = table[-1][metric]
         if base is not row:
             verdicts.append(report.verdict(row, base, name, baselines[name]))
     report.write_rows(work_dir, table, '\n\n'.join(verdicts))
@@ -239,8 +239,8 @@ def conclude(outcomes: list, starts: list, work_dir: Path) -> str:
 
 
 def run_probe(args: argparse.Namespace) -> tuple:
-    """Nearest neighbours: outcomes and starts, without any training."""
-    from simmim_mm.trials.knn_probe import run_knn
+    """Nearest neighbors: outcomes and starts, without any training."""
+    from simmim_mm.experiments.knn_probe import run_knn
 
     starts: list = []
     for pretrained in read_checkpoints(args.checkpoints):
@@ -250,7 +250,7 @@ def run_probe(args: argparse.Namespace) -> tuple:
         (name, start or next(x for _, b, x in starts if x and b == backbone), start is not None)
         for name, backbone, start in starts
     ]
-    print(f'{args.data}: nearest neighbours, nothing is trained', flush=True)
+    print(f'{args.data}: nearest neighbors, nothing is trained', flush=True)
     return run_knn(runs, args.data, args.seeds, say), starts
 
 
@@ -259,7 +259,7 @@ def say(line: str) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    from simmim_mm.trials import run_trials
+    from simmim_mm.experiments import run_trials
 
     check_args(args)
     work_dir = Path(args.work_dir or f'work_dirs/compare_{args.task}')

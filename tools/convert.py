@@ -12,8 +12,8 @@ except ImportError as error:
 
 from mmengine.config import DictAction
 
-from simmim_mm.convert import families
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.cli.common import run_tool
+from simmim_mm.interop import families
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,8 +39,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from simmim_mm.convert.checkpoint import convert_checkpoint
-    from simmim_mm.convert.safe_load import CheckpointError
+    from simmim_mm.checkpoint.safe_load import CheckpointError
+    from simmim_mm.interop.converter import convert_checkpoint
 
     if args.config_out and Path(args.config_out).exists() and not args.force:
         raise CheckpointError(f'{args.config_out} exists: give another name, or --force')

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Optional
 
 try:
     import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
@@ -23,7 +22,7 @@ except ImportError as error:
 
 import torch
 
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.cli.common import run_tool
 
 TOOLS = Path(__file__).resolve().parent
 CONFIG = TOOLS.parent / 'configs' / 'demo' / 'simmim_demo.py'
@@ -76,7 +75,7 @@ def sample_photographs() -> tuple:
 
 def own_photographs(folder: str) -> tuple:
     """Files of the user's, every tenth held out (at least one)."""
-    from simmim_mm.datasets.scan import list_images
+    from simmim_mm.datasets.image_folder import list_images
 
     files = list_images(folder)
     if len(files) < 2:
@@ -117,7 +116,7 @@ def prepare(files: list, folder: Path) -> int:
     return done
 
 
-def train(out: Path, num_held_out: int, iters: Optional[int] = None) -> None:
+def train(out: Path, num_held_out: int, iters: int | None = None) -> None:
     """Call tools/train.py as a user would."""
     options = {
         'train_dataloader.dataset.dataset.data_root': out / 'photos' / 'train',
@@ -161,19 +160,19 @@ def evaluate(checkpoint: Path) -> dict:
     """Held-out masked L1 of the model and of the fills, with the masks of the validation."""
     from mmengine.runner import Runner
 
-    from simmim_mm.evaluation.baselines import compare_with_fills
+    from simmim_mm.evaluation.baselines import compare_with_baselines
     from simmim_mm.visualization.reconstructor import Reconstructor
 
     reconstructor = Reconstructor.from_checkpoint(checkpoint)
     cfg = reconstructor.config
     loader = Runner.build_dataloader(cfg.val_dataloader, seed=cfg.randomness.seed)
-    return compare_with_fills(reconstructor.model, loader)
+    return compare_with_baselines(reconstructor.model, loader)
 
 
 def table(errors: dict) -> str:
-    """Masked L1 and what it gains over the mean colour."""
-    reference = errors['mean colour']
-    lines = [f'{"held-out masked L1 (normalised pixels)":40}{"L1":>8}{"gain":>9}']
+    """Masked L1 and what it gains over the mean color."""
+    reference = errors['mean color']
+    lines = [f'{"held-out masked L1 (normalized pixels)":40}{"L1":>8}{"gain":>9}']
     for name, error in errors.items():
         lines.append(f'  {name:38}{error:8.4f}{1 - error / reference:9.1%}')
     return '\n'.join(lines)

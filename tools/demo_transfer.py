@@ -2,8 +2,8 @@
 """Pretrain, then detect, segment and classify from that checkpoint: python tools/demo_transfer.py.
 
 Takes about twelve minutes on two CPU cores. It generates images of textured shapes, pretrains a
-small Swin on the unlabelled ones, and trains a detector, a segmenter and a classifier on the
-labelled ones, each from the pretrained backbone and, for as many iterations, from scratch.
+small Swin on the unlabeled ones, and trains a detector, a segmenter and a classifier on the
+labeled ones, each from the pretrained backbone and, for as many iterations, from scratch.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 try:
     import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
@@ -24,7 +24,7 @@ except ImportError as error:
 
 import torch
 
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.cli.common import run_tool
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'demo'
@@ -68,10 +68,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--iters', type=int, help='of every training (see configs/demo)')
     parser.add_argument(
-        '--labelled', type=int, default=300, help='images to train on, per task (%(default)s)'
+        '--labeled', type=int, default=300, help='images to train on, per task (%(default)s)'
     )
     parser.add_argument(
-        '--unlabelled', type=int, default=1000, help='images to pretrain on (%(default)s)'
+        '--unlabeled', type=int, default=1000, help='images to pretrain on (%(default)s)'
     )
     parser.add_argument(
         '--val', type=int, default=50, help='images to validate on, per task (%(default)s)'
@@ -118,8 +118,8 @@ def wait(processes: list) -> None:
             sys.exit(process.returncode)
 
 
-def pretrain(out: Path, iters: Optional[int]) -> Path:
-    options = {'train_dataloader.dataset.dataset.data_root': out / 'data' / 'unlabelled'}
+def pretrain(out: Path, iters: int | None) -> Path:
+    options = {'train_dataloader.dataset.dataset.data_root': out / 'data' / 'unlabeled'}
     if iters:
         options.update(
             {
@@ -131,13 +131,13 @@ def pretrain(out: Path, iters: Optional[int]) -> Path:
     processes = 1
     if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available():
         processes, options['train_dataloader.batch_size'] = 2, 4
-    say('Pretraining on the unlabelled images')
+    say('Pretraining on the unlabeled images')
     work_dir = out / 'pretraining'
     wait([start(CONFIGS / 'transfer_pretrain.py', work_dir, options, processes=processes)])
     return Path((work_dir / 'last_checkpoint').read_text().strip())
 
 
-def transfer(task: Task, out: Path, checkpoint: Path, iters: Optional[int]) -> dict:
+def transfer(task: Task, out: Path, checkpoint: Path, iters: int | None) -> dict:
     """Train from scratch and pretrained, side by side; returns the figures of both."""
     root = out / 'data' / task.data_root
     options = {
@@ -265,14 +265,12 @@ def draw_classes(images: list, config: str, checkpoint: str) -> list:
 
 
 def main(args: argparse.Namespace) -> None:
-    from simmim_mm.datasets.shapes import write_shapes
+    from simmim_mm.experiments.shapes import write_shapes
 
     begin = time.time()
     out = Path(args.out)
-    say(
-        f'Generating {args.labelled} labelled and {args.unlabelled} unlabelled images in {out}/data'
-    )
-    write_shapes(out / 'data', args.labelled, args.val, args.unlabelled, SIZE)
+    say(f'Generating {args.labeled} labeled and {args.unlabeled} unlabeled images in {out}/data')
+    write_shapes(out / 'data', args.labeled, args.val, args.unlabeled, SIZE)
     checkpoint = pretrain(out, args.iters)
     figures = {task.name: transfer(task, out, checkpoint, args.iters) for task in TASKS}
     pictures = draw(out)

@@ -10,8 +10,8 @@ try:
 except ImportError as error:
     sys.exit(f'error: {error}')
 
-from simmim_mm.engine.cli import run_tool
-from simmim_mm.export import TARGETS
+from simmim_mm.cli.common import run_tool
+from simmim_mm.interop import TARGETS
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,8 +57,8 @@ def image_size(values: list):
 def main(args: argparse.Namespace) -> None:
     size = image_size(args.img_size)
 
-    from simmim_mm.export import check_output, export_backbone, read_source, verify, write_export
-    from simmim_mm.export.libraries import snippet
+    from simmim_mm.interop import check_output, export_backbone, read_source, verify, write_export
+    from simmim_mm.interop.libraries import snippet
 
     source = read_source(args.checkpoint)
     export = export_backbone(source, args.to, args.window, size)

@@ -13,7 +13,7 @@ except ImportError as error:
 
 import numpy as np
 
-from simmim_mm.engine.cli import load_config, run_tool
+from simmim_mm.cli.common import load_config, run_tool
 
 MAX_SIDE = 640  # of a picture with a painted mask, in pixels
 
@@ -31,11 +31,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--stats',
         choices=['true', 'visible'],
-        help='where a normalised prediction gets its mean and contrast from: the whole image '
+        help='where a normalized prediction gets its mean and contrast from: the whole image '
         '(default) or the visible part only (default with --mask)',
     )
     parser.add_argument(
-        '--bands', type=int, nargs='+', help='channels to show: one as grey, or three as RGB'
+        '--bands', type=int, nargs='+', help='channels to show: one as gray, or three as RGB'
     )
     parser.add_argument(
         '--config', help='config file, for a checkpoint that does not carry its own'
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 def find_images(path: str, number: int) -> list:
     """The file, or ``number`` files at equal distances from the folder."""
-    from simmim_mm.datasets.scan import list_images
+    from simmim_mm.datasets.image_folder import list_images
 
     if os.path.isfile(path):
         return [path]

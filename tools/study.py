@@ -13,7 +13,7 @@ try:
 except ImportError as error:
     sys.exit(f'error: {error}')
 
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.cli.common import run_tool
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -51,8 +51,8 @@ def check_probe(study) -> list:
 
 def make_trials(study, cases: list, probe_paths: list) -> list:
     """All cases with the first seed, then with the next."""
-    from simmim_mm.trials import Trial, fingerprint
-    from simmim_mm.trials.study import data_folders
+    from simmim_mm.experiments import Trial, fingerprint
+    from simmim_mm.experiments.sweep import data_folders
 
     digests = {}
     trials = []
@@ -60,18 +60,18 @@ def make_trials(study, cases: list, probe_paths: list) -> list:
         for case in cases:
             paths = (*data_folders(case.cfg), *map(str, probe_paths))
             digests.setdefault(paths, fingerprint(paths))
-            # A linear probe comes after; of the pretraining itself any logged figure will do.
-            figure = 'loss' if study.probe['type'] == 'linear' else study.figure
-            trials.append(Trial(case.name, case.cfg, figure, seed, data=digests[paths]))
+            # A linear probe comes after; of the pretraining itself any logged metric will do.
+            metric = 'loss' if study.probe['type'] == 'linear' else study.metric
+            trials.append(Trial(case.name, case.cfg, metric, seed, data=digests[paths]))
     return trials
 
 
 def probe_linearly(study, outcomes: list, work_dir: Path, args: argparse.Namespace) -> list:
     """Train a linear layer on the features of each pretraining."""
-    from simmim_mm.trials import Trial, fingerprint, run_trials
-    from simmim_mm.trials.downstream import downstream_config, set_budget
-    from simmim_mm.trials.labelled_data import read_class_folders
-    from simmim_mm.trials.pretrained import read_pretrained
+    from simmim_mm.experiments import Trial, fingerprint, run_trials
+    from simmim_mm.experiments.downstream import downstream_config, set_budget
+    from simmim_mm.experiments.labeled_data import read_class_folders
+    from simmim_mm.experiments.pretrained import read_pretrained
 
     data = read_class_folders(study.probe['data'])
     digest = fingerprint([study.probe['data']])
@@ -88,7 +88,7 @@ def probe_linearly(study, outcomes: list, work_dir: Path, args: argparse.Namespa
         cfg.model.backbone.init_cfg = start.init_cfg
         trial = outcome.trial
         known = f'{digest} {fingerprint([path])}'
-        trials.append(Trial(trial.name, cfg, study.figure, trial.seed, data=known))
+        trials.append(Trial(trial.name, cfg, study.metric, trial.seed, data=known))
     say(f'\n{len(trials)} linear probes')
     probed = iter(run_trials(trials, work_dir / 'probes', train_command(), args.jobs, say))
     return [outcome if outcome.error else with_time(next(probed), outcome) for outcome in outcomes]
@@ -114,13 +114,13 @@ def train_command() -> list:
 
 def table(study, cases: list, outcomes: list) -> list:
     """A row for each case."""
-    from simmim_mm.trials.report import summarise
+    from simmim_mm.experiments.report import summarize
 
-    rows = summarise(outcomes)
+    rows = summarize(outcomes)
     return [
         {
             **case.columns,
-            study.figure: rows[case.name]['mean'],
+            study.metric: rows[case.name]['mean'],
             **{key: rows[case.name][key] for key in ('sd', 'seeds', 'minutes')},
         }
         for case in cases
@@ -128,8 +128,8 @@ def table(study, cases: list, outcomes: list) -> list:
 
 
 def draw(study, rows: list, work_dir: Path) -> list:
-    """Plot the figure against columns; returns the files."""
-    from simmim_mm.trials.report import plot_columns
+    """Plot the metric against columns; returns the files."""
+    from simmim_mm.experiments.report import plot_columns
 
     varied = list(rows[0])[: list(rows[0]).index('avg_dist')]
     plots = study.plots or [
@@ -141,20 +141,20 @@ def draw(study, rows: list, work_dir: Path) -> list:
         for column in (plot['x'], plot.get('group')):
             if column is not None and column not in rows[0]:
                 raise ValueError(f'plots: no column {column!r}; there are {", ".join(rows[0])}')
-        if all(row[plot['x']] is None or row[study.figure] is None for row in rows):
+        if all(row[plot['x']] is None or row[study.metric] is None for row in rows):
             continue
         name = re.sub(r'\W+', '_', plot['x'])
         files.append(work_dir / f'results_{name}.png')
-        plot_columns(files[-1], rows, plot['x'], study.figure, 'sd', plot.get('group'))
+        plot_columns(files[-1], rows, plot['x'], study.metric, 'sd', plot.get('group'))
     return files
 
 
 def main(args: argparse.Namespace) -> None:
     from mmengine.registry import init_default_scope
 
-    from simmim_mm.evaluation.tables import write_csv
-    from simmim_mm.trials import report, run_trials
-    from simmim_mm.trials.study import load_study, study_cases
+    from simmim_mm.experiments import report, run_trials
+    from simmim_mm.experiments.sweep import load_study, study_cases
+    from simmim_mm.experiments.tables import write_csv
 
     study = load_study(args.study)
     init_default_scope('simmim_mm')

@@ -15,9 +15,9 @@ from mmengine.config import Config, DictAction
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, load_state_dict
 
-from simmim_mm.convert.safe_load import find_state_dict, load_weights
-from simmim_mm.engine.cli import load_config, run_tool
-from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch, settle_loaders
+from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
+from simmim_mm.cli.common import load_config, run_tool
+from simmim_mm.engine.launch import adapt_dataloaders, launched_rank, prepare_cpu_launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,7 +59,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     cfg.custom_hooks = []
     cfg.default_hooks = dict(cfg.get('default_hooks') or {}, checkpoint=None)  # saves no best one
     cfg.load_from, cfg.resume = None, False
-    settle_loaders(cfg)
+    adapt_dataloaders(cfg)
     if args.amp:
         cfg.val_cfg.fp16 = True
 

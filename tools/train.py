@@ -17,13 +17,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 
-from simmim_mm.convert.safe_load import load_weights
-from simmim_mm.datasets.labelled import check_classes
-from simmim_mm.datasets.preflight import check_dataset
-from simmim_mm.engine.cli import load_config, run_tool
-from simmim_mm.engine.downstream_preflight import check_downstream_data
-from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch, settle_loaders
-from simmim_mm.engine.preflight import check_model
+from simmim_mm.checkpoint.safe_load import load_weights
+from simmim_mm.cli.common import load_config, run_tool
+from simmim_mm.datasets.checks import check_dataset
+from simmim_mm.datasets.labeled import check_classes
+from simmim_mm.engine.check_model import check_model
+from simmim_mm.engine.checks import check_downstream_data
+from simmim_mm.engine.launch import adapt_dataloaders, launched_rank, prepare_cpu_launch
 from simmim_mm.engine.resume import check_resumable, find_resumable
 
 
@@ -104,7 +104,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> list[str]:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     if args.auto_scale_lr:
         notes += scale_lr(cfg)
-    settle_loaders(cfg)
+    adapt_dataloaders(cfg)
     return notes + choose_checkpoint(cfg, args.resume)
 
 

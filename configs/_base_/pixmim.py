@@ -2,6 +2,6 @@
 # frequencies, put before the method's own target, and a crop that keeps the foreground.
 
 # A share of the Nyquist frequency: a radius of 40 bins at the paper's 224 pixels, and the same
-# detail in cycles per pixel at other sizes. `mode='centred'` is the exact filter.
+# detail in cycles per pixel at other sizes. `mode='centered'` is the exact filter.
 pixmim_target = [dict(type='LowFreq', radius_ratio=40 / 112, mode='reference')]
 pixmim_crop = dict(type='SimpleResizedCrop', size=224)

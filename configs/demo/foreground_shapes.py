@@ -11,7 +11,7 @@ pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground'])
 crop, flip, jitter, mask = _base_.train_pipeline[1:5]
 resize = _base_.val_pipeline[1]
 # mmcv's, which takes the map along
-centre = dict(type='CenterCrop', crop_size=(_base_.img_size, _base_.img_size))
+center = dict(type='CenterCrop', crop_size=(_base_.img_size, _base_.img_size))
 
 model = dict(
     foreground=dict(
@@ -34,7 +34,7 @@ val_dataloader = dict(
         times=1,
         dataset=dict(
             data_root=val_data_root,
-            pipeline=[_base_.load, foreground, resize, centre, mask, pack],
+            pipeline=[_base_.load, foreground, resize, center, mask, pack],
         ),
     )
 )

@@ -1,6 +1,6 @@
 # SimMIM at 96 pixels with a small Swin, for `make demo` (tools/demo.py): three to five minutes on
 # two CPU cores. The method is that of the large recipes in configs/simmim; what differs is the
-# size, and crop and colours, which make many different views out of few photographs.
+# size, and crop and colors, which make many different views out of few photographs.
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'work_dirs/demo/photos/train'
@@ -12,7 +12,7 @@ batch_size = 8
 lr = 1e-3
 
 model = dict(
-    type='SimMIM',
+    type='MaskedImageModel',
     data_preprocessor=dict(
         type='MIMDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
     ),
@@ -35,7 +35,7 @@ train_pipeline = [
     load,
     dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.2, 1.0)),
     dict(type='mmpretrain.RandomFlip', prob=0.5),
-    # Without it the model remembers the colours of these few photographs.
+    # Without it the model remembers the colors of these few photographs.
     dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.5),
     mask,
     pack,

@@ -1,4 +1,4 @@
-# For `make demo-transfer`: Mask R-CNN on the labelled shapes, a short one.
+# For `make demo-transfer`: Mask R-CNN on the labeled shapes, a short one.
 _base_ = '../downstream/detection/mask-rcnn_swin-micro-w6_1xb4-coslr-36e_coco-json.py'
 
 data_root = 'work_dirs/demo_transfer/data/'

@@ -1,7 +1,7 @@
-# For `make demo-transfer` (tools/demo_transfer.py): SimMIM on the unlabelled shapes, a short one.
+# For `make demo-transfer` (tools/demo_transfer.py): SimMIM on the unlabeled shapes, a short one.
 _base_ = 'simmim_demo.py'
 
-data_root = 'work_dirs/demo_transfer/data/unlabelled'
+data_root = 'work_dirs/demo_transfer/data/unlabeled'
 max_iters = 700
 
 train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root)))

@@ -10,8 +10,8 @@ data_root = 'data/images'  # a folder, searched recursively; or a list of files,
 lr = 2e-4
 
 # Images of other channels (TIFF, npy): their number, and the mean and standard deviation of each in
-# the value range of the files. Grey ones of 8 bits, for instance: 'grey', 1, [116.0], [57.0].
-channels = 'rgb'  # 'grey', or the number of bands that every file has
+# the value range of the files. Gray ones of 8 bits, for instance: 'gray', 1, [116.0], [57.0].
+channels = 'rgb'  # 'gray', or the number of bands that every file has
 in_channels = 3
 mean = [123.675, 116.28, 103.53]
 std = [58.395, 57.12, 57.375]

@@ -1,4 +1,4 @@
-# From the Swin Transformer repository: each pixel is normalised by its surroundings (47 px).
+# From the Swin Transformer repository: each pixel is normalized by its surroundings (47 px).
 _base_ = 'simmim_swin-base-w6_16xb128-amp-steplr-800e_in1k-192px.py'
 
 model = dict(

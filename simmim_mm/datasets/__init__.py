@@ -1,9 +1,9 @@
-from .errors import DataError, TooManyBadFiles, UnreadableImage
-from .image_dataset import ImageDataset, image_datasets
-from .preflight import check_dataset
-from .samplers import ReproducibleSampler
-from .seeding import SeededIndex, sample_seed, seeded_rng
-from .transforms import *  # noqa: F403
+from simmim_mm.datasets.checks import check_dataset
+from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage
+from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets
+from simmim_mm.datasets.samplers import ReproducibleSampler
+from simmim_mm.datasets.seeding import SeededIndex, sample_seed, seeded_rng
+from simmim_mm.datasets.transforms import *  # noqa: F403
 
 __all__ = [
     'DataError',

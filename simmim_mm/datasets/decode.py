@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -26,7 +26,7 @@ class Bands(NamedTuple):
     """A decoded file.
 
     Attributes:
-        array: ``(H, W, C)`` in the file's own dtype and value range, RGB order where it has colour.
+        array: ``(H, W, C)`` in the file's own dtype and value range, RGB order where it has color.
         has_alpha: Whether the last band is the opacity.
     """
 
@@ -38,7 +38,7 @@ def decode(
     content: bytes,
     bands: tuple[int, ...] = (),
     layout: str = 'auto',
-    max_pixels: Optional[int] = None,
+    max_pixels: int | None = None,
     raw: bool = True,
 ) -> Bands:
     """Decode an image file; the format is told by the content, not by the name.
@@ -76,7 +76,7 @@ def _available_formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _decode_pillow(content: bytes, max_pixels: Optional[int], raw: bool) -> Bands:
+def _decode_pillow(content: bytes, max_pixels: int | None, raw: bool) -> Bands:
     try:
         image = Image.open(io.BytesIO(content), formats=_available_formats())
     except UnidentifiedImageError:
@@ -108,9 +108,9 @@ def _decode_pillow(content: bytes, max_pixels: Optional[int], raw: bool) -> Band
 
 
 def _decode_tiff(
-    content: bytes, bands: tuple[int, ...], layout: str, max_pixels: Optional[int], raw: bool
+    content: bytes, bands: tuple[int, ...], layout: str, max_pixels: int | None, raw: bool
 ) -> Bands:
-    """Pillow knows the colour spaces and codecs of photographs; tifffile knows all the rest."""
+    """Pillow knows the color spaces and codecs of photographs; tifffile knows all the rest."""
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
@@ -157,7 +157,7 @@ def _bands_last(array: np.ndarray, bands: tuple[int, ...], layout: str) -> np.nd
     return array if layout == 'hwc' else np.moveaxis(array, 0, -1)
 
 
-def _check_size(height: int, width: int, max_pixels: Optional[int]) -> None:
+def _check_size(height: int, width: int, max_pixels: int | None) -> None:
     if max_pixels is not None and height * width > max_pixels:
         raise ValueError(
             f'{width} x {height} pixels; if the file can be trusted, '

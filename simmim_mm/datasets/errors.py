@@ -24,4 +24,4 @@ class UnreadableImage(DataError):
 
 
 class TooManyBadFiles(DataError):
-    """More files are unreadable than ``max_bad_share`` allows."""
+    """More files are unreadable than ``max_bad_fraction`` allows."""

@@ -1,21 +1,22 @@
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Optional, Union
+from typing import Any
 
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 
+from simmim_mm._renamed import renamed_arguments
+from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage
+from simmim_mm.datasets.file_status import FileStatus
+from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS, list_images
+from simmim_mm.datasets.list_file import read_list
+from simmim_mm.datasets.seeding import seeded_rng
 from simmim_mm.registry import DATASETS
-
-from .bad_files import FileLedger
-from .errors import DataError, TooManyBadFiles, UnreadableImage
-from .list_file import read_list
-from .scan import IMAGE_EXTENSIONS, list_images
-from .seeding import seeded_rng
 
 
 @DATASETS.register_module()
+@renamed_arguments(max_bad_share='max_bad_fraction')
 class ImageDataset(BaseDataset):
     """Images without labels, from folders or from a list; unreadable ones are passed over.
 
@@ -25,7 +26,7 @@ class ImageDataset(BaseDataset):
     **Unreadable files.** A file for which the pipeline raises :class:`UnreadableImage` is replaced
     by another one drawn at random, its path and the reason are logged once, and it is counted (see
     :meth:`bad_files`; ``BadFilesHook`` reports them after training). When more than
-    ``max_bad_share`` of the files are bad, :class:`TooManyBadFiles` stops training. This is meant
+    ``max_bad_fraction`` of the files are bad, :class:`TooManyBadFiles` stops training. This is meant
     to notice an unmounted disk or an aborted copy, not to judge the quality of the data.
 
     **Randomness.** For a :class:`SeededIndex`, as ``ReproducibleSampler`` yields it, all random
@@ -40,7 +41,7 @@ class ImageDataset(BaseDataset):
         extensions: Endings of the files to take from a folder.
         exclude: Patterns of files and folders to leave out, such as ``'*_mask.png'`` or ``'val'``,
             compared with the path below the folder.
-        max_bad_share: Largest tolerated share of unreadable files, 0 to 1, among the files read so
+        max_bad_fraction: Largest tolerated share of unreadable files, 0 to 1, among the files read so
             far (among 1000 or the whole dataset at least).
         max_refetch: Training stops when this many files drawn in a row are unreadable.
         **kwargs: For :class:`mmengine.dataset.BaseDataset`: ``pipeline``, ``indices``,
@@ -50,16 +51,16 @@ class ImageDataset(BaseDataset):
         DataError: If there is nothing to load: a missing folder, a folder without images, ...
     """
 
-    METAINFO: dict = dict(dataset_type='images', task_name='masked image modelling')
+    METAINFO: dict = dict(dataset_type='images', task_name='masked image modeling')
 
     def __init__(
         self,
-        data_root: Union[str, Sequence[str]] = '',
+        data_root: str | Sequence[str] = '',
         ann_file: str = '',
-        data_prefix: Union[str, dict] = '',
+        data_prefix: str | dict = '',
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
         exclude: Sequence[str] = (),
-        max_bad_share: float = 0.5,
+        max_bad_fraction: float = 0.5,
         max_refetch: int = 50,
         **kwargs,
     ):
@@ -72,13 +73,13 @@ class ImageDataset(BaseDataset):
                 f'ann_file {ann_file!r} with {len(self.roots)} folders: paths in a list are '
                 f'relative to one data_root; give one, or absolute paths and none'
             )
-        if not 0 <= max_bad_share <= 1:
-            raise DataError(f'max_bad_share must be from 0 to 1, got {max_bad_share}')
+        if not 0 <= max_bad_fraction <= 1:
+            raise DataError(f'max_bad_fraction must be from 0 to 1, got {max_bad_fraction}')
         if isinstance(data_prefix, str):
             data_prefix = dict(img_path=data_prefix)
         self.extensions = (extensions,) if isinstance(extensions, str) else tuple(extensions)
         self.exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-        self.max_bad_share = max_bad_share
+        self.max_bad_fraction = max_bad_fraction
         super().__init__(
             ann_file=ann_file,
             data_root=self.roots[0] if len(self.roots) == 1 else '',
@@ -101,7 +102,7 @@ class ImageDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         if self.ann_file:
             folder = self.roots[0] if self.roots else ''
-            paths = read_list(self.ann_file, folder, self.max_bad_share)
+            paths = read_list(self.ann_file, folder, self.max_bad_fraction)
         else:
             paths = [p for r in self.roots for p in list_images(r, self.extensions, self.exclude)]
         return [dict(img_path=path) for path in paths]
@@ -112,15 +113,15 @@ class ImageDataset(BaseDataset):
         if self._indices == 0 or (isinstance(self._indices, Sequence) and not self._indices):
             raise DataError(f'indices={self._indices!r} leaves no image; give a number above 0')
         super().full_init()
-        self._ledger = FileLedger(len(self))
+        self._ledger = FileStatus(len(self))
 
-    def get_subset_(self, indices: Union[int, Sequence[int]]) -> None:
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
         super().get_subset_(indices)
-        self._ledger = FileLedger(len(self))
+        self._ledger = FileStatus(len(self))
 
-    def get_subset(self, indices: Union[int, Sequence[int]]) -> 'ImageDataset':
+    def get_subset(self, indices: int | Sequence[int]) -> 'ImageDataset':
         subset = super().get_subset(indices)
-        subset._ledger = FileLedger(len(subset))
+        subset._ledger = FileStatus(len(subset))
         return subset
 
     def __getitem__(self, idx: int) -> dict:
@@ -128,7 +129,7 @@ class ImageDataset(BaseDataset):
             return self._load_or_replace(int(idx))
 
     def _load_or_replace(self, idx: int) -> dict:
-        error: Optional[UnreadableImage] = None
+        error: UnreadableImage | None = None
         for _ in range(self.max_refetch + 1):
             try:
                 data = self.prepare_data(idx)
@@ -147,12 +148,12 @@ class ImageDataset(BaseDataset):
         if self._ledger.mark_bad(idx):
             MMLogger.get_current_instance().warning(f'Unreadable file skipped: {error}')
         num_bad, num_tried = self._ledger.count()
-        if num_bad > self.max_bad_share * num_tried:
+        if num_bad > self.max_bad_fraction * num_tried:
             paths = ', '.join(map(repr, self.bad_files()[:3]))
             raise TooManyBadFiles(
                 f'{num_bad} of {num_tried} files ({num_bad / num_tried:.0%}) are unreadable, '
-                f'beyond max_bad_share={self.max_bad_share:g} of the dataset, such as {paths} '
-                f'(the log has the reasons). Repair or remove them, or raise max_bad_share. '
+                f'beyond max_bad_fraction={self.max_bad_fraction:g} of the dataset, such as {paths} '
+                f'(the log has the reasons). Repair or remove them, or raise max_bad_fraction. '
                 f'Last error: {error}'
             )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmengine import fileio
 
-from .errors import DataError
+from simmim_mm.datasets.errors import DataError
 
 _MAX_CHECKED = 10_000
 

@@ -1,11 +1,9 @@
 from collections.abc import Iterator, Sized
-from typing import Optional
 
 from mmengine.dataset import DefaultSampler
 
+from simmim_mm.datasets.seeding import SeededIndex, sample_seed
 from simmim_mm.registry import DATA_SAMPLERS
-
-from .seeding import SeededIndex, sample_seed
 
 
 @DATA_SAMPLERS.register_module()
@@ -30,7 +28,7 @@ class ReproducibleSampler(DefaultSampler):
         self,
         dataset: Sized,
         shuffle: bool = True,
-        seed: Optional[int] = None,
+        seed: int | None = None,
         round_up: bool = True,
         fixed: bool = False,
     ) -> None:

@@ -1,11 +1,11 @@
-from .amp import AmpOptimWrapper
-from .file_backend import AtomicLocalBackend
-from .hooks import *  # noqa: F403
-from .hooks import __all__ as _hooks
-from .layer_decay import LayerDecayOptimWrapperConstructor
-from .loops import EpochTrainLoop
-from .optimizers import FusedAdamW
-from .schedulers import CosineThroughWarmupLR, WarmupLR
+from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
+from simmim_mm.engine.amp import AmpOptimWrapper
+from simmim_mm.engine.hooks import *  # noqa: F403
+from simmim_mm.engine.hooks import __all__ as _hooks
+from simmim_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
+from simmim_mm.engine.loops import EpochTrainLoop
+from simmim_mm.engine.optimizers import FusedAdamW
+from simmim_mm.engine.schedulers import CosineThroughWarmupLR, WarmupLR
 
 __all__ = [
     'AmpOptimWrapper',

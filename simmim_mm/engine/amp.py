@@ -1,5 +1,4 @@
 import logging
-from typing import Union
 
 import torch
 from mmengine.device import get_device
@@ -30,8 +29,8 @@ class AmpOptimWrapper(_AmpOptimWrapper):
     def __init__(
         self,
         *args,
-        dtype: Union[str, torch.dtype, None] = None,
-        loss_scale: Union[str, float, dict] = 'dynamic',
+        dtype: str | torch.dtype | None = None,
+        loss_scale: str | float | dict = 'dynamic',
         **kwargs,
     ) -> None:
         name = str(dtype or 'float16').replace('torch.', '')

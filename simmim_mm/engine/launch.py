@@ -7,6 +7,8 @@ import torch
 from mmengine.config import Config
 from torch import distributed
 
+from simmim_mm._renamed import old_names
+
 # Where each launcher leaves rank, number of processes, and rank on this machine.
 _VARIABLES = dict(
     pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -20,7 +22,7 @@ def launched_rank(launcher: str) -> int:
     return 0 if launcher == 'none' else int(os.environ.get(_VARIABLES[launcher][0], 0))
 
 
-def settle_loaders(cfg: Config) -> None:
+def adapt_dataloaders(cfg: Config) -> None:
     """Take back what data loaders cannot do: persist without workers, pin memory without a GPU."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
@@ -67,3 +69,6 @@ def prepare_cpu_launch(cfg: Config) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
     cfg.model_wrapper_cfg.device_ids = None
+
+
+__getattr__ = old_names(__name__, settle_loaders='adapt_dataloaders')

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Optional
 
 from mmengine.logging import MMLogger
 from mmpretrain.engine import LearningRateDecayOptimWrapperConstructor
@@ -47,7 +46,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         params: list,
         module: nn.Module,
         prefix: str = '',
-        get_layer_depth: Optional[Callable] = None,
+        get_layer_depth: Callable | None = None,
         **kwargs,
     ) -> None:
         if get_layer_depth is not None:  # a submodule
@@ -68,7 +67,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         return lambda name: backbone.get_layer_depth(name, 'backbone.')
 
     def _merged_and_logged(self, params: list) -> list:
-        """One group for all parameters of equal settings: optimisers work group by group."""
+        """One group for all parameters of equal settings: optimizers work group by group."""
         groups, names, seen = {}, defaultdict(list), set()
         for param in params:
             tensor, name = param.pop('params')[0], param.pop('param_name')

@@ -2,14 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Optional, Union
 
-from simmim_mm.convert.safe_load import load_weights
+from simmim_mm.checkpoint.safe_load import load_weights
 
 _NEEDED = ('meta', 'state_dict', 'message_hub', 'optimizer')
 
 
-def find_resumable(work_dir: Union[str, Path]) -> tuple[Optional[str], list[str]]:
+def find_resumable(work_dir: str | Path) -> tuple[str | None, list[str]]:
     """The newest checkpoint of a work folder that loads and holds a training state.
 
     The one that ``last_checkpoint`` names is tried first, then all ``epoch_*.pth`` and
@@ -33,7 +32,7 @@ def find_resumable(work_dir: Union[str, Path]) -> tuple[Optional[str], list[str]
     return None, notes
 
 
-def check_resumable(path: Union[str, Path]) -> None:
+def check_resumable(path: str | Path) -> None:
     """Read a checkpoint, safely, and see whether a training can be resumed from it.
 
     Raises:

@@ -1,7 +1,6 @@
 """Learning-rate curves that mmengine has no exact form of."""
 
 import math
-from typing import Optional
 
 from mmengine.optim import CosineAnnealingLR, LinearLR
 
@@ -58,7 +57,7 @@ class CosineThroughWarmupLR(CosineAnnealingLR):
             scaled to another batch size.
     """
 
-    def __init__(self, optimizer, *args, T_max: Optional[int] = None, **kwargs) -> None:
+    def __init__(self, optimizer, *args, T_max: int | None = None, **kwargs) -> None:
         if T_max is None:
             raise ValueError('CosineThroughWarmupLR needs T_max, the length of the whole training')
         super().__init__(optimizer, *args, T_max=T_max, **kwargs)

@@ -6,18 +6,18 @@ visible pixels only.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Optional
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from simmim_mm._renamed import old_names
 from simmim_mm.masking import upsample_mask
 
 Fill = Callable[[Tensor, Tensor], Tensor]
 
 
-def mean_colour_fill(image: Tensor, mask: Tensor) -> Tensor:
+def mean_color_baseline(image: Tensor, mask: Tensor) -> Tensor:
     """Fill with the mean of each image's visible pixels, per channel (zero where all is masked)."""
     hidden = upsample_mask(mask, image.shape[-2:])
     visible = (~hidden).to(image)
@@ -38,7 +38,7 @@ def inpaint_opencv(
 
     Args:
         method: ``'telea'`` (fast marching) or ``'ns'`` (Navier-Stokes).
-        radius: Neighbourhood in pixels that a filled pixel is taken from.
+        radius: Neighborhood in pixels that a filled pixel is taken from.
     """
     import cv2
 
@@ -47,7 +47,7 @@ def inpaint_opencv(
         raise ValueError(f"method must be 'telea' or 'ns', got {method!r}")
     hidden = upsample_mask(mask, image.shape[-2:])
     low, high = _range(image, hidden)
-    start = mean_colour_fill(image, mask)
+    start = mean_color_baseline(image, mask)
     levels = ((start - low) / (high - low) * 255).clamp(0, 255).round().byte().cpu().numpy()
     rim = ((1, 1), (1, 1))
     filled = np.empty_like(levels)
@@ -64,14 +64,14 @@ def inpaint_opencv(
     return torch.where(hidden, result, image)
 
 
-FILLS: Mapping[str, Fill] = {
-    'mean colour': mean_colour_fill,
+BASELINES: Mapping[str, Fill] = {
+    'mean color': mean_color_baseline,
     'OpenCV inpainting': inpaint_opencv,
 }
 
 
 @torch.no_grad()
-def evaluate_fill(fill: Fill, image: Tensor, mask: Tensor, std: Tensor) -> Tensor:
+def evaluate_baseline(fill: Fill, image: Tensor, mask: Tensor, std: Tensor) -> Tensor:
     """Error of a fill in the unit of the model's loss.
 
     The same formula as :class:`MaskedPixelLoss` with ``criterion='l1'`` on raw pixels, for each
@@ -81,7 +81,7 @@ def evaluate_fill(fill: Fill, image: Tensor, mask: Tensor, std: Tensor) -> Tenso
         std: ``(C, 1, 1)``, the standard deviations that the data preprocessor divides by.
 
     Returns:
-        ``(B,)``, masked L1 of each image on normalised pixels.
+        ``(B,)``, masked L1 of each image on normalized pixels.
     """
     weight = upsample_mask(mask, image.shape[-2:])
     error = (fill(image, mask) - image).abs() / std * weight
@@ -89,18 +89,18 @@ def evaluate_fill(fill: Fill, image: Tensor, mask: Tensor, std: Tensor) -> Tenso
 
 
 @torch.no_grad()
-def compare_with_fills(
-    model: nn.Module, dataloader, fills: Optional[Mapping[str, Fill]] = None
+def compare_with_baselines(
+    model: nn.Module, dataloader, fills: Mapping[str, Fill] | None = None
 ) -> dict[str, float]:
     """Held-out masked L1 of a model beside the yardsticks, on the same images and masks.
 
     Args:
         model: The algorithm, with raw pixels as target. Put back to its mode afterwards.
         dataloader: Batches as the model takes them in validation.
-        fills: Yardsticks by name. Default: mean colour and OpenCV inpainting.
+        fills: Yardsticks by name. Default: mean color and OpenCV inpainting.
 
     Returns:
-        Mean over images of the masked L1 on normalised pixels: ``model``, then the fills.
+        Mean over images of the masked L1 on normalized pixels: ``model``, then the fills.
 
     Raises:
         ValueError: If the model predicts something other than pixels: there is nothing to compare.
@@ -110,7 +110,7 @@ def compare_with_fills(
             'the yardsticks fill in pixels, but this model predicts '
             f'{" of ".join(type(g).__name__ for g in reversed(model.target))}'
         )
-    fills = FILLS if fills is None else fills
+    fills = BASELINES if fills is None else fills
     preprocessor, training = model.data_preprocessor, model.training
     errors: dict[str, list[float]] = {name: [] for name in ('model', *fills)}
     model.eval()
@@ -118,7 +118,7 @@ def compare_with_fills(
         for batch in dataloader:
             data = preprocessor(batch, False)
             mask = model.stack_masks(data['data_samples'], data['inputs'])
-            # Not preprocessor.denormalise(inputs): the rounding of the way there and back.
+            # Not preprocessor.denormalize(inputs): the rounding of the way there and back.
             pictures = model.reconstruct(data['inputs'], mask)
             image = pictures['original']
 
@@ -126,7 +126,7 @@ def compare_with_fills(
                 return result
 
             for name, fill in dict(model=predicted, **fills).items():
-                errors[name] += evaluate_fill(fill, image, mask, preprocessor.std).tolist()
+                errors[name] += evaluate_baseline(fill, image, mask, preprocessor.std).tolist()
     finally:
         model.train(training)
     if not errors['model']:
@@ -143,3 +143,12 @@ def _range(image: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     high = image.masked_fill(hidden, -torch.inf).amax((2, 3), keepdim=True)
     known = torch.isfinite(low) & (high > low)
     return torch.where(known, low, 0.0), torch.where(known, high, 1.0)
+
+
+__getattr__ = old_names(
+    __name__,
+    FILLS='BASELINES',
+    mean_colour_fill='mean_color_baseline',
+    evaluate_fill='evaluate_baseline',
+    compare_with_fills='compare_with_baselines',
+)

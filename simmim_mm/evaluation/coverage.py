@@ -1,7 +1,7 @@
 """How much of an object a random crop keeps, and a mask leaves visible.
 
 Works for any transform of the data pipeline that crops, scales, pads or flips: it is shown a
-picture whose colours are coordinates, and what comes out tells where each pixel was taken from.
+picture whose colors are coordinates, and what comes out tells where each pixel was taken from.
 """
 
 import json
@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Optional, Union
 
 import numpy as np
 
-GREY = 96  # not its own negative
+from simmim_mm._renamed import old_names
+
+GRAY = 96  # not its own negative
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Coverage:
         return float(np.mean([values[i[self.area[i].argmax()]] for i in images]))
 
 
-def read_objects(path: Union[str, Path]) -> list[Objects]:
+def read_objects(path: str | Path) -> list[Objects]:
     """Boxes of a COCO annotation file. The images themselves are not needed.
 
     Crowds and empty boxes are left out, boxes are clipped to their image, and images without a box
@@ -96,7 +97,7 @@ def trace_crop(transform: Callable, size: tuple[int, int]) -> tuple[np.ndarray, 
 
     Args:
         transform: Takes and returns a pipeline's ``results``. It may crop, scale, pad and flip, but
-            not rotate, nor change colours. Padding has to stay outside the central half.
+            not rotate, nor change colors. Padding has to stay outside the central half.
         size: Height and width of the image.
 
     Returns:
@@ -109,10 +110,10 @@ def trace_crop(transform: Callable, size: tuple[int, int]) -> tuple[np.ndarray, 
     """
     results = transform(dict(img=_coordinates(size).copy(), img_shape=size, ori_shape=size))
     out = np.asarray(results['img']).astype(np.float64)
-    if np.abs(np.median(out[..., 2]) - GREY) > 1:
+    if np.abs(np.median(out[..., 2]) - GRAY) > 1:
         raise ValueError(
             'the transform changes pixel values: coverage is for transforms that crop, scale, pad '
-            'or flip; leave out colour changes and normalisation'
+            'or flip; leave out color changes and normalization'
         )
     edges = []
     for axis, length in enumerate(size):
@@ -133,8 +134,8 @@ def trace_crop(transform: Callable, size: tuple[int, int]) -> tuple[np.ndarray, 
     return np.array(edges), results
 
 
-def box_shares(
-    box: Sequence[float], edges: np.ndarray, mask: Optional[np.ndarray] = None
+def box_fractions(
+    box: Sequence[float], edges: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[float, float]:
     """Shares of a box that a crop shows and that a mask leaves visible, exact to the sub-pixel.
 
@@ -183,7 +184,7 @@ def object_coverage(
         for draw in range(draws):
             with seeded_rng(sample_seed(seed, draw, i)):
                 edges, results = trace_crop(transform, one.size)
-            pairs = np.array([box_shares(b, edges, results.get('mask')) for b in one.boxes]).T
+            pairs = np.array([box_fractions(b, edges, results.get('mask')) for b in one.boxes]).T
             if 'mask' not in results:
                 pairs[1] = pairs[0] * (1 - mask_ratio)
             shares += pairs / draws
@@ -208,7 +209,9 @@ def _coordinates(size: tuple[int, int]) -> np.ndarray:
     share[..., 0] = (np.arange(height)[:, None] + 0.5) / height
     share[..., 1] = (np.arange(width) + 0.5) / width
     levels = np.floor(share * 255 + rng.random(share.shape)).astype(np.uint8)
-    return np.dstack([levels, np.full((height, width, 1), GREY, np.uint8)])
+    return np.dstack([levels, np.full((height, width, 1), GRAY, np.uint8)])
 
 
-__all__ = ['Coverage', 'Objects', 'box_shares', 'object_coverage', 'read_objects', 'trace_crop']
+__all__ = ['Coverage', 'Objects', 'box_fractions', 'object_coverage', 'read_objects', 'trace_crop']
+
+__getattr__ = old_names(__name__, GREY='GRAY', box_shares='box_fractions')

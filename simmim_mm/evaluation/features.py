@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -12,12 +11,12 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from simmim_mm.convert.safe_load import find_state_dict, load_weights
+from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
+from simmim_mm.checkpoint.stored_config import check_types, parse_config
+from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.seeding import seeded_rng
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
 from simmim_mm.registry import MODELS, TRANSFORMS
-from simmim_mm.visualization.evaluation_pipeline import evaluation_pipeline
-from simmim_mm.visualization.stored_config import check_types, parse_config
 
 
 class FeatureExtractor:
@@ -28,7 +27,7 @@ class FeatureExtractor:
 
     Args:
         backbone: Called without a mask.
-        data_preprocessor: Normalises a batch, see :class:`MIMDataPreprocessor`.
+        data_preprocessor: Normalizes a batch, see :class:`MIMDataPreprocessor`.
         config: Config of the run; its pipeline says how images are loaded and to which size.
         batch_size: Images at once.
         num_workers: Processes that load images.
@@ -51,8 +50,8 @@ class FeatureExtractor:
     @classmethod
     def from_checkpoint(
         cls,
-        path: Union[str, Path],
-        config: Optional[Config] = None,
+        path: str | Path,
+        config: Config | None = None,
         device: str = 'cpu',
         **kwargs,
     ) -> 'FeatureExtractor':
@@ -135,7 +134,7 @@ def loading_steps(config: Config) -> list[dict]:
     return [s for s in evaluation_pipeline(config) if any(kind in s['type'] for kind in kinds)]
 
 
-def _stored_config(checkpoint: dict, path: Union[str, Path]) -> Config:
+def _stored_config(checkpoint: dict, path: str | Path) -> Config:
     text = (checkpoint.get('meta') or {}).get('cfg')
     if not isinstance(text, str):
         raise ValueError(

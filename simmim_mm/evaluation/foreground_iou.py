@@ -11,7 +11,7 @@ class ForegroundIoU(BaseMetric):
     """Intersection over union of predicted and true foreground, of masked held-out images.
 
     Pixels of all images are counted together, so that images without objects count too. Works on
-    the results of ``SimMIM.predict`` with a foreground branch.
+    the results of ``MaskedImageModel.predict`` with a foreground branch.
 
     Reported as ``foreground/iou``, and beside it ``foreground/share``, the true share of
     foreground: that is the IoU of calling every pixel foreground, so what was learned is the

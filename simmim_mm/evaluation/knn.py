@@ -1,18 +1,19 @@
-"""Classification by the nearest neighbours among labelled features."""
+"""Classification by the nearest neighbors among labeled features."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from simmim_mm._renamed import old_names
 from simmim_mm.datasets.errors import DataError
-from simmim_mm.datasets.scan import list_images
+from simmim_mm.datasets.image_folder import list_images
 
 
-class LabelledImages(NamedTuple):
+class LabeledImages(NamedTuple):
     """Image files, the index of each one's class, and the names of the classes."""
 
     paths: list[str]
@@ -23,7 +24,7 @@ class LabelledImages(NamedTuple):
 def weighted_knn(
     bank: Tensor,
     bank_labels: Tensor,
-    queries: Optional[Tensor] = None,
+    queries: Tensor | None = None,
     k: int = 20,
     temperature: float = 0.07,
     chunk: int = 1024,
@@ -33,10 +34,10 @@ def weighted_knn(
     The k features most similar by cosine vote with ``exp(similarity / temperature)``.
 
     Args:
-        bank: ``(N, C)`` labelled features.
+        bank: ``(N, C)`` labeled features.
         bank_labels: ``(N,)`` integers from 0.
         queries: ``(M, C)``. None: those of the bank, each of which is left out of its own vote.
-        k: Neighbours; all there are, if fewer.
+        k: Neighbors; all there are, if fewer.
         temperature: Low ones let the nearest decide.
         chunk: Queries compared at once, which bounds the memory.
 
@@ -61,7 +62,7 @@ def weighted_knn(
     return torch.cat(predictions)
 
 
-def labelled_images(root: Union[str, Path]) -> LabelledImages:
+def labeled_images(root: str | Path) -> LabeledImages:
     """Images of a folder with one folder for each class.
 
     Raises:
@@ -82,28 +83,28 @@ def labelled_images(root: Union[str, Path]) -> LabelledImages:
         found = list_images(str(folder))
         paths += found
         labels += [label] * len(found)
-    return LabelledImages(paths, torch.tensor(labels), tuple(p.name for p in folders))
+    return LabeledImages(paths, torch.tensor(labels), tuple(p.name for p in folders))
 
 
 def load_split(
-    root: Union[str, Path], val: Union[str, Path, None] = None
-) -> tuple[LabelledImages, Optional[LabelledImages]]:
-    """Labelled images to vote and, if there are any, others to be classified.
+    root: str | Path, val: str | Path | None = None
+) -> tuple[LabeledImages, LabeledImages | None]:
+    """Labeled images to vote and, if there are any, others to be classified.
 
     Args:
         root: A folder with a folder for each class; or one with ``train`` and ``val`` of that kind.
         val: Folder of the images to be classified. None: ``root``'s own ``val``, if it has one.
 
     Raises:
-        DataError: As :func:`labelled_images`, and if the classes of the two differ.
+        DataError: As :func:`labeled_images`, and if the classes of the two differ.
     """
     root = Path(root).expanduser()
     if val is None and all((root / split).is_dir() for split in ('train', 'val')):
         root, val = root / 'train', root / 'val'
-    bank = labelled_images(root)
+    bank = labeled_images(root)
     if val is None:
         return bank, None
-    queries = labelled_images(val)
+    queries = labeled_images(val)
     if queries.classes != bank.classes:
         lacking = sorted(set(bank.classes) ^ set(queries.classes))
         raise DataError(f'the classes of {root} and {val} differ: only one has {lacking}')
@@ -112,12 +113,12 @@ def load_split(
 
 def knn_accuracy(
     extract: Callable[[Sequence[str]], Tensor],
-    bank: LabelledImages,
-    queries: Optional[LabelledImages] = None,
+    bank: LabeledImages,
+    queries: LabeledImages | None = None,
     k: int = 20,
     temperature: float = 0.07,
 ) -> float:
-    """Share of images, in percent, that their neighbours classify correctly.
+    """Share of images, in percent, that their neighbors classify correctly.
 
     Args:
         extract: From image files to features ``(N, C)``.
@@ -133,4 +134,6 @@ def knn_accuracy(
     return 100 * (predicted == labels).double().mean().item()
 
 
-__all__ = ['knn_accuracy', 'labelled_images', 'load_split', 'weighted_knn']
+__all__ = ['knn_accuracy', 'labeled_images', 'load_split', 'weighted_knn']
+
+__getattr__ = old_names(__name__, LabelledImages='LabeledImages', labelled_images='labeled_images')

@@ -27,7 +27,7 @@ class MaskedLoss(BaseMetric):
             if 'masked_losses' not in sample:
                 raise ValueError(
                     'no masked_losses in the data samples: MaskedLoss works on the results of '
-                    'SimMIM.predict'
+                    'MaskedImageModel.predict'
                 )
             self.results.append(dict(sample['masked_losses']))
 

@@ -86,20 +86,20 @@ def masked_errors(pictures: dict[str, Tensor], std: Tensor) -> dict[str, Tensor]
     """Errors under the mask, zero in visible pixels, as images ``(B, C, H, W)``.
 
     Divided by ``std`` and the square root of the masked share, so that the power of an error is
-    the mean squared error of a masked, normalised pixel.
+    the mean squared error of a masked, normalized pixel.
 
-    A mask cuts an error off at its blocks' borders, and so spreads it over neighbouring frequencies
+    A mask cuts an error off at its blocks' borders, and so spreads it over neighboring frequencies
     (a block that is too bright is an error of all frequencies). Compare with the error of the mean
-    colour, which is cut in the same way.
+    color, which is cut in the same way.
 
     Args:
-        pictures: As of :meth:`SimMIM.reconstruct`.
+        pictures: As of :meth:`MaskedImageModel.reconstruct`.
         std: ``(C, 1, 1)``, by which the data preprocessor divides.
 
     Returns:
         ``prediction``: of what the model predicts, from the image. ``prediction from target``: from
         what it was trained towards. ``target``: what even a perfect prediction would miss of the
-        image. ``mean colour``: of knowing nothing.
+        image. ``mean color``: of knowing nothing.
     """
     mask = pictures['mask'].double()
     scale = mask / std.double() / mask.mean((1, 2, 3), keepdim=True).clamp(min=1e-12).sqrt()
@@ -111,12 +111,12 @@ def masked_errors(pictures: dict[str, Tensor], std: Tensor) -> dict[str, Tensor]
         'prediction': error('prediction', 'original'),
         'prediction from target': error('prediction', 'target'),
         'target': error('target', 'original'),
-        'mean colour': error('masked', 'original'),
+        'mean color': error('masked', 'original'),
     }
 
 
 def _hann(n: int) -> Tensor:
-    # Sampled at pixel centres: no pixel gets weight zero.
+    # Sampled at pixel centers: no pixel gets weight zero.
     return torch.sin(torch.pi * (torch.arange(n, dtype=torch.float64) + 0.5) / n).square()
 
 

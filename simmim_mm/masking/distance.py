@@ -1,15 +1,13 @@
 """How far the hidden is from what can be seen."""
 
-from typing import Union
-
 import numpy as np
 from torch import Tensor
 
 
-def avg_dist(mask: Union[np.ndarray, Tensor], token_stride: int = 1) -> float:
+def avg_dist(mask: np.ndarray | Tensor, token_stride: int = 1) -> float:
     """SimMIM's AvgDist (figure 3, appendix C.2): how far a guess has to reach, on average.
 
-    The mean distance of masked tokens to the nearest visible one, Euclidean, from centre to centre,
+    The mean distance of masked tokens to the nearest visible one, Euclidean, from center to center,
     times the side of a token: this is what reproduces the paper's figure. (From pixel to pixel it
     would be two pixels less with tokens of four.) The paper finds 10 to 20 pixels good.
 

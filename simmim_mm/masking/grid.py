@@ -7,6 +7,8 @@ encoder, to be predicted), on the token grid ``(h, w)`` of the backbone; a batch
 import torch.nn.functional as F
 from torch import Tensor
 
+from simmim_mm._renamed import old_names
+
 
 def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring a token mask to pixel (or feature) resolution by repetition.
@@ -30,7 +32,7 @@ def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     return mask.repeat_interleave(H // h, dim=-2).repeat_interleave(W // w, dim=-1).unsqueeze(1)
 
 
-def mask_share(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def masked_fraction(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """How much of each position is masked, on a finer or a coarser grid.
 
     Args:
@@ -99,4 +101,6 @@ def unpatchify(patches: Tensor, patch_size: int) -> Tensor:
     return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, h * p, w * p)
 
 
-__all__ = ['mask_share', 'patchify', 'unpatchify', 'upsample_mask', 'visible_ids']
+__all__ = ['masked_fraction', 'patchify', 'unpatchify', 'upsample_mask', 'visible_ids']
+
+__getattr__ = old_names(__name__, mask_share='masked_fraction')

@@ -9,7 +9,7 @@ from simmim_mm.registry import MODELS
 
 @MODELS.register_module()
 class MIMDataPreprocessor(BaseDataPreprocessor):
-    """Stack and normalise a batch of images with any number of channels.
+    """Stack and normalize a batch of images with any number of channels.
 
     The only place where the pixel statistics are written: target generators, reconstructions and
     metrics take them from here.
@@ -30,14 +30,14 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Move to the device, stack and normalise.
+        """Move to the device, stack and normalize.
 
         Args:
             data: ``inputs``, a list of ``(C, H, W)`` tensors or a ``(B, C, H, W)`` tensor of any
                 dtype, and ``data_samples``, kept as it is.
 
         Returns:
-            The same dict with ``inputs`` a float32 ``(B, C, H, W)``, normalised.
+            The same dict with ``inputs`` a float32 ``(B, C, H, W)``, normalized.
 
         Raises:
             ValueError: If the images differ in shape or their channels do not match ``mean``.
@@ -52,9 +52,9 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
                     f'{sorted(shapes)}; add a crop or resize to the pipeline'
                 )
             inputs = torch.stack(tuple(inputs))
-        return {**data, 'inputs': self.normalise(inputs)}
+        return {**data, 'inputs': self.normalize(inputs)}
 
-    def normalise(self, x: Tensor) -> Tensor:
+    def normalize(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` in the loaded range to float32 with the given statistics removed."""
         if x.shape[1] != len(self.mean):
             raise ValueError(
@@ -63,6 +63,6 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
             )
         return (x.float() - self.mean) / self.std
 
-    def denormalise(self, x: Tensor) -> Tensor:
-        """Inverse of :meth:`normalise`, back to the value range of the loaded images."""
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Inverse of :meth:`normalize`, back to the value range of the loaded images."""
         return x * self.std + self.mean

@@ -1,18 +1,19 @@
 """Pictures of reconstructions: pure functions from arrays to a PNG grid."""
 
 from collections.abc import Iterable, Sequence
-from typing import Optional
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from simmim_mm._renamed import old_names
+
 GUTTER, PAPER, INK = 6, (255, 255, 255), (40, 40, 40)
-GREY, STRIPE = 128, 108
+GRAY, STRIPE = 128, 108
 
 
-def choose_bands(channels: int, bands: Optional[Sequence[int]] = None) -> tuple[int, ...]:
-    """Channels to show: one (as grey) or three (as red, green, blue).
+def choose_bands(channels: int, bands: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Channels to show: one (as gray) or three (as red, green, blue).
 
     Args:
         channels: Number of channels of the image.
@@ -25,7 +26,7 @@ def choose_bands(channels: int, bands: Optional[Sequence[int]] = None) -> tuple[
     if bands is None:
         return (0,) if channels < 3 else (0, 1, 2)
     if len(bands) not in (1, 3):
-        raise ValueError(f'bands must name one channel (grey) or three (RGB), got {list(bands)}')
+        raise ValueError(f'bands must name one channel (gray) or three (RGB), got {list(bands)}')
     if min(bands) < 0 or max(bands) >= channels:
         raise ValueError(f'bands {list(bands)} of an image with channels 0 to {channels - 1}')
     return tuple(bands)
@@ -57,7 +58,7 @@ def display_range(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def to_rgb(
     image: np.ndarray,
     limits: tuple[np.ndarray, np.ndarray],
-    bands: Optional[Sequence[int]] = None,
+    bands: Sequence[int] | None = None,
 ) -> np.ndarray:
     """``(C, H, W)`` floats to ``(H, W, 3)`` uint8, clipped to ``limits``.
 
@@ -73,9 +74,9 @@ def to_rgb(
 
 
 def hatch(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """``(H, W, 3)`` uint8 with a grey hatch where ``mask`` ``(H, W)`` is True."""
+    """``(H, W, 3)`` uint8 with a gray hatch where ``mask`` ``(H, W)`` is True."""
     rows, columns = np.indices(mask.shape)
-    stripes = np.where((rows + columns) // 4 % 2, GREY, STRIPE).astype(np.uint8)
+    stripes = np.where((rows + columns) // 4 % 2, GRAY, STRIPE).astype(np.uint8)
     return np.where(mask[..., None], stripes[..., None], image)
 
 
@@ -91,22 +92,22 @@ def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
 def target_note(targets: Iterable, stats: str) -> str:
     """What has to be said below a picture of what was predicted towards these targets.
 
-    Empty if the target is the image itself; otherwise its name and, where it is normalised, which
-    statistics the normalisation was undone with (``stats`` of :meth:`SimMIM.reconstruct`).
+    Empty if the target is the image itself; otherwise its name and, where it is normalized, which
+    statistics the normalization was undone with (``stats`` of :meth:`MaskedImageModel.reconstruct`).
     """
     targets = list(targets)
     if not targets:
         return ''
     names = ' of '.join(type(target).__name__ for target in reversed(targets))
-    if all(target.gives != 'normalised' for target in targets):
+    if all(target.value_range != 'normalized' for target in targets):
         return f'Target: {names}.'
     source = dict(true='the whole image', visible='its visible part only')[stats]
-    return f'Target: {names}; its normalisation is undone with the statistics of {source}.'
+    return f'Target: {names}; its normalization is undone with the statistics of {source}.'
 
 
 def draw_grid(
     pictures: dict[str, Tensor],
-    bands: Optional[Sequence[int]] = None,
+    bands: Sequence[int] | None = None,
     fill: str = 'hatch',
     min_size: int = 160,
     note: str = '',
@@ -118,12 +119,12 @@ def draw_grid(
     of a model that predicts it.
 
     Args:
-        pictures: Tensors as :meth:`SimMIM.reconstruct` returns them: ``original``, ``masked``,
+        pictures: Tensors as :meth:`MaskedImageModel.reconstruct` returns them: ``original``, ``masked``,
             ``reconstruction`` and ``target`` ``(B, C, H, W)`` in the value range of the loaded
             images, and ``mask`` ``(B, 1, H, W)`` boolean. ``target`` and ``foreground``,
             ``(B, 1, H, W)`` from 0 to 1, may be left out.
         bands: Channels to show, see :func:`choose_bands`.
-        fill: What to show in masked areas: ``'hatch'``, or ``'mean'``, the colour in ``masked``.
+        fill: What to show in masked areas: ``'hatch'``, or ``'mean'``, the color in ``masked``.
         min_size: Images whose longer side is shorter are enlarged by a whole factor to at least
             this many pixels, without smoothing.
         note: A line of text below.
@@ -207,3 +208,5 @@ def _wrap(text: str, font, width: int) -> list[str]:
 
 
 __all__ = ['choose_bands', 'compose', 'display_range', 'draw_grid', 'hatch', 'shrink', 'to_rgb']
+
+__getattr__ = old_names(__name__, GREY='GRAY')

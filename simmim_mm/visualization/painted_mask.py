@@ -1,17 +1,16 @@
 """Masks that a user paints over an image."""
 
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 
-BLACK = 32  # JPEG makes black paint a little grey
+BLACK = 32  # JPEG makes black paint a little gray
 
 
-def load_painted_mask(path: Union[str, Path], size: tuple[int, int]) -> np.ndarray:
+def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """Read a painted mask.
 
     The hole is where anything was painted: where the picture is not transparent, if parts of it

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Union
 
 import numpy as np
 import torch
@@ -12,16 +11,15 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from simmim_mm.convert.safe_load import find_state_dict, load_weights
+from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
+from simmim_mm.checkpoint.stored_config import check_types, parse_config
 from simmim_mm.datasets import sample_seed, seeded_rng
+from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.transforms.resizing import resize
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
 from simmim_mm.registry import MODELS, TRANSFORMS
-
-from .evaluation_pipeline import evaluation_pipeline
-from .grid import target_note
-from .painted_mask import load_painted_mask, mask_tokens, window_around
-from .stored_config import check_types, parse_config
+from simmim_mm.visualization.grid import target_note
+from simmim_mm.visualization.painted_mask import load_painted_mask, mask_tokens, window_around
 
 
 class Reconstructor:
@@ -44,7 +42,7 @@ class Reconstructor:
 
     @classmethod
     def from_checkpoint(
-        cls, path: Union[str, Path], config: Optional[Config] = None, device: str = 'cpu'
+        cls, path: str | Path, config: Config | None = None, device: str = 'cpu'
     ) -> 'Reconstructor':
         """Build a model and its pipeline from a checkpoint of a training run.
 
@@ -76,7 +74,7 @@ class Reconstructor:
             except ValueError as error:
                 raise ValueError(f'{path}: {error}; {_GIVE_CONFIG}') from None
         model = MODELS.build(model_cfg)
-        if not model.target.drawable:
+        if not model.target.invertible:
             raise ValueError(f'{path}: what this model predicts is not an image: nothing to draw')
         missing = _load(model, find_state_dict(checkpoint, path), path)
         return cls(model.to(device), Compose(steps), config, missing)
@@ -86,7 +84,7 @@ class Reconstructor:
         return target_note(self.model.target, stats)
 
     def reconstruct(
-        self, paths: Sequence[Union[str, Path]], seed: int = 0, stats: str = 'true'
+        self, paths: Sequence[str | Path], seed: int = 0, stats: str = 'true'
     ) -> dict[str, Tensor]:
         """Pictures of image files, each under a mask drawn as in training.
 
@@ -96,7 +94,7 @@ class Reconstructor:
             stats: See :meth:`TargetGenerator.invert`.
 
         Returns:
-            As of :meth:`SimMIM.reconstruct`, on the CPU.
+            As of :meth:`MaskedImageModel.reconstruct`, on the CPU.
 
         Raises:
             UnreadableImage: If one of the files cannot be loaded.
@@ -111,7 +109,7 @@ class Reconstructor:
         return {name: picture.cpu() for name, picture in pictures.items()}
 
     def fill(
-        self, path: Union[str, Path], mask_path: Union[str, Path], stats: str = 'visible'
+        self, path: str | Path, mask_path: str | Path, stats: str = 'visible'
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fill a hole that was painted over an image.
 
@@ -145,7 +143,7 @@ class Reconstructor:
             )
         preprocessor = self.model.data_preprocessor
         inputs = torch.from_numpy(resize(image[window], size)).permute(2, 0, 1)[None]
-        inputs = preprocessor.normalise(inputs.to(preprocessor.mean.device))
+        inputs = preprocessor.normalize(inputs.to(preprocessor.mean.device))
         prediction = self.model.reconstruct(inputs, mask[None].to(inputs.device), stats)
         prediction = prediction['prediction'][0].permute(1, 2, 0).float().cpu().numpy()
         if image.dtype == np.uint8:
@@ -159,7 +157,7 @@ class Reconstructor:
 _GIVE_CONFIG = "give the run's config with --config if you trust where it comes from"
 
 
-def _stored_config(checkpoint: dict, path: Union[str, Path]) -> Config:
+def _stored_config(checkpoint: dict, path: str | Path) -> Config:
     text = (checkpoint.get('meta') or {}).get('cfg')
     if not isinstance(text, str):
         raise ValueError(
@@ -172,7 +170,7 @@ def _stored_config(checkpoint: dict, path: Union[str, Path]) -> Config:
         raise ValueError(f'the config in {path} is not read: {error}; {_GIVE_CONFIG}') from None
 
 
-def _load(model: nn.Module, state: dict, path: Union[str, Path]) -> list[str]:
+def _load(model: nn.Module, state: dict, path: str | Path) -> list[str]:
     """Load what is there; returns the missing names. The encoder has to be complete."""
     try:
         missing = model.load_state_dict(state, strict=False).missing_keys

@@ -14,15 +14,9 @@ from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from torch.testing import assert_close
 
-from simmim_mm.convert import (
-    convert,
-    detect_family,
-    load_converted,
-    model_config,
-    resize_position_bias,
-    revert,
-)
-from simmim_mm.models.targets.low_freq import low_pass_gain
+from simmim_mm.checkpoint import resize_position_bias
+from simmim_mm.interop import convert, detect_family, load_converted, model_config, revert
+from simmim_mm.models.target_generators.low_freq import low_pass_gain
 from simmim_mm.registry import MODELS
 
 FOLDER = Path(os.environ.get('SIMMIM_MM_PARITY') or Path(__file__).parent / 'cases')

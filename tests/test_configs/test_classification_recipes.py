@@ -178,7 +178,7 @@ def test_rates_decay_from_the_head_to_the_stem(name):
 
 
 @pytest.mark.parametrize('name', FINETUNE)
-def test_model_and_regularisation(name):
+def test_model_and_regularization(name):
     recipe, cfg = FINETUNE[name], load(name)
     model = build(cfg)
     drop_path = [m.drop_prob for m in model.modules() if type(m).__name__ == 'DropPath']
@@ -193,8 +193,8 @@ def test_model_and_regularisation(name):
     assert crop.interpolation == 'bicubic' and flip.prob == 0.5
     assert (randaug.magnitude_level, randaug.magnitude_std, randaug.num_policies) == (9, 0.5, 2)
     assert erasing.erase_prob == 0.25 and erasing.mode == 'rand'
-    resize, centre = cfg.val_dataloader.dataset.pipeline[1:3]
-    assert resize.scale == int(256 / 224 * centre.crop_size)
+    resize, center = cfg.val_dataloader.dataset.pipeline[1:3]
+    assert resize.scale == int(256 / 224 * center.crop_size)
     # a norm behind the pooling instead of in front of it, except in Swin
     names = dict(model.named_modules())
     if 'vit' in name:

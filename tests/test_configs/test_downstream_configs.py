@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
 
-from simmim_mm.convert.load_backbone import load_backbone
-from simmim_mm.datasets.shapes import write_shapes
+from simmim_mm.checkpoint.load_backbone import load_backbone
+from simmim_mm.experiments.shapes import write_shapes
 from simmim_mm.registry import MODELS
 
 pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mmcv')
@@ -45,7 +45,7 @@ def registry(cfg):
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp('shapes') / 'data'
-    write_shapes(folder, train=4, val=2, unlabelled=0, size=64)
+    write_shapes(folder, train=4, val=2, unlabeled=0, size=64)
     return folder
 
 
@@ -236,7 +236,7 @@ def test_a_detector_is_built_without_the_pretraining_side():
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     modules = result.stdout.splitlines()[-1].split()
-    assert 'simmim_mm.models.transfer' in modules
+    assert 'simmim_mm.models.downstream' in modules
     side = ('algorithms', 'heads', 'losses', 'necks', 'targets')
     assert not {f'simmim_mm.models.{part}' for part in side}.intersection(modules)
     assert not {'simmim_mm.datasets', 'simmim_mm.engine'}.intersection(modules)

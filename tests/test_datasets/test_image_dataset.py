@@ -132,7 +132,7 @@ def test_missing_files_of_a_list_are_passed_over_and_named(folder):
         (dict(), 'data_root'),
         (dict(data_root='/no/such/folder'), '/no/such/folder'),
         (dict(data_root=['a', 'b'], ann_file='list.txt'), 'list.txt.* 2 folders'),
-        (dict(data_root='a', max_bad_share=10), 'max_bad_share .*10'),
+        (dict(data_root='a', max_bad_fraction=10), 'max_bad_fraction .*10'),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, message):
@@ -195,17 +195,19 @@ def test_the_replacement_follows_from_the_seed(folder, bad_files):
 
 @pytest.mark.parametrize('num_workers', [0, 1])
 def test_too_many_bad_files_stop_training(folder, bad_files, num_workers):
-    dataset = ImageDataset(str(folder), pipeline=pipeline(), max_bad_share=3 / 18)
-    message = r'4 of 18 files .22%.*max_bad_share=0\.166667'
+    dataset = ImageDataset(str(folder), pipeline=pipeline(), max_bad_fraction=3 / 18)
+    message = r'4 of 18 files .22%.*max_bad_fraction=0\.166667'
     with pytest.raises(TooManyBadFiles, match=message) as caught:
         loaded(dataset, num_workers)
     assert sum(path in str(caught.value) for path in bad_files) >= 3
-    assert len(loaded(ImageDataset(str(folder), pipeline=pipeline(), max_bad_share=4 / 18))) == 18
+    assert (
+        len(loaded(ImageDataset(str(folder), pipeline=pipeline(), max_bad_fraction=4 / 18))) == 18
+    )
 
 
 def test_no_bad_file_is_tolerated_at_share_zero(folder, bad_files):
     with pytest.raises(TooManyBadFiles, match='1 of 18'):
-        loaded(ImageDataset(str(folder), pipeline=pipeline(), max_bad_share=0))
+        loaded(ImageDataset(str(folder), pipeline=pipeline(), max_bad_fraction=0))
 
 
 def test_the_share_is_of_the_files_read_so_far_in_a_large_dataset(folder):
@@ -214,7 +216,7 @@ def test_the_share_is_of_the_files_read_so_far_in_a_large_dataset(folder):
     lines = [f'gone{i}.jpg' for i in range(1500)] + [good] * 1500
     (folder / 'list.txt').write_text('\n'.join(lines))
     dataset = ImageDataset(str(folder), ann_file='list.txt')
-    dataset.max_bad_share = 0.1
+    dataset.max_bad_fraction = 0.1
 
     def exists(results):
         if not os.path.exists(results['img_path']):
@@ -230,7 +232,7 @@ def test_the_share_is_of_the_files_read_so_far_in_a_large_dataset(folder):
 def test_a_folder_of_rubbish_stops_at_once(folder):
     for path in folder.rglob('*.jpg'):
         path.write_bytes(b'rubbish')
-    dataset = ImageDataset(str(folder), pipeline=pipeline(), max_bad_share=1)
+    dataset = ImageDataset(str(folder), pipeline=pipeline(), max_bad_fraction=1)
     with pytest.raises(TooManyBadFiles, match=r'51 files drawn in a row.*not an image'):
         dataset[0]
 

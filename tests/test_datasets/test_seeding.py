@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_numbers_and_leaves_no_trace():
     assert [x[:2] + x[3:] for x in outside] == [x[:2] + x[3:] for x in expected_outside]
 
 
-def test_sample_seeds_do_not_collide_between_neighbours():
+def test_sample_seeds_do_not_collide_between_neighbors():
     seeds = {sample_seed(s, e, i) for s in range(5) for e in range(-1, 20) for i in range(100)}
     assert len(seeds) == 5 * 21 * 100
     # All bits vary: each is set in about half of the seeds.

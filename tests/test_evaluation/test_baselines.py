@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from simmim_mm.evaluation.baselines import (
-    compare_with_fills,
-    evaluate_fill,
+    compare_with_baselines,
+    evaluate_baseline,
     inpaint_opencv,
-    mean_colour_fill,
+    mean_color_baseline,
 )
-from simmim_mm.models.algorithms import SimMIM
+from simmim_mm.models.algorithms import MaskedImageModel
 
 STD = torch.tensor([50.0, 60.0, 70.0]).view(3, 1, 1)
 
@@ -26,9 +26,9 @@ def half_masks() -> torch.Tensor:
     return torch.rand(2, 4, 6, generator=generator) < 0.5
 
 
-def test_mean_colour_is_that_of_the_visible_pixels():
+def test_mean_color_is_that_of_the_visible_pixels():
     image, mask = scene(), half_masks()
-    filled = mean_colour_fill(image, mask)
+    filled = mean_color_baseline(image, mask)
     pixel_mask = mask.numpy().repeat(8, 1).repeat(8, 2)
     for i in range(2):
         for c in range(3):
@@ -37,7 +37,7 @@ def test_mean_colour_is_that_of_the_visible_pixels():
             np.testing.assert_allclose(filled[i, c].numpy(), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize('fill', [mean_colour_fill, inpaint_opencv])
+@pytest.mark.parametrize('fill', [mean_color_baseline, inpaint_opencv])
 @pytest.mark.parametrize('channels', [1, 3, 5])
 def test_fills_see_no_hidden_pixel_and_keep_visible_ones(fill, channels):
     image, mask = scene(channels), half_masks()
@@ -75,7 +75,7 @@ def test_inpainting_of_other_value_ranges_is_the_same_up_to_scale():
 
 def test_all_masked_is_finite():
     mask = torch.ones(2, 4, 6, dtype=torch.bool)
-    for fill in (mean_colour_fill, inpaint_opencv):
+    for fill in (mean_color_baseline, inpaint_opencv):
         assert fill(scene() * 1e4, mask).isfinite().all()
 
 
@@ -87,26 +87,26 @@ def test_unknown_method_is_named():
 def test_error_is_in_the_unit_of_the_models_loss():
     """A fill and a model that give the same picture get the same figure."""
     image, mask = scene(), half_masks()
-    error = evaluate_fill(mean_colour_fill, image, mask, STD)
+    error = evaluate_baseline(mean_color_baseline, image, mask, STD)
     pixel_mask = mask.numpy().repeat(8, 1).repeat(8, 2)[:, None]
-    difference = ((mean_colour_fill(image, mask) - image) / STD).abs().numpy() * pixel_mask
+    difference = ((mean_color_baseline(image, mask) - image) / STD).abs().numpy() * pixel_mask
     expected = difference.sum((1, 2, 3)) / (pixel_mask.sum((1, 2, 3)) * 3)
     np.testing.assert_allclose(error.numpy(), expected, rtol=1e-4)
 
 
 class _Constant(torch.nn.Module):
-    """A backbone that predicts nothing: its neck gives zeros, the mean colour of the data set."""
+    """A backbone that predicts nothing: its neck gives zeros, the mean color of the data set."""
 
     def forward(self, x, mask=None):
         return (x,)
 
 
-def _model(target=()) -> SimMIM:
+def _model(target=()) -> MaskedImageModel:
     from simmim_mm.registry import MODELS
 
     MODELS.register_module(name='_Constant', module=_Constant, force=True)
     MODELS.register_module(name='_Zero', module=_Zero, force=True)
-    return SimMIM(
+    return MaskedImageModel(
         backbone=dict(type='_Constant'),
         neck=dict(type='_Zero'),
         head=dict(type='PixelHead'),
@@ -133,23 +133,23 @@ def _batches():
 
 def test_comparison_scores_the_model_as_its_own_validation_does():
     model = _model().train()
-    result = compare_with_fills(model, list(_batches()))
+    result = compare_with_baselines(model, list(_batches()))
     losses = []
     for batch in _batches():
         samples = model(**model.data_preprocessor(batch, False), mode='predict')
         losses += [sample.masked_losses['loss'] for sample in samples]
     assert result['model'] == pytest.approx(np.mean(losses), rel=1e-4)
-    assert list(result) == ['model', 'mean colour', 'OpenCV inpainting']
-    expected = evaluate_fill(mean_colour_fill, scene(), half_masks(), STD).mean()
-    assert result['mean colour'] == pytest.approx(float(expected), rel=1e-4)
+    assert list(result) == ['model', 'mean color', 'OpenCV inpainting']
+    expected = evaluate_baseline(mean_color_baseline, scene(), half_masks(), STD).mean()
+    assert result['mean color'] == pytest.approx(float(expected), rel=1e-4)
     assert model.training
 
 
 def test_comparison_refuses_targets_other_than_pixels():
     with pytest.raises(ValueError, match='LocalNorm'):
-        compare_with_fills(_model([dict(type='LocalNorm')]), list(_batches()))
+        compare_with_baselines(_model([dict(type='LocalNorm')]), list(_batches()))
 
 
 def test_comparison_refuses_an_empty_set():
     with pytest.raises(ValueError, match='empty'):
-        compare_with_fills(_model(), [])
+        compare_with_baselines(_model(), [])

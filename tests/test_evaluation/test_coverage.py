@@ -8,7 +8,7 @@ from mmcv.transforms import Compose
 
 from simmim_mm.evaluation.coverage import (
     Objects,
-    box_shares,
+    box_fractions,
     object_coverage,
     read_objects,
     trace_crop,
@@ -57,11 +57,11 @@ def test_finds_flips():
 
 def test_shares_are_areas_of_overlap():
     box = (10, 20, 50, 40)  # 40 wide, 20 high
-    assert box_shares(box, np.array([[0, 100], [0, 100]])) == (1, 1)
-    assert box_shares(box, np.array([[0, 25], [40, 100]])) == (0.25**2, 0.25**2)
-    assert box_shares(box, np.array([[50, 90], [0, 100]])) == (0, 0)
+    assert box_fractions(box, np.array([[0, 100], [0, 100]])) == (1, 1)
+    assert box_fractions(box, np.array([[0, 25], [40, 100]])) == (0.25**2, 0.25**2)
+    assert box_fractions(box, np.array([[50, 90], [0, 100]])) == (0, 0)
     # Mirrored, or with padding around the image: what is shown is the same.
-    assert box_shares(box, np.array([[25, -9], [100, 40]]))[0] == 0.25**2
+    assert box_fractions(box, np.array([[25, -9], [100, 40]]))[0] == 0.25**2
 
 
 @pytest.mark.parametrize('flipped', [False, True])
@@ -74,7 +74,7 @@ def test_a_mask_hides_what_lies_under_its_cells(flipped):
     if flipped:
         edges[1] = edges[1, ::-1]
     for left, top, right, bottom in [(0, 0, 64, 64), (13, 5, 33, 22), (50, 30, 64, 41)]:
-        _, visible = box_shares((left, top, right, bottom), edges, mask)
+        _, visible = box_fractions((left, top, right, bottom), edges, mask)
         np.testing.assert_allclose(visible, (~pixels[top:bottom, left:right]).mean())
 
 

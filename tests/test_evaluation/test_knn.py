@@ -1,4 +1,4 @@
-"""The vote of the neighbours against its formula, and folders of labelled images."""
+"""The vote of the neighbors against its formula, and folders of labeled images."""
 
 import math
 from collections import Counter

@@ -113,6 +113,6 @@ def test_picture_of_samples(tool, images, tmp_path):
          '--mask', 'RandomBlockMask(mask_patch_size=16, mask_ratio=0.5)')  # fmt: skip
     large, small = (np.asarray(Image.open(path)) for path in (out, tmp_path / 'one.png'))
     assert large.shape[0] > 2 * 64 and large.shape[1] > 13 * 64
-    # Half of the last picture, 32 pixels wide, is hatched in its two greys.
-    greys = np.isin(small[22:54], (108, 128)).all(-1).sum()
-    assert greys == pytest.approx(512, abs=5)
+    # Half of the last picture, 32 pixels wide, is hatched in its two grays.
+    grays = np.isin(small[22:54], (108, 128)).all(-1).sum()
+    assert grays == pytest.approx(512, abs=5)

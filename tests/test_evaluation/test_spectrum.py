@@ -12,7 +12,7 @@ from simmim_mm.evaluation.spectrum import (
     radial_profile,
 )
 from simmim_mm.masking import upsample_mask
-from simmim_mm.models.targets import LowFreq
+from simmim_mm.models.target_generators import LowFreq
 
 SIZES = [(32, 32), (31, 44), (48, 27)]
 
@@ -86,7 +86,7 @@ def test_the_profile_of_white_noise_is_flat(size):
 
 def test_the_filter_removes_the_bands_above_its_cut_off():
     x = noise((112, 112)).float()
-    target = LowFreq(radius_ratio=BANDS[4], mode='centred')(x)
+    target = LowFreq(radius_ratio=BANDS[4], mode='centered')(x)
     before, after = (band_power(power_spectrum(v)) for v in (x, target))
     torch.testing.assert_close(after[..., :4], before[..., :4], rtol=1e-4, atol=0)
     assert (after[..., 4:] < 1e-10).all()
@@ -115,7 +115,7 @@ def test_errors_are_the_mean_squared_error_of_masked_pixels():
         'prediction': ('prediction', 'original'),
         'prediction from target': ('prediction', 'target'),
         'target': ('target', 'original'),
-        'mean colour': ('masked', 'original'),
+        'mean color': ('masked', 'original'),
     }
     assert set(errors) == set(pairs)
     for name, (a, b) in pairs.items():

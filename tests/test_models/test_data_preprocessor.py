@@ -11,7 +11,7 @@ def preprocessor():
     return MIMDataPreprocessor(MEAN, STD)
 
 
-def test_stacks_and_normalises_each_channel(preprocessor):
+def test_stacks_and_normalizes_each_channel(preprocessor):
     images = [torch.randint(0, 256, (5, 6, 9), dtype=torch.uint8) for _ in range(3)]
     samples = [object() for _ in images]
     out = preprocessor(dict(inputs=images, data_samples=samples))
@@ -39,10 +39,10 @@ def test_files_of_8_and_16_bits_may_share_a_batch(preprocessor):
     assert torch.equal(out[0], out[1])
 
 
-def test_denormalise_is_the_inverse(preprocessor):
+def test_denormalize_is_the_inverse(preprocessor):
     loaded = torch.randint(0, 256, (2, 5, 4, 4)).float()
-    normalised = preprocessor(dict(inputs=loaded))['inputs']
-    torch.testing.assert_close(preprocessor.denormalise(normalised), loaded)
+    normalized = preprocessor(dict(inputs=loaded))['inputs']
+    torch.testing.assert_close(preprocessor.denormalize(normalized), loaded)
 
 
 def test_statistics_are_no_part_of_the_state_dict(preprocessor):

@@ -28,7 +28,7 @@ def build(**kwargs):
     torch.manual_seed(0)
     return MODELS.build(
         dict(
-            type='SimMIM',
+            type='MaskedImageModel',
             backbone=dict(type='_TokenBackbone'),
             neck=DECODER,
             head=dict(type='PixelHead'),

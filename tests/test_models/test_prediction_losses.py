@@ -1,4 +1,4 @@
-"""Losses that want more of the decoder than a value: likelihood, cross-entropy, colour bins."""
+"""Losses that want more of the decoder than a value: likelihood, cross-entropy, color bins."""
 
 import math
 
@@ -18,8 +18,8 @@ LOSSES = {
     'gaussian channel': dict(type='GaussianLikelihood', variance='channel', sigma=0.7),
     'gaussian pixel': dict(type='GaussianLikelihood', variance='pixel', sigma=0.7),
     'cross-entropy': dict(type='PixelCrossEntropy'),
-    '8 bins': dict(type='ColourBins', bins=8),
-    '256 bins': dict(type='ColourBins', bins=256),
+    '8 bins': dict(type='ColorBins', bins=8),
+    '256 bins': dict(type='ColorBins', bins=256),
 }
 
 
@@ -31,7 +31,7 @@ def build(name=None, **kwargs):
 def example(loss, channels=3, size=(4, 6), batch=2, dtype=D):
     generator = torch.Generator().manual_seed(0)
     target = torch.rand(batch, channels, *size, generator=generator, dtype=dtype)
-    if loss.target_gives is None:
+    if loss.target_value_range is None:
         target = 4 * target - 2
     shape = (batch, loss.pred_channels(channels), *size)
     pred = 0.7 * torch.randn(shape, generator=generator, dtype=dtype)
@@ -188,15 +188,15 @@ def test_a_predicted_variance_recovers_noise_that_the_image_tells():
 
 
 def fit(parameters, value):
-    optimiser = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn='strong_wolfe')
+    optimizer = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn='strong_wolfe')
 
     def closure():
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = value()
         loss.backward()
         return loss
 
-    optimiser.step(closure)
+    optimizer.step(closure)
 
 
 def test_fixed_variance_is_l2_on_another_scale():
@@ -211,7 +211,7 @@ def test_fixed_variance_is_l2_on_another_scale():
 
 
 def every_value(dtype=torch.float32):
-    """All 8-bit values, after the way through normalisation and back."""
+    """All 8-bit values, after the way through normalization and back."""
     target = MODELS.build(dict(type='simmim_mm.UnitRange'))
     mean, std = torch.tensor(123.675).view(1, 1, 1), torch.tensor(58.395).view(1, 1, 1)
     target.set_pixel_stats(mean, std)
@@ -220,16 +220,16 @@ def every_value(dtype=torch.float32):
 
 
 @pytest.mark.parametrize('bins', [2, 4, 8, 16, 32, 256])
-def test_bins_are_equal_ranges_of_grey_levels(bins):
+def test_bins_are_equal_ranges_of_gray_levels(bins):
     pixels, unit = every_value()
-    index = build(type='ColourBins', bins=bins).float().to_bins(unit)
+    index = build(type='ColorBins', bins=bins).float().to_bins(unit)
     assert torch.equal(index, pixels.long() // (256 // bins))
 
 
 @pytest.mark.parametrize('draw', ['mean', 'mode'])
 def test_256_bins_give_exact_pixel_values_back(draw):
     pixels, unit = every_value()
-    loss = build(type='ColourBins', bins=256, draw=draw).float()
+    loss = build(type='ColorBins', bins=256, draw=draw).float()
     logits = 200.0 * F.one_hot(loss.to_bins(unit), 256).float()  # (1, 1, 16, 16, 256)
     logits = logits.movedim(-1, 2).flatten(1, 2)
     assert loss(logits, unit) < 1e-6
@@ -238,19 +238,19 @@ def test_256_bins_give_exact_pixel_values_back(draw):
 
 def test_few_bins_are_drawn_as_the_mean_of_their_values():
     pixels, _ = every_value()
-    loss = build(type='ColourBins', bins=8)
+    loss = build(type='ColorBins', bins=8)
     means = pixels.flatten().double().unflatten(0, (8, 32)).mean(1)
-    torch.testing.assert_close(255 * loss.centres(), means)
+    torch.testing.assert_close(255 * loss.centers(), means)
     p = torch.tensor([0.0, 0.25, 0, 0, 0, 0.75, 0, 0], dtype=D)
     logits = p.clamp(min=1e-30).log().view(1, 8, 1, 1)
     expectation = 0.25 * means[1] + 0.75 * means[5]
     torch.testing.assert_close(255 * loss.decode(logits).squeeze(), expectation)
-    mode = build(type='ColourBins', bins=8, draw='mode').decode(logits).squeeze()
+    mode = build(type='ColorBins', bins=8, draw='mode').decode(logits).squeeze()
     torch.testing.assert_close(255 * mode, means[5])
 
 
 def test_bins_of_the_channels_follow_each_other():
-    loss = build(type='ColourBins', bins=4)
+    loss = build(type='ColorBins', bins=4)
     target = torch.tensor([0.1, 0.6, 0.9], dtype=D).view(1, 3, 1, 1)
     pred = torch.zeros(1, 12, 1, 1, dtype=D)
     pred[0, [0, 4 + 2, 8 + 3]] = 50.0
@@ -258,7 +258,7 @@ def test_bins_of_the_channels_follow_each_other():
 
 
 def test_bins_keep_no_softmax_for_the_backward_pass():
-    loss = build(type='ColourBins', bins=64).float()
+    loss = build(type='ColorBins', bins=64).float()
     pred, target, weight = example(loss, size=(8, 8), batch=8, dtype=torch.float32)
     pred.requires_grad_()
     saved = []
@@ -291,8 +291,8 @@ def test_perfect_logits_reach_the_entropy_of_the_pixels():
         (dict(type='GaussianLikelihood', variance='image'), "'fixed', 'channel' or 'pixel'"),
         (dict(type='GaussianLikelihood', min_variance=0), 'min_variance must be above 0'),
         (dict(type='GaussianLikelihood', sigma=0.001), 'below sigma'),
-        (dict(type='ColourBins', bins=1), 'at least 2'),
-        (dict(type='ColourBins', draw='median'), "'mean' or 'mode'"),
+        (dict(type='ColorBins', bins=1), 'at least 2'),
+        (dict(type='ColorBins', draw='median'), "'mean' or 'mode'"),
     ],
 )
 def test_refuses_settings_without_meaning(kwargs, message):

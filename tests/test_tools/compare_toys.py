@@ -46,7 +46,7 @@ def write_checkpoint(path: Path, backbone: dict) -> Path:
     cfg = Config(
         dict(
             default_scope='simmim_mm',
-            model=dict(type='SimMIM', backbone=backbone, data_preprocessor=preprocessor),
+            model=dict(type='MaskedImageModel', backbone=backbone, data_preprocessor=preprocessor),
             val_dataloader=dict(dataset=dict(type='ImageDataset', pipeline=pipeline)),
         )
     )

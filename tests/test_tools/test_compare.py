@@ -15,8 +15,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from PIL import Image
 
-from simmim_mm.datasets.shapes import CLASSES, write_shapes
-from simmim_mm.trials.downstream import set_budget
+from simmim_mm.experiments.downstream import set_budget
+from simmim_mm.experiments.shapes import CLASSES, write_shapes
 
 compare = load_tool('compare')
 TASKS = ('classification', 'detection', 'segmentation')
@@ -26,7 +26,7 @@ TASKS = ('classification', 'detection', 'segmentation')
 def project(tmp_path_factory):
     """A folder with generated images, ``shapes``, and tiny checkpoints."""
     folder = tmp_path_factory.mktemp('compare')
-    write_shapes(folder / 'shapes', train=8, val=4, unlabelled=2, size=64)
+    write_shapes(folder / 'shapes', train=8, val=4, unlabeled=2, size=64)
     for name, backbone in BACKBONES.items():
         write_checkpoint(folder / f'{name}.pth', backbone)
     return folder
@@ -185,7 +185,7 @@ def test_values_beyond_the_classes_are_one_error(
         prepare('segmentation', *options, data=folder)
 
 
-def test_another_value_for_unlabelled_pixels(prepare, tmp_path):
+def test_another_value_for_unlabeled_pixels(prepare, tmp_path):
     pytest.importorskip('mmseg')
     folder = _maps(tmp_path / 'maps', [1, 11], [1, 11])
     starts, _ = prepare('segmentation', '--ignore-value', 11, data=folder)
@@ -316,7 +316,7 @@ def _run(project: Path, out: Path, *args: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_nearest_neighbours_need_no_training(project, tmp_path):
+def test_nearest_neighbors_need_no_training(project, tmp_path):
     result = _run(
         project, tmp_path, 'classification', 'shapes/classification', '--probe', 'knn',
         '--checkpoints', 'swin.pth',

@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from simmim_mm.convert import load_weights, model_config, revert
+from simmim_mm.checkpoint import load_weights
+from simmim_mm.interop import model_config, revert
 from simmim_mm.registry import MODELS
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'convert.py'

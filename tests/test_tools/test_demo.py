@@ -70,8 +70,8 @@ def test_preparation_reduces_skips_and_starts_anew(tmp_path, capsys):
     assert 'broken.png' in capsys.readouterr().err
 
 
-def test_table_gives_the_gain_over_the_mean_colour():
-    text = demo.table({'model': 0.6, 'mean colour': 0.8, 'OpenCV inpainting': 0.7})
+def test_table_gives_the_gain_over_the_mean_color():
+    text = demo.table({'model': 0.6, 'mean color': 0.8, 'OpenCV inpainting': 0.7})
     assert re.search(r'model +0\.6000 +25\.0%', text)
     assert re.search(r'OpenCV inpainting +0\.7000 +12\.5%', text)
 

@@ -16,8 +16,8 @@ spec = importlib.util.spec_from_file_location('demo_transfer', ROOT / 'tools' / 
 demo = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(demo)
 
-FIGURES = ('detection, box AP', 'detection, mask AP', 'segmentation, mIoU')
-FIGURES += ('classification, accuracy',)
+TASK_METRICS = ('detection, box AP', 'detection, mask AP', 'segmentation, mIoU')
+TASK_METRICS += ('classification, accuracy',)
 
 
 def rows(text: str) -> dict:
@@ -31,14 +31,14 @@ def test_table_has_a_row_for_each_figure():
         segmentation=dict(scratch=[5], pretrained=[6]),
         classification=dict(scratch=[7], pretrained=[100]),
     )
-    assert rows(demo.table(figures)) == dict(zip(FIGURES, [(1, 3), (2, 4), (5, 6), (7, 100)]))
+    assert rows(demo.table(figures)) == dict(zip(TASK_METRICS, [(1, 3), (2, 4), (5, 6), (7, 100)]))
 
 
 @pytest.mark.slow
 def test_a_short_run_ends_with_figures_of_all_tasks_and_a_picture(tmp_path):
     pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mmcv')
     command = [sys.executable, str(demo.TOOLS / 'demo_transfer.py'), '--out', 'out']
-    command += ['--iters', '2', '--labelled', '8', '--val', '4', '--unlabelled', '8']
+    command += ['--iters', '2', '--labeled', '8', '--val', '4', '--unlabeled', '8']
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
     result = subprocess.run(
         command,
@@ -50,7 +50,7 @@ def test_a_short_run_ends_with_figures_of_all_tasks_and_a_picture(tmp_path):
     )
     assert result.returncode == 0, result.stderr[-3000:]
     table = rows(result.stdout)
-    assert tuple(table) == FIGURES
+    assert tuple(table) == TASK_METRICS
     assert all(0 <= figure <= 100 for row in table.values() for figure in row)
 
     (checkpoint,) = re.findall(r'^checkpoint +(\S+)$', result.stdout, re.MULTILINE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from simmim_mm.convert import load_weights
+from simmim_mm.checkpoint import load_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,8 +71,8 @@ def test_an_export_is_repeated_only_with_force(run, capsys):
 
 def test_a_converted_checkpoint_will_do(run, monkeypatch, capsys):
     """From the authors' names to ours, and on to mmpretrain."""
-    from simmim_mm.convert import revert
-    from simmim_mm.convert.checkpoint import convert_checkpoint
+    from simmim_mm.interop import revert
+    from simmim_mm.interop.converter import convert_checkpoint
 
     state = load_weights('swin.pth')['state_dict']
     state = {k: v for k, v in state.items() if k.startswith('backbone.')}

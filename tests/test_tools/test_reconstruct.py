@@ -76,7 +76,7 @@ def test_painted_mask_shows_the_whole_image(folder):
     assert not changed.any()
 
 
-def test_a_normalised_target_is_explained_and_other_targets_are_shown(folder):
+def test_a_normalized_target_is_explained_and_other_targets_are_shown(folder):
     folder, call = folder
     plain = call('run.pth', 'photos')
     cfg = toys.tiny_config(target=[dict(type='LocalNorm', patch_size=15)])

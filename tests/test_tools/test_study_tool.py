@@ -9,9 +9,9 @@ from compare_toys import SWIN, load_tool
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from simmim_mm.datasets.shapes import write_shapes
+from simmim_mm.experiments.shapes import write_shapes
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test_trials'))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'test_experiments'))
 from trial_toys import FAKE_TRAIN
 
 BASE = f"""
@@ -24,7 +24,7 @@ pipeline = [
     dict(type='mmpretrain.PackInputs', algorithm_keys=['mask']),
 ]
 model = dict(
-    type='SimMIM',
+    type='MaskedImageModel',
     data_preprocessor=dict(type='MIMDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3),
     backbone={SWIN!r},
     neck=dict(type='PixelShuffleDecoder', in_channels=64, stride=32),
@@ -34,7 +34,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=0,
     sampler=dict(type='ReproducibleSampler', shuffle=True),
-    dataset=dict(type='ImageDataset', data_root='shapes/unlabelled', pipeline=pipeline),
+    dataset=dict(type='ImageDataset', data_root='shapes/unlabeled', pipeline=pipeline),
 )
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
 train_cfg = dict(type='EpochTrainLoop', max_epochs=4)
@@ -52,7 +52,7 @@ def study(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'base.py').write_text(BASE)
     (tmp_path / 'fake.py').write_text(FAKE_TRAIN)
-    write_shapes(tmp_path / 'shapes', train=8, val=4, unlabelled=4, size=64)
+    write_shapes(tmp_path / 'shapes', train=8, val=4, unlabeled=4, size=64)
     tool = load_tool('study')
 
     def run(text, *args, fake=True):

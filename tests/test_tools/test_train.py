@@ -42,7 +42,7 @@ val_dataloader = dict(
 val_cfg = dict()
 val_evaluator = dict(type='MaskedLoss')
 model = dict(
-    type='SimMIM',
+    type='MaskedImageModel',
     data_preprocessor=dict(
         type='MIMDataPreprocessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4]
     ),

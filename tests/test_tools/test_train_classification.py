@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from simmim_mm.datasets.shapes import write_shapes
+from simmim_mm.experiments.shapes import write_shapes
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs/downstream/classification'
@@ -78,7 +78,7 @@ visualizer = dict(vis_backends=[dict(type='LocalVisBackend')])
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    write_shapes(tmp_path / 'shapes', train=24, val=9, unlabelled=0, size=32)
+    write_shapes(tmp_path / 'shapes', train=24, val=9, unlabeled=0, size=32)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from simmim_mm.models.targets import LowFreq, NormPix
+from simmim_mm.models.target_generators import LowFreq, NormPix
 from simmim_mm.visualization.grid import (
-    GREY,
+    GRAY,
     GUTTER,
     STRIPE,
     choose_bands,
@@ -64,7 +64,7 @@ def test_hatch_is_drawn_on_hidden_pixels_only():
     mask = np.zeros((12, 12), bool)
     mask[4:, :6] = True
     drawn = hatch(image, mask)
-    assert set(np.unique(drawn[mask])) == {GREY, STRIPE}
+    assert set(np.unique(drawn[mask])) == {GRAY, STRIPE}
     assert (drawn[~mask] == 7).all()
 
 
@@ -160,6 +160,6 @@ def test_the_note_says_what_was_predicted_and_where_statistics_come_from():
     low, norm = LowFreq(radius=4), NormPix(patch_size=8)
     assert target_note([], 'true') == ''
     assert target_note([low], 'true') == 'Target: LowFreq.'
-    note = 'Target: NormPix of LowFreq; its normalisation is undone with the statistics of '
+    note = 'Target: NormPix of LowFreq; its normalization is undone with the statistics of '
     assert target_note([low, norm], 'true') == note + 'the whole image.'
     assert target_note([low, norm], 'visible') == note + 'its visible part only.'

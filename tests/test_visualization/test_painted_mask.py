@@ -11,8 +11,8 @@ def _paint(height=40, width=60) -> np.ndarray:
     return hole
 
 
-def _save(path, hole, colour, mode):
-    rgb = np.where(hole[..., None], np.array(colour, np.uint8), 0).astype(np.uint8)
+def _save(path, hole, color, mode):
+    rgb = np.where(hole[..., None], np.array(color, np.uint8), 0).astype(np.uint8)
     image = Image.fromarray(rgb)
     if mode == 'alpha':
         image.putalpha(Image.fromarray((hole * 255).astype(np.uint8)))
@@ -28,7 +28,7 @@ def _save(path, hole, colour, mode):
 
 
 @pytest.mark.parametrize(
-    ('colour', 'mode'),
+    ('color', 'mode'),
     [
         ((255, 255, 255), 'RGB'),
         ((255, 255, 255), 'L'),
@@ -38,9 +38,9 @@ def _save(path, hole, colour, mode):
         ((255, 255, 255), 'RGBA'),  # opaque everywhere
     ],
 )
-def test_hole_is_what_was_painted(tmp_path, colour, mode):
+def test_hole_is_what_was_painted(tmp_path, color, mode):
     hole = _paint()
-    path = _save(tmp_path / 'mask', hole, colour, mode)
+    path = _save(tmp_path / 'mask', hole, color, mode)
     np.testing.assert_array_equal(load_painted_mask(path, (40, 60)), hole)
 
 

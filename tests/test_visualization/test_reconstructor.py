@@ -55,7 +55,7 @@ def test_a_model_of_features_is_refused(tmp_path):
         Reconstructor.from_checkpoint(save_checkpoint(tmp_path / 'hog.pth', cfg))
 
 
-def test_only_normalisations_are_said_to_be_undone(tmp_path):
+def test_only_normalizations_are_said_to_be_undone(tmp_path):
     cfg = tiny_config(target=[dict(type='LowResolution', factor=4), dict(type='UnitRange')])
     cfg.model.head.loss = dict(type='PixelCrossEntropy')
     cfg.model.neck.update(stride=2)
@@ -96,7 +96,7 @@ def test_config_in_a_checkpoint_runs_nothing(tmp_path, where):
     assert not trace.exists()
 
 
-def test_note_says_how_a_normalised_target_was_undone(tmp_path, checkpoint):
+def test_note_says_how_a_normalized_target_was_undone(tmp_path, checkpoint):
     assert Reconstructor.from_checkpoint(checkpoint).note('true') == ''
     cfg = tiny_config(target=[dict(type='LocalNorm', patch_size=15)])
     reconstructor = Reconstructor.from_checkpoint(save_checkpoint(tmp_path / 'n.pth', cfg))

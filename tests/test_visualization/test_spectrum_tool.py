@@ -21,7 +21,7 @@ def test_tool_compares_checkpoints_by_band(tmp_path, monkeypatch, capsys):
     (tmp_path / 'photos' / 'broken.jpg').write_bytes(b'no image')
     plain, filtered = tiny_config(), tiny_config()
     filtered.train_dataloader.dataset.pipeline[1].scale = (64, 32)  # not used
-    filtered.model.target = [dict(type='LowFreq', radius_ratio=0.25, mode='centred')]
+    filtered.model.target = [dict(type='LowFreq', radius_ratio=0.25, mode='centered')]
     (tmp_path / 'a').mkdir()
     (tmp_path / 'b').mkdir()
     paths = [
@@ -50,13 +50,13 @@ def test_tool_compares_checkpoints_by_band(tmp_path, monkeypatch, capsys):
     rows = {key: {kind: float(v) for kind, v in row.items()} for key, row in rows.items()}
     for model in ('a/epoch_1', 'b/epoch_1'):
         low, high, total = (rows[model, band] for band in ('0-0.25', '0.25-1.5', 'all'))
-        for kind in ('prediction', 'mean colour'):
+        for kind in ('prediction', 'mean color'):
             assert low[kind] + high[kind] == pytest.approx(total[kind])
             # They see the same images under the same masks.
-            assert total['mean colour'] == rows['a/epoch_1', 'all']['mean colour']
+            assert total['mean color'] == rows['a/epoch_1', 'all']['mean color']
     # Without a filter the target is the image, with one it lacks the high frequencies.
     assert rows['a/epoch_1', 'all']['target'] == 0
-    assert high['target'] > 0.5 * high['mean colour']
+    assert high['target'] > 0.5 * high['mean color']
     assert (out / 'spectrum.png').stat().st_size > 10_000
 
 

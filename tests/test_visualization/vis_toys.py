@@ -1,7 +1,5 @@
 """A tiny run, its checkpoint and some photographs, for the tests of what draws them."""
 
-from typing import Optional
-
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -29,7 +27,7 @@ def tiny_config(channels: int = 3, size: tuple = (32, 48), **model) -> Config:
             default_scope='simmim_mm',
             custom_imports=dict(imports=['simmim_mm'], allow_failed_imports=False),
             model=dict(
-                type='SimMIM',
+                type='MaskedImageModel',
                 backbone=dict(vit, with_cls_token=False),
                 neck=dict(
                     type='PixelShuffleDecoder', in_channels=32, stride=8, out_channels=channels
@@ -48,7 +46,7 @@ def tiny_config(channels: int = 3, size: tuple = (32, 48), **model) -> Config:
     )
 
 
-def save_checkpoint(path, cfg: Config, drop: str = '!', text: Optional[str] = None) -> str:
+def save_checkpoint(path, cfg: Config, drop: str = '!', text: str | None = None) -> str:
     """What a run would have written; ``drop`` is the prefix of weights to leave out."""
     init_default_scope('simmim_mm')
     torch.manual_seed(0)

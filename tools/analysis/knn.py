@@ -9,12 +9,12 @@ try:
 except ImportError as error:
     sys.exit(f'error: {error}')
 
-from simmim_mm.engine.cli import load_config, run_tool
+from simmim_mm.cli.common import load_config, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Classify images by the nearest neighbours of their features, which a '
+        description='Classify images by the nearest neighbors of their features, which a '
         'pretrained backbone gives as it is: cosine similarity, votes weighted by '
         'exp(similarity / temperature)'
     )
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--val', help='folder of the images to classify, if it is elsewhere')
     parser.add_argument(
-        '--k', type=int, nargs='+', default=[20], help='numbers of neighbours to try (20)'
+        '--k', type=int, nargs='+', default=[20], help='numbers of neighbors to try (20)'
     )
     parser.add_argument('--temperature', type=float, default=0.07, help='(%(default)s)')
     parser.add_argument('--batch-size', type=int, default=64, help='(%(default)s)')

@@ -12,7 +12,7 @@ except ImportError as error:
 
 from mmengine.config import DictAction
 
-from simmim_mm.engine.cli import load_config, parse_transforms, run_tool
+from simmim_mm.cli.common import load_config, parse_transforms, run_tool
 
 RATIOS = [i / 10 for i in range(1, 10)]
 UNITS = (4, 8, 16, 32, 64)
@@ -63,9 +63,9 @@ def parse_args() -> argparse.Namespace:
 def measure_config(args: argparse.Namespace) -> list[dict]:
     from mmengine.registry import init_default_scope
 
+    from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
     from simmim_mm.evaluation.mask_difficulty import measure_masks
     from simmim_mm.registry import DATASETS
-    from simmim_mm.visualization.evaluation_pipeline import evaluation_pipeline
 
     cfg = load_config(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
@@ -147,7 +147,7 @@ def plot(path: Path, rows: list[dict]) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    from simmim_mm.evaluation.tables import markdown_table, write_csv
+    from simmim_mm.experiments.tables import markdown_table, write_csv
 
     rows = measure_config(args) if args.config else measure_masks_of(args)
     print(markdown_table(rows))

@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     sys.exit(f'error: {error}')
 
-from simmim_mm.engine.cli import parse_transforms, run_tool
+from simmim_mm.cli.common import parse_transforms, run_tool
 
 # Caption and transform. All have a ratio near 0.6 where they have a choice.
 MASKS = {
@@ -62,7 +62,7 @@ def draw(args: argparse.Namespace):
     from mmengine.registry import init_default_scope
 
     from simmim_mm.datasets import seeded_rng
-    from simmim_mm.datasets.scan import list_images
+    from simmim_mm.datasets.image_folder import list_images
     from simmim_mm.visualization.grid import compose, hatch
 
     if os.path.isfile(args.images):

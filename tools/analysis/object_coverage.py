@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from simmim_mm.engine.cli import parse_transforms, run_tool
+from simmim_mm.cli.common import parse_transforms, run_tool
 
 # What the PixMIM paper says of ImageNet boxes: share kept, and visible under a 75% mask.
 QUOTED = {'RandomResizedCrop (.2, 1)': (0.683, 0.171), 'SimpleResizedCrop': (None, 0.221)}
@@ -89,7 +89,7 @@ def summary(coverages: dict[str, Any]) -> list[dict]:
 
 
 def write_files(out: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
-    from simmim_mm.evaluation.tables import write_csv
+    from simmim_mm.experiments.tables import write_csv
 
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / 'coverage.csv', rows)
@@ -113,8 +113,8 @@ def plot(path: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
     names = [textwrap.fill(row['crop'], 26) for row in rows]
     for y, row in enumerate(rows):
-        for what, colour in (('kept', 'tab:blue'), ('visible', 'tab:orange')):
-            left.barh(y, 100 * row[f'{what} per object'], color=colour, label=what)
+        for what, color in (('kept', 'tab:blue'), ('visible', 'tab:orange')):
+            left.barh(y, 100 * row[f'{what} per object'], color=color, label=what)
             if row[f'quoted {what}'] is not None:
                 left.plot(100 * row[f'quoted {what}'], y, 'k|', ms=28, label='quoted by PixMIM')
     left.set_yticks(range(len(rows)), names, fontsize=8)
@@ -145,7 +145,7 @@ def main(args: argparse.Namespace) -> None:
             raise FileNotFoundError(f'no annotation file {path}')
     coverages = measure(args)
 
-    from simmim_mm.evaluation.tables import markdown_table
+    from simmim_mm.experiments.tables import markdown_table
 
     rows = summary(coverages)
     print(f'shares, mask ratio {args.mask_ratio:g}\n\n{markdown_table(rows, "{:.1%}")}\n')

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from simmim_mm.engine.cli import load_config, run_tool
+from simmim_mm.cli.common import load_config, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         '--stats',
         choices=['true', 'visible'],
         default='true',
-        help='where a normalised prediction gets its mean and contrast from: the whole image or '
+        help='where a normalized prediction gets its mean and contrast from: the whole image or '
         'the visible part only',
     )
     parser.add_argument(
@@ -100,7 +100,7 @@ def table(results: dict[str, Any], edges: list) -> list[dict]:
         for i, name in enumerate(names):
             # What is left of zero by rounding is zero.
             row = {kind: v[i] if v[i] > 1e-9 else 0.0 for kind, v in bands.items()}
-            row['prediction / mean colour'] = ratio_of(row['prediction'], row['mean colour'])
+            row['prediction / mean color'] = ratio_of(row['prediction'], row['mean color'])
             rows.append(dict(checkpoint=checkpoint, band=name, **row))
     return rows
 
@@ -127,7 +127,7 @@ def plot(path: Path, results: dict[str, Any], edges: list) -> None:
             )
         bands = result['bands']
         for name, style in (('prediction', '-'), ('target', '--')):
-            ratio = [ratio_of(a, b) for a, b in zip(bands[name], bands['mean colour'])]
+            ratio = [ratio_of(a, b) for a, b in zip(bands[name], bands['mean color'])]
             # Steps: the last value is repeated to close its band.
             right.step(
                 edges,
@@ -140,15 +140,15 @@ def plot(path: Path, results: dict[str, Any], edges: list) -> None:
     floor = min(min(r['profiles']['original']) for r in results.values())
     left.set(
         xlabel='frequency, share of Nyquist',
-        ylabel='power per bin (normalised pixels)',
+        ylabel='power per bin (normalized pixels)',
         ylim=(floor / 100, None),
     )
-    right.axhline(1, color='grey', lw=0.8)
+    right.axhline(1, color='gray', lw=0.8)
     right.set(
         xlabel='frequency, share of Nyquist',
         xlim=(edges[0], min(edges[-1], 1.42)),
         ylim=(0, None),
-        ylabel='squared error under the mask / that of the mean colour',
+        ylabel='squared error under the mask / that of the mean color',
     )
     left.legend(fontsize=8)
     right.legend(fontsize=8)
@@ -163,9 +163,9 @@ def main(args: argparse.Namespace) -> None:
     if not os.path.exists(args.images):
         raise FileNotFoundError(f'no image or folder at {args.images}')
 
-    from simmim_mm.datasets.scan import list_images
+    from simmim_mm.datasets.image_folder import list_images
     from simmim_mm.evaluation.spectrum import BANDS
-    from simmim_mm.evaluation.tables import markdown_table, write_csv
+    from simmim_mm.experiments.tables import markdown_table, write_csv
 
     args.edges = args.edges or list(BANDS)
     files = list_images(args.images) if os.path.isdir(args.images) else [args.images]
@@ -176,7 +176,7 @@ def main(args: argparse.Namespace) -> None:
     results = {name: measure(name, model, files, args) for name, model in zip(names, models)}
     rows = table(results, args.edges)
     print(
-        '\nmean squared error of masked pixels, normalised by the std of the data preprocessor, by '
+        '\nmean squared error of masked pixels, normalized by the std of the data preprocessor, by '
         f'band of frequency (shares of Nyquist)\n\n{markdown_table(rows)}\n'
     )
     if args.out_dir:

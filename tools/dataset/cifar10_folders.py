@@ -12,7 +12,7 @@ except ImportError as error:
 
 from rich.progress import track
 
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.cli.common import run_tool
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Generate labelled images to try things out: python tools/dataset/make_shapes.py OUT."""
+"""Generate labeled images to try things out: python tools/dataset/make_shapes.py OUT."""
 
 import argparse
 import sys
@@ -11,8 +11,8 @@ except ImportError as error:
 
 from rich.progress import Progress
 
-from simmim_mm.datasets.shapes import CLASSES, write_shapes
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.cli.common import run_tool
+from simmim_mm.experiments.shapes import CLASSES, write_shapes
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         '--val', type=int, default=20, help='images for validation, per task (%(default)s)'
     )
     parser.add_argument(
-        '--unlabelled', type=int, default=100, help='images without labels (%(default)s)'
+        '--unlabeled', type=int, default=100, help='images without labels (%(default)s)'
     )
     parser.add_argument('--size', type=int, default=128, help='side in pixels (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='(%(default)s)')
@@ -38,11 +38,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    total = 2 * (args.train + args.val) + args.unlabelled
+    total = 2 * (args.train + args.val) + args.unlabeled
     with Progress(transient=True) as bar:
         task = bar.add_task('images', total=total)
         write_shapes(**vars(args), tick=lambda: bar.advance(task))
-    print(f'{args.out}: images, annotations, semantic, classification, unlabelled')
+    print(f'{args.out}: images, annotations, semantic, classification, unlabeled')
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ except ImportError as error:
 
 from pathlib import Path
 
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.cli.common import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs='+',
         default=[],
-        help='numbers of bands that are fit: 1 grey, 3 RGB, 4 with opacity or CMYK (any)',
+        help='numbers of bands that are fit: 1 gray, 3 RGB, 4 with opacity or CMYK (any)',
     )
     parser.add_argument(
         '--distance',
@@ -54,7 +54,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from simmim_mm.datasets.cleaning import (
+    from simmim_mm.cli.progress import progress_ticks
+    from simmim_mm.curation import (
         apply_plan,
         plan_files,
         scan_folder,
@@ -62,7 +63,6 @@ def main(args: argparse.Namespace) -> None:
         write_html,
         write_lines,
     )
-    from simmim_mm.engine.progress import progress_ticks
 
     if not -1 <= args.distance <= 12:
         raise ValueError(f'--distance must be -1 to 12, got {args.distance}')

@@ -12,7 +12,7 @@ except ImportError as error:
 
 from pathlib import Path
 
-from simmim_mm.engine.cli import run_tool
+from simmim_mm.cli.common import run_tool
 
 PARTS = ('train', 'val', 'test')
 
@@ -55,8 +55,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def images_and_groups(args: argparse.Namespace) -> tuple[list, list]:
-    from simmim_mm.datasets.cleaning import read_report, scan_folder
-    from simmim_mm.engine.progress import progress_ticks
+    from simmim_mm.cli.progress import progress_ticks
+    from simmim_mm.curation import read_report, scan_folder
 
     if args.report:
         wanted = {'kept', 'duplicate', 'near_duplicate'} if args.with_copies else {'kept'}
@@ -71,7 +71,7 @@ def images_and_groups(args: argparse.Namespace) -> tuple[list, list]:
 def main(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from simmim_mm.datasets.cleaning import apply_plan, plan_files, split_groups, write_lines
+    from simmim_mm.curation import apply_plan, plan_files, split_groups, write_lines
 
     if len(args.ratios) not in (2, 3):
         raise ValueError(f'--ratios takes two or three shares, got {args.ratios}')

@@ -1,5 +1,5 @@
 model = dict(
-    type='SimMIM',
+    type='MaskedImageModel',
     data_preprocessor=dict(
         type='MIMDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
     ),

@@ -1,7 +1,7 @@
 # The authors' ViT is BEiT's: one relative position bias shared by all layers instead of a position
 # embedding, layer scale 0.1.
 model = dict(
-    type='SimMIM',
+    type='MaskedImageModel',
     data_preprocessor=dict(
         type='MIMDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
     ),

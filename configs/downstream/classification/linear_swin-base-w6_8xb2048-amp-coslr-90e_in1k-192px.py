@@ -6,9 +6,9 @@ pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefi
 img_size = 192
 crop = dict(_base_.crop, scale=img_size)
 resize = dict(_base_.resize, scale=img_size * 256 // 224)
-centre = dict(_base_.centre, crop_size=img_size)
+center = dict(_base_.center, crop_size=img_size)
 train_pipeline = [_base_.load, crop, _base_.flip, _base_.pack]
-val_pipeline = [_base_.load, resize, centre, _base_.pack]
+val_pipeline = [_base_.load, resize, center, _base_.pack]
 
 model = dict(
     backbone=dict(_base_.backbone, init_cfg=pretrained),

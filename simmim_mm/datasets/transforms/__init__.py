@@ -1,11 +1,16 @@
-from .crops import ResizeToCover, SimpleResizedCrop
-from .foreground import BoxForeground, LoadForeground, PackInputs, SaliencyForeground
-from .loading import LoadImage
-from .masks import MaskTransform, RandomBlockMask, UniformMask
-from .rectangle_masks import BlockWiseMask, RectangleMask, SquareMask
-from .resizing import RandomResizedCrop, ResizeEdge
-from .semantic_mask import SemanticMask
-from .torchvision_transform import TorchvisionTransform
+from simmim_mm.datasets.transforms.crops import ResizeToCover, SimpleResizedCrop
+from simmim_mm.datasets.transforms.foreground import (
+    BoxForeground,
+    LoadForeground,
+    PackInputs,
+    SaliencyForeground,
+)
+from simmim_mm.datasets.transforms.loading import LoadImage
+from simmim_mm.datasets.transforms.masks import MaskTransform, RandomBlockMask, UniformMask
+from simmim_mm.datasets.transforms.rectangle_masks import BlockWiseMask, RectangleMask, SquareMask
+from simmim_mm.datasets.transforms.resizing import RandomResizedCrop, ResizeEdge
+from simmim_mm.datasets.transforms.semantic_mask import SemanticMask
+from simmim_mm.datasets.transforms.torchvision_transform import TorchvisionTransform
 
 __all__ = [
     'BlockWiseMask',

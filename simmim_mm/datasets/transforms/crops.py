@@ -1,13 +1,11 @@
 from collections.abc import Sequence
-from typing import Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
+from simmim_mm.datasets.transforms.resizing import resize, resize_map
 from simmim_mm.registry import TRANSFORMS
-
-from .resizing import resize, resize_map
 
 
 @TRANSFORMS.register_module()
@@ -26,7 +24,7 @@ class ResizeToCover(BaseTransform):
         interpolation: See :func:`simmim_mm.datasets.transforms.resizing.resize`.
     """
 
-    def __init__(self, size: Union[int, Sequence[int]], interpolation: str = 'bilinear') -> None:
+    def __init__(self, size: int | Sequence[int], interpolation: str = 'bilinear') -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(
@@ -71,7 +69,7 @@ class SimpleResizedCrop(ResizeToCover):
 
     def __init__(
         self,
-        size: Union[int, Sequence[int]],
+        size: int | Sequence[int],
         padding: int = 4,
         padding_mode: str = 'reflect',
         interpolation: str = 'bilinear',

@@ -10,7 +10,6 @@ from abc import ABCMeta, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Optional, Union
 
 import cv2
 import mmcv
@@ -19,10 +18,9 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
+from simmim_mm.datasets.errors import DataError, UnreadableImage
+from simmim_mm.datasets.saliency import estimate_saliency
 from simmim_mm.registry import TRANSFORMS
-
-from ..errors import DataError, UnreadableImage
-from ..saliency import estimate_saliency
 
 
 class ForegroundTransform(BaseTransform, metaclass=ABCMeta):
@@ -76,11 +74,11 @@ class LoadForeground(ForegroundTransform):
 
     def __init__(
         self,
-        folders: Optional[Sequence[str]] = None,
+        folders: Sequence[str] | None = None,
         suffix: str = '.png',
-        labels: Optional[Sequence[int]] = None,
-        threshold: Union[float, str, None] = None,
-        backend_args: Optional[dict] = None,
+        labels: Sequence[int] | None = None,
+        threshold: float | str | None = None,
+        backend_args: dict | None = None,
     ):
         if folders is not None and (isinstance(folders, str) or len(folders) != 2):
             raise ValueError(
@@ -123,7 +121,7 @@ class LoadForeground(ForegroundTransform):
         except Exception as error:  # decoders raise everything
             raise ValueError(f'{path} cannot be read ({error})') from error
         if values.ndim == 3 and self.threshold is not None:
-            values = values[..., :3].mean(-1).round().astype(np.uint8)  # grey stored as colours
+            values = values[..., :3].mean(-1).round().astype(np.uint8)  # gray stored as colors
         size = results['img'].shape[:2]
         if values.shape != size:
             shape = ' x '.join(map(str, values.shape))
@@ -211,7 +209,7 @@ class SaliencyForeground(ForegroundTransform):
             of each image with ``'otsu'``.
     """
 
-    def __init__(self, threshold: Union[float, str] = 'otsu'):
+    def __init__(self, threshold: float | str = 'otsu'):
         if threshold != 'otsu' and not (isinstance(threshold, float) and 0 < threshold < 1):
             raise ValueError(f"threshold must be 'otsu' or between 0 and 1, got {threshold!r}")
         self.threshold = threshold
@@ -271,7 +269,7 @@ def otsu(values: np.ndarray) -> np.ndarray:
     return cv2.threshold(values, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1].astype(bool)
 
 
-def _decode_segmentation(segmentation: Union[list, dict], height: int, width: int) -> np.ndarray:
+def _decode_segmentation(segmentation: list | dict, height: int, width: int) -> np.ndarray:
     """COCO polygons or run lengths to bool ``(height, width)``."""
     from pycocotools import mask as coco_mask
 

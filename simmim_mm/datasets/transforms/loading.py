@@ -1,26 +1,26 @@
 from collections.abc import Sequence
-from typing import Optional, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
+from simmim_mm._renamed import renamed_arguments
+from simmim_mm.datasets.decode import Bands, decode
+from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.registry import TRANSFORMS
-
-from ..decode import Bands, decode
-from ..errors import UnreadableImage
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601-2, as Pillow's 'L'
 
 
 @TRANSFORMS.register_module()
+@renamed_arguments(values={'channels': {'grey': 'gray'}})
 class LoadImage(BaseTransform):
     """Load an image file of nearly any kind as an ``(H, W, C)`` array in RGB order.
 
     mmcv's ``LoadImageFromFile`` was tried first. With OpenCV it returns BGR, and prints to stderr;
-    with Pillow it clips 16-bit greyscale at 255, shows the hidden colours under transparent pixels
+    with Pillow it clips 16-bit grayscale at 255, shows the hidden colors under transparent pixels
     of RGBA and palette images, and cannot open TIFF files of more than four bands; with tifffile it
-    ignores orientation, palettes and inverted greyscale; none of them reads ``.npy``. Like mmcv's
+    ignores orientation, palettes and inverted grayscale; none of them reads ``.npy``. Like mmcv's
     this class fetches the bytes through ``mmengine.fileio``, so all of its storage backends work.
 
     EXIF orientation is applied, palettes and 1-bit images are expanded, animations give their first
@@ -28,8 +28,8 @@ class LoadImage(BaseTransform):
     with the upper 8 bits, as Pillow reads them: keep such data as TIFF or ``.npy``.)
 
     Values:
-        ``'rgb'`` and ``'grey'`` bring 8-bit and 16-bit files to uint8 (16-bit values are divided by
-        257); grey is spread over three bands, colour becomes luma, CMYK is converted, transparent
+        ``'rgb'`` and ``'gray'`` bring 8-bit and 16-bit files to uint8 (16-bit values are divided by
+        257); gray is spread over three bands, color becomes luma, CMYK is converted, transparent
         pixels show ``background``. Of other types (floats, 32-bit or signed integers) the range is
         not known: they become float32 as they are, so choose ``mean`` and ``std`` to match.
 
@@ -39,15 +39,15 @@ class LoadImage(BaseTransform):
     Bands of arrays:
         ``.npy`` files and TIFF stacks may be ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``. Unless a
         TIFF says which axis holds the bands, it is the one (first or last) as long as ``channels``,
-        or 1 or 3 for ``'rgb'`` and ``'grey'``, or the shorter of the two for ``'unchanged'``. Where
+        or 1 or 3 for ``'rgb'`` and ``'gray'``, or the shorter of the two for ``'unchanged'``. Where
         both would do, the file is refused: set ``layout``.
 
     Required keys: ``img_path``. Added keys: ``img``, ``img_shape``, ``ori_shape`` (both (H, W)).
 
     Args:
-        channels: ``'rgb'``, ``'grey'``, ``'unchanged'``, or the number of bands every file has.
+        channels: ``'rgb'``, ``'gray'``, ``'unchanged'``, or the number of bands every file has.
         layout: ``'auto'``, ``'hwc'`` or ``'chw'`` for arrays.
-        background: Colour, 0..255, to show under transparent pixels; the default is mmcv's, the
+        background: Color, 0..255, to show under transparent pixels; the default is mmcv's, the
             mean of ImageNet, on which neither dark nor bright objects vanish.
         fill_nan: Value that replaces NaN and infinity; without one such files are unreadable.
         max_pixels: Larger images are unreadable (a small file can unpack to any size). ``None``: no
@@ -61,17 +61,17 @@ class LoadImage(BaseTransform):
 
     def __init__(
         self,
-        channels: Union[str, int] = 'rgb',
+        channels: str | int = 'rgb',
         layout: str = 'auto',
         background: Sequence[int] = (124, 117, 104),
-        fill_nan: Optional[float] = None,
-        max_pixels: Optional[int] = 178_956_970,
-        backend_args: Optional[dict] = None,
+        fill_nan: float | None = None,
+        max_pixels: int | None = 178_956_970,
+        backend_args: dict | None = None,
     ):
         is_number = isinstance(channels, int) and not isinstance(channels, bool) and channels > 0
-        if not is_number and channels not in ('rgb', 'grey', 'unchanged'):
+        if not is_number and channels not in ('rgb', 'gray', 'unchanged'):
             raise ValueError(
-                f"channels must be 'rgb', 'grey', 'unchanged' or a number of bands, "
+                f"channels must be 'rgb', 'gray', 'unchanged' or a number of bands, "
                 f'got {channels!r}'
             )
         if layout not in ('auto', 'hwc', 'chw'):
@@ -95,8 +95,8 @@ class LoadImage(BaseTransform):
 
     def _load(self, path: str) -> np.ndarray:
         content = fileio.get(path, backend_args=self.backend_args)
-        converts = self.channels in ('rgb', 'grey')
-        expected = {'rgb': (1, 3), 'grey': (1, 3), 'unchanged': ()}.get(
+        converts = self.channels in ('rgb', 'gray')
+        expected = {'rgb': (1, 3), 'gray': (1, 3), 'unchanged': ()}.get(
             self.channels, (self.channels,)
         )
         decoded = decode(content, expected, self.layout, self.max_pixels, raw=not converts)
@@ -117,8 +117,8 @@ class LoadImage(BaseTransform):
         if img.dtype == np.uint16:
             img = ((img.astype(np.uint32) + 128) // 257).astype(np.uint8)
         has_alpha = bands.has_alpha and img.dtype == np.uint8  # of floats the range is not known
-        colours = img.shape[-1] - has_alpha
-        if colours not in (1, 3):
+        colors = img.shape[-1] - has_alpha
+        if colors not in (1, 3):
             raise ValueError(
                 f'has {_bands(img)}, from which {self.channels!r} cannot be made; '
                 f'set LoadImage(channels={img.shape[-1]}) to use them all'
@@ -148,7 +148,7 @@ def _to_float(array: np.ndarray, keep_16_bit: bool) -> np.ndarray:
 
 
 def _flatten(img: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Lay an image, whose last band is its opacity (0..255), over a colour."""
+    """Lay an image, whose last band is its opacity (0..255), over a color."""
     if (img[..., -1] == 255).all():
         return img[..., :-1]
     opacity = img[..., -1:].astype(np.float32) / 255

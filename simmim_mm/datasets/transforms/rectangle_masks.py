@@ -9,9 +9,8 @@ from math import ceil, log, sqrt
 
 import numpy as np
 
+from simmim_mm.datasets.transforms.masks import MaskTransform
 from simmim_mm.registry import TRANSFORMS
-
-from .masks import MaskTransform
 
 
 @TRANSFORMS.register_module()

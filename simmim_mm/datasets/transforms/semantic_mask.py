@@ -1,9 +1,8 @@
 import numpy as np
 
+from simmim_mm.datasets.transforms.foreground import foreground_of
+from simmim_mm.datasets.transforms.masks import MaskTransform
 from simmim_mm.registry import TRANSFORMS
-
-from .foreground import foreground_of
-from .masks import MaskTransform
 
 
 @TRANSFORMS.register_module()

@@ -9,20 +9,20 @@ from simmim_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class TorchvisionTransform(BaseTransform):
-    """A transform of ``torchvision.transforms.v2``: rotation, affine, perspective, colours.
+    """A transform of ``torchvision.transforms.v2``: rotation, affine, perspective, colors.
 
     Unlike mmpretrain's ``torchvision/...``, which see the image alone, a geometric change moves the
     foreground map ``gt_seg_map`` along, by the nearest pixel; what comes in from outside is black,
-    and background. Changes of colour leave the map as it is. Place it before the mask transform, so
+    and background. Changes of color leave the map as it is. Place it before the mask transform, so
     that masked blocks stay whole, and use this package's crops for the crop to the training size.
 
     Required keys: ``img`` ``(H, W, C)``, uint8 or float32 of any number of channels (changes of
-    colour need one or three). Modified keys: ``img``, ``img_shape`` and, if present,
+    color need one or three). Modified keys: ``img``, ``img_shape`` and, if present,
     ``gt_seg_map``.
 
     Args:
         transform: Name in ``torchvision.transforms.v2`` and arguments, such as
-            ``dict(type='RandomAffine', degrees=15, scale=(0.9, 1.1))``. A ``fill`` is a colour.
+            ``dict(type='RandomAffine', degrees=15, scale=(0.9, 1.1))``. A ``fill`` is a color.
         prob: Share of the images that it is applied to.
 
     Raises:

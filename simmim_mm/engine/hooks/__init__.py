@@ -1,11 +1,11 @@
-from .avg_dist_hook import AvgDistHook
-from .bad_files_hook import BadFilesHook
-from .checkpoint_hook import AtomicCheckpointHook
-from .knn_hook import KNNHook
-from .loss_hook import LossHook, NonFiniteLossError
-from .reconstruction_hook import ReconstructionHook
-from .reproducibility_hook import ReproducibilityHook
-from .throughput_hook import ThroughputHook
+from simmim_mm.engine.hooks.avg_dist_hook import AvgDistHook
+from simmim_mm.engine.hooks.bad_files_hook import BadFilesHook
+from simmim_mm.engine.hooks.checkpoint_hook import AtomicCheckpointHook
+from simmim_mm.engine.hooks.knn_hook import KNNHook
+from simmim_mm.engine.hooks.loss_hook import LossHook, NonFiniteLossError
+from simmim_mm.engine.hooks.reconstruction_hook import ReconstructionHook
+from simmim_mm.engine.hooks.reproducibility_hook import ReproducibilityHook
+from simmim_mm.engine.hooks.throughput_hook import ThroughputHook
 
 __all__ = [
     'AtomicCheckpointHook',

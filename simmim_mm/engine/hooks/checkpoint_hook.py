@@ -4,7 +4,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook
 
-from simmim_mm.engine.file_backend import remove_stale_files
+from simmim_mm.checkpoint.file_backend import remove_stale_files
 from simmim_mm.registry import HOOKS
 
 

@@ -1,5 +1,3 @@
-from typing import Optional
-
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -10,9 +8,9 @@ from simmim_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class KNNHook(Hook):
-    """Reports during a pretraining how well its features classify a small labelled set.
+    """Reports during a pretraining how well its features classify a small labeled set.
 
-    By weighted nearest neighbours of the pooled last map (see ``evaluation.knn``): a sign, without
+    By weighted nearest neighbors of the pooled last map (see ``evaluation.knn``): a sign, without
     any training, of whether a longer run or another setting helps. The figure, in percent, goes to
     the log and, as ``knn/accuracy``, to the visualizer. Training does not notice: the random state
     and the training mode are put back.
@@ -22,13 +20,13 @@ class KNNHook(Hook):
             others; or a folder with ``train`` and ``val`` of that kind.
         interval: Epochs (iterations) from one measurement to the next.
         by_epoch: Whether ``interval`` counts epochs.
-        k: Neighbours.
+        k: Neighbors.
         temperature: See :func:`weighted_knn`.
         batch_size: Images encoded at once.
         num_workers: Processes that load images.
     """
 
-    # After the optimiser's and the scheduler's hooks.
+    # After the optimizer's and the scheduler's hooks.
     priority = 'LOW'
 
     def __init__(
@@ -46,7 +44,7 @@ class KNNHook(Hook):
         self.by_epoch = by_epoch
         self.vote = dict(k=k, temperature=temperature)
         self.load = dict(batch_size=batch_size, num_workers=num_workers)
-        self.accuracy: Optional[float] = None
+        self.accuracy: float | None = None
 
     def before_run(self, runner) -> None:
         """Look at the data before the training starts."""

@@ -1,5 +1,4 @@
 import math
-from typing import Optional
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -35,7 +34,7 @@ class LossHook(Hook):
         self._in_a_row = 0
 
     def after_train_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
         """Average ``outputs`` in place and look at them."""
         if not outputs:

@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import torch
@@ -30,10 +29,10 @@ class ReconstructionHook(Hook):
         num_images: Rows of the grid, taken at equal distances from the dataset.
         stats: Where statistics that the target removed come from; see
             :meth:`TargetGenerator.invert`.
-        bands: Channels to show as grey or RGB; see :func:`choose_bands`.
+        bands: Channels to show as gray or RGB; see :func:`choose_bands`.
     """
 
-    # After the optimiser's and the scheduler's hooks, before CheckpointHook (VERY_LOW).
+    # After the optimizer's and the scheduler's hooks, before CheckpointHook (VERY_LOW).
     priority = 'LOW'
 
     def __init__(
@@ -41,7 +40,7 @@ class ReconstructionHook(Hook):
         interval: int = 1000,
         num_images: int = 6,
         stats: str = 'true',
-        bands: Optional[Sequence[int]] = None,
+        bands: Sequence[int] | None = None,
     ) -> None:
         if num_images < 1:
             raise ValueError(f'num_images must be at least 1, got {num_images}')
@@ -49,7 +48,7 @@ class ReconstructionHook(Hook):
         self.num_images = num_images
         self.stats = stats
         self.bands = bands
-        self._batch: Optional[dict] = None
+        self._batch: dict | None = None
         self._last = -1
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -66,7 +65,7 @@ class ReconstructionHook(Hook):
     def draw(self, runner, step: int) -> None:
         """Draw the state after ``step`` iterations."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not model.target.drawable:
+        if not model.target.invertible:
             if self._last < 0:
                 runner.logger.warning('what the model predicts is not an image: no pictures')
             self._last = step

@@ -5,7 +5,7 @@ def check_parts(model: nn.Module) -> None:
     """Refuse parts of an algorithm that do not go together, when it is built.
 
     Sizes, which only show with an image, are checked on the first one by
-    :func:`simmim_mm.engine.preflight.check_model`, before a training starts.
+    :func:`simmim_mm.engine.check_model.check_model`, before a training starts.
 
     Args:
         model: Has ``backbone``, ``neck``, ``head``, ``target``, ``fill``, ``data_preprocessor``. A
@@ -36,12 +36,12 @@ def check_parts(model: nn.Module) -> None:
         )
 
     # what the target's values are
-    kind = loss.target_gives
-    if kind and kind != model.target.gives:
+    kind = loss.target_value_range
+    if kind and kind != model.target.value_range:
         hint = " (target=[dict(type='UnitRange')])" if kind == 'unit' else ''
         raise ValueError(
             f'{type(loss).__name__} needs a target of kind {kind!r}, but this one is '
-            f'{model.target.gives!r}: end the list of targets with one that gives {kind!r}{hint}'
+            f'{model.target.value_range!r}: end the list of targets with one that gives {kind!r}{hint}'
         )
 
     # channels

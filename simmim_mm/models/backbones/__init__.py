@@ -1,12 +1,12 @@
-from .masked_adapter import build_masked_backbone
-from .masked_beit import MaskedBEiT
-from .masked_conv_vit import MaskedConvViT
-from .masked_convnext import MaskedConvNeXt
-from .masked_resnet import MaskedResNet
-from .masked_swin import MaskedSwin
-from .masked_swin_v2 import MaskedSwinV2
-from .masked_vit import MaskedViT
-from .windowed_vit import WindowedViT
+from simmim_mm.models.backbones.masked_adapter import build_masked_backbone
+from simmim_mm.models.backbones.masked_beit import MaskedBEiT
+from simmim_mm.models.backbones.masked_conv_vit import MaskedConvViT
+from simmim_mm.models.backbones.masked_convnext import MaskedConvNeXt
+from simmim_mm.models.backbones.masked_resnet import MaskedResNet
+from simmim_mm.models.backbones.masked_swin import MaskedSwin
+from simmim_mm.models.backbones.masked_swin_v2 import MaskedSwinV2
+from simmim_mm.models.backbones.masked_vit import MaskedViT
+from simmim_mm.models.backbones.windowed_vit import WindowedViT
 
 __all__ = [
     'MaskedBEiT',

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from simmim_mm._renamed import old_names
 from simmim_mm.masking import upsample_mask
 
 
@@ -50,14 +51,17 @@ def replace_masked_map(x: Tensor, mask: Tensor, mask_token: Tensor) -> Tensor:
     return torch.where(mask.unsqueeze(1), mask_token.to(x.dtype).view(1, -1, 1, 1), x)
 
 
-def hide_pixels(x: Tensor, mask: Tensor) -> Tensor:
-    """Set masked pixels to 0, the mean of normalised images.
+def zero_masked_pixels(x: Tensor, mask: Tensor) -> Tensor:
+    """Set masked pixels to 0, the mean of normalized images.
 
     For stems whose kernels overlap, which would show a visible token the pixels of its masked
-    neighbours.
+    neighbors.
 
     Args:
         x: ``(B, C, H, W)``; H and W are multiples of h and w.
         mask: ``(B, h, w)`` boolean, True = masked.
     """
     return x.masked_fill(upsample_mask(mask, x.shape[-2:]), 0.0)
+
+
+__getattr__ = old_names(__name__, hide_pixels='zero_masked_pixels')

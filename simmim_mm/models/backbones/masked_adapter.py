@@ -1,14 +1,12 @@
 from functools import cache
 from inspect import signature
-from typing import Optional
 
 import torch
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
+from simmim_mm.models.backbones.mask_token import check_mask, zero_masked_pixels
 from simmim_mm.registry import MODELS
-
-from .mask_token import check_mask, hide_pixels
 
 
 @MODELS.register_module(name='MaskedBackbone')
@@ -52,7 +50,7 @@ class _TakesMask:
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._mask: Optional[Tensor] = None
+        self._mask: Tensor | None = None
         embed = _patch_embed(self)
         self.token_stride, channels = _tokens_of(self, embed)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, channels))
@@ -66,12 +64,12 @@ class _TakesMask:
         super().train(mode)
         return self  # some of mmpretrain's forget to
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """As the backbone's; ``mask`` is ``(B, h, w)`` boolean on the grid of its tokens."""
         if mask is not None:
             grid = tuple(side // self.token_stride for side in x.shape[-2:])
             check_mask(mask, len(x), grid, self.token_stride)
-            x = hide_pixels(x, mask)
+            x = zero_masked_pixels(x, mask)
         self._mask = mask
         try:
             feats = super().forward(x)

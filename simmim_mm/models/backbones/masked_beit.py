@@ -1,14 +1,12 @@
 import math
-from typing import Optional
 
 import torch
 from mmpretrain.models.backbones.beit import BEiTViT
 from torch import Tensor, nn
 
+from simmim_mm.models.backbones.mask_token import check_mask, replace_masked
+from simmim_mm.models.backbones.pretrained import PretrainedBackbone
 from simmim_mm.registry import MODELS
-
-from .mask_token import check_mask, replace_masked
-from .pretrained import PretrainedBackbone
 
 
 @MODELS.register_module()
@@ -26,7 +24,7 @@ class MaskedBEiT(PretrainedBackbone, BEiTViT):
     Args:
         *args: Those of ``BEiTViT``: ``arch``, ``img_size`` (the position bias is built for its
             token grid), ``patch_size``, ``in_channels``, ``drop_path_rate``, ...
-        final_norm: Normalise the last feature map.
+        final_norm: Normalize the last feature map.
         out_type: ``'featmap'``: maps ``(B, C, H / 16, W / 16)``.
         use_rel_pos_bias: A table in each block instead.
         use_shared_rel_pos_bias: One table for all blocks.
@@ -40,7 +38,7 @@ class MaskedBEiT(PretrainedBackbone, BEiTViT):
         out_type: str = 'featmap',
         use_rel_pos_bias: bool = False,
         use_shared_rel_pos_bias: bool = True,
-        layer_cfgs: Optional[dict] = None,
+        layer_cfgs: dict | None = None,
         **kwargs,
     ) -> None:
         once = dict(ffn_cfg=dict(add_identity=False, dropout_layer=None))
@@ -57,7 +55,7 @@ class MaskedBEiT(PretrainedBackbone, BEiTViT):
         self.token_stride = self.patch_embed.projection.stride[0]
 
     def reset_weights(self) -> None:
-        """The authors' initialisation: normal, cut at one standard deviation, rescaled by depth."""
+        """The authors' initialization: normal, cut at one standard deviation, rescaled by depth."""
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 _trunc_normal(module.weight)
@@ -76,7 +74,7 @@ class MaskedBEiT(PretrainedBackbone, BEiTViT):
         super().train(mode)
         return self
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode all tokens.
 
         Args:

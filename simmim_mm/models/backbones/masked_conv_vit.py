@@ -1,7 +1,6 @@
 """The hybrid convolution-transformer encoder of ConvMAE."""
 
 from collections.abc import Sequence
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +11,9 @@ from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from torch import Tensor, nn
 
 from simmim_mm.masking import visible_ids
+from simmim_mm.models.backbones.position import sincos_position_embedding
+from simmim_mm.models.backbones.pretrained import PretrainedBackbone
 from simmim_mm.registry import MODELS
-
-from .position import sincos_position_embedding
-from .pretrained import PretrainedBackbone
 
 
 class Units:
@@ -32,7 +30,7 @@ class Units:
         ids: ``(B, n)`` visible units, see :func:`visible_ids`; None = all.
     """
 
-    def __init__(self, grid: tuple[int, int], ids: Optional[Tensor] = None) -> None:
+    def __init__(self, grid: tuple[int, int], ids: Tensor | None = None) -> None:
         self.grid = grid
         self.ids = ids
 
@@ -129,8 +127,8 @@ class MaskedConvViT(PretrainedBackbone, BaseModule):
         patch_sizes: Strides of the three stages; their product is the token stride.
         in_channels: Channels of the image.
         drop_path_rate: Stochastic depth rate of the last block, growing linearly from 0.
-        out_indices: Stages to return without a mask, out of 0, 1, 2. The last is normalised.
-        final_norm: Normalise it. The authors fine-tune without: they normalise after pooling.
+        out_indices: Stages to return without a mask, out of 0, 1, 2. The last is normalized.
+        final_norm: Normalize it. The authors fine-tune without: they normalize after pooling.
         frozen_pos_embed: Keep the position embedding at its fixed sine-cosine values (pretraining).
         fusion: Have the layers that add stages 1 and 2 to the output in pretraining; downstream,
             where they do not take part, they need not exist.
@@ -213,7 +211,7 @@ class MaskedConvViT(PretrainedBackbone, BaseModule):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode.
 
         Args:

@@ -1,13 +1,11 @@
 from collections.abc import Sequence
-from typing import Optional, Union
 
 import torch
 from mmpretrain.models.backbones import ConvNeXt
 from torch import Tensor, nn
 
+from simmim_mm.models.backbones.mask_token import check_mask, replace_masked_map
 from simmim_mm.registry import MODELS
-
-from .mask_token import check_mask, replace_masked_map
 
 
 @MODELS.register_module()
@@ -21,7 +19,7 @@ class MaskedConvNeXt(ConvNeXt):
     Args:
         *args: Those of mmpretrain's ``ConvNeXt``: ``arch``, ``in_channels``, ``stem_patch_size``
             (pixels per token), ``use_grn``, ...
-        out_indices: Stages whose maps are given, each normalised; -1 is the last one.
+        out_indices: Stages whose maps are given, each normalized; -1 is the last one.
         gap_before_final_norm: True gives pooled vectors instead of maps, for a classifier.
         **kwargs: See ``args``.
     """
@@ -29,7 +27,7 @@ class MaskedConvNeXt(ConvNeXt):
     def __init__(
         self,
         *args,
-        out_indices: Union[int, Sequence[int]] = -1,
+        out_indices: int | Sequence[int] = -1,
         gap_before_final_norm: bool = False,
         **kwargs,
     ) -> None:
@@ -51,7 +49,7 @@ class MaskedConvNeXt(ConvNeXt):
         super().train(mode)
         return self
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode.
 
         Args:
@@ -59,7 +57,7 @@ class MaskedConvNeXt(ConvNeXt):
             mask: ``(B, H / 4, W / 4)`` boolean, True = masked; None masks nothing.
 
         Returns:
-            Normalised maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``;
+            Normalized maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``;
             with ``gap_before_final_norm`` their means, ``(B, C_i)``.
 
         Raises:

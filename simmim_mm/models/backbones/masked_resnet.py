@@ -1,12 +1,9 @@
-from typing import Optional
-
 import torch
 from mmpretrain.models.backbones import ResNet
 from torch import Tensor, nn
 
+from simmim_mm.models.backbones.mask_token import check_mask, replace_masked_map, zero_masked_pixels
 from simmim_mm.registry import MODELS
-
-from .mask_token import check_mask, hide_pixels, replace_masked_map
 
 
 @MODELS.register_module()
@@ -14,7 +11,7 @@ class MaskedResNet(ResNet):
     """ResNet with a mask token after the stem (SimMIM, appendix E).
 
     The stem's convolution and pooling overlap: a visible token would see up to 5 pixels of a masked
-    neighbour. So the pixels under the mask become 0, the mean, before the stem, and what the stem
+    neighbor. So the pixels under the mask become 0, the mean, before the stem, and what the stem
     makes of them becomes the mask token. Further stages spread visible features into the masked
     area as they do anywhere.
 
@@ -45,7 +42,7 @@ class MaskedResNet(ResNet):
         super().train(mode)
         return self
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode.
 
         Args:
@@ -61,7 +58,7 @@ class MaskedResNet(ResNet):
         if mask is not None:
             grid = tuple(-(-side // self.token_stride) for side in x.shape[-2:])
             check_mask(mask, len(x), grid, self.token_stride)
-            x = hide_pixels(x, mask)
+            x = zero_masked_pixels(x, mask)
         x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
         x = self.maxpool(x)
         if mask is not None:

@@ -1,18 +1,16 @@
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Optional, Union
 
 import torch
 from mmpretrain.models.backbones import SwinTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
+from simmim_mm.models.backbones.mask_token import check_mask, replace_masked
+from simmim_mm.models.backbones.pretrained import PretrainedBackbone
+from simmim_mm.models.backbones.swin_parts import accelerate, clamped_windows, init_swin_weights
+from simmim_mm.models.backbones.window_attention import ShiftedWindowAttention
 from simmim_mm.registry import MODELS
-
-from .mask_token import check_mask, replace_masked
-from .pretrained import PretrainedBackbone
-from .swin_parts import accelerate, clamped_windows, init_swin_weights
-from .window_attention import ShiftedWindowAttention
 
 
 @MODELS.register_module()
@@ -37,13 +35,13 @@ class MaskedSwin(PretrainedBackbone, SwinTransformer):
 
     def __init__(
         self,
-        arch: Union[str, dict] = 'tiny',
-        img_size: Union[int, tuple[int, int]] = 224,
+        arch: str | dict = 'tiny',
+        img_size: int | tuple[int, int] = 224,
         patch_size: int = 4,
         window_size: int = 7,
         drop_path_rate: float = 0.0,
         pad_small_map: bool = False,
-        stage_cfgs: Union[dict, Sequence[dict]] = dict(),
+        stage_cfgs: dict | Sequence[dict] = dict(),
         **kwargs,
     ) -> None:
         depths = (arch if isinstance(arch, dict) else self.arch_zoo[arch.lower()])['depths']
@@ -68,7 +66,7 @@ class MaskedSwin(PretrainedBackbone, SwinTransformer):
         accelerate(self.stages, ShiftedWindowAttention)
 
     def reset_weights(self) -> None:
-        """The authors' initialisation."""
+        """The authors' initialization."""
         init_swin_weights(self)
 
     def train(self, mode: bool = True) -> 'MaskedSwin':
@@ -76,7 +74,7 @@ class MaskedSwin(PretrainedBackbone, SwinTransformer):
         super().train(mode)
         return self
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode.
 
         Args:
@@ -84,7 +82,7 @@ class MaskedSwin(PretrainedBackbone, SwinTransformer):
             mask: ``(B, H / 4, W / 4)`` boolean, True = masked; None masks nothing.
 
         Returns:
-            Normalised maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
+            Normalized maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
 
         Raises:
             ValueError: If the mask is not on the token grid of the images.

@@ -1,17 +1,15 @@
 from collections.abc import Sequence
-from typing import Optional, Union
 
 import torch
 from mmpretrain.models.backbones import SwinTransformerV2
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
+from simmim_mm.models.backbones.mask_token import check_mask, replace_masked
+from simmim_mm.models.backbones.pretrained import PretrainedBackbone
+from simmim_mm.models.backbones.swin_parts import accelerate, clamped_windows, init_swin_weights
+from simmim_mm.models.backbones.window_attention import CosineWindowAttention
 from simmim_mm.registry import MODELS
-
-from .mask_token import check_mask, replace_masked
-from .pretrained import PretrainedBackbone
-from .swin_parts import accelerate, clamped_windows, init_swin_weights
-from .window_attention import CosineWindowAttention
 
 
 @MODELS.register_module()
@@ -36,10 +34,10 @@ class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
 
     def __init__(
         self,
-        arch: Union[str, dict] = 'tiny',
-        img_size: Union[int, tuple[int, int]] = 256,
+        arch: str | dict = 'tiny',
+        img_size: int | tuple[int, int] = 256,
         patch_size: int = 4,
-        window_size: Union[int, Sequence[int]] = 8,
+        window_size: int | Sequence[int] = 8,
         drop_path_rate: float = 0.0,
         pad_small_map: bool = False,
         **kwargs,
@@ -63,7 +61,7 @@ class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
         accelerate(self.stages, CosineWindowAttention)
 
     def reset_weights(self) -> None:
-        """The authors' initialisation.
+        """The authors' initialization.
 
         The norms that end the residual branches start at zero: every block is the identity.
         """
@@ -78,7 +76,7 @@ class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
         super().train(mode)
         return self
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode.
 
         Args:
@@ -86,7 +84,7 @@ class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
             mask: ``(B, H / 4, W / 4)`` boolean, True = masked; None masks nothing.
 
         Returns:
-            Normalised maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
+            Normalized maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
 
         Raises:
             ValueError: If the mask is not on the token grid of the images.

@@ -1,16 +1,13 @@
-from typing import Optional
-
 import torch
 from mmpretrain.models.backbones.vision_transformer import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from simmim_mm.masking import visible_ids
+from simmim_mm.models.backbones.mask_token import check_mask, replace_masked
+from simmim_mm.models.backbones.position import sincos_position_embedding
+from simmim_mm.models.backbones.pretrained import PretrainedBackbone
 from simmim_mm.registry import MODELS
-
-from .mask_token import check_mask, replace_masked
-from .position import sincos_position_embedding
-from .pretrained import PretrainedBackbone
 
 
 @MODELS.register_module()
@@ -34,7 +31,7 @@ class MaskedViT(PretrainedBackbone, VisionTransformer):
         self,
         *args,
         mask_mode: str = 'token',
-        frozen_pos_embed: Optional[bool] = None,
+        frozen_pos_embed: bool | None = None,
         out_type: str = 'featmap',
         **kwargs,
     ) -> None:
@@ -57,7 +54,7 @@ class MaskedViT(PretrainedBackbone, VisionTransformer):
         self.pos_embed.data.copy_(sincos_position_embedding(grid, self.embed_dims, extra))
 
     def reset_weights(self) -> None:
-        """MAE's initialisation: Xavier-uniform layers, the patch embedding as a linear one."""
+        """MAE's initialization: Xavier-uniform layers, the patch embedding as a linear one."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -76,7 +73,7 @@ class MaskedViT(PretrainedBackbone, VisionTransformer):
         super().train(mode)
         return self
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode.
 
         Args:
@@ -85,7 +82,7 @@ class MaskedViT(PretrainedBackbone, VisionTransformer):
                 number of visible tokens in every image. None masks nothing.
 
         Returns:
-            The outputs of the blocks ``out_indices``, the last block's normalised: maps
+            The outputs of the blocks ``out_indices``, the last block's normalized: maps
             ``(B, C, H / 16, W / 16)``; in gather mode with a mask, tokens
             ``(B, 1 + n_visible, C)``, the class token (if there is one) first, the visible ones in
             raster order.

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 class FastPatchMerging(BaseModule):
     """Takes the place of a 2x2 ``PatchMerging`` of mmcv or mmpretrain, with its weights.
 
-    Those gather the four neighbours with ``nn.Unfold``, channel by channel, which moves single
-    floats. Here whole rows are moved, neighbour by neighbour, and the (small) weights are
+    Those gather the four neighbors with ``nn.Unfold``, channel by channel, which moves single
+    floats. Here whole rows are moved, neighbor by neighbor, and the (small) weights are
     brought to that order instead.
 
     Args:
@@ -25,7 +25,7 @@ class FastPatchMerging(BaseModule):
 
     @staticmethod
     def suits(merging: nn.Module) -> bool:
-        """Whether the module is the usual one: adjacent 2x2 neighbours, padded at odd sizes."""
+        """Whether the module is the usual one: adjacent 2x2 neighbors, padded at odd sizes."""
         sampler = merging.sampler
         geometry = (sampler.kernel_size, sampler.stride, sampler.dilation)
         return (
@@ -55,5 +55,5 @@ class FastPatchMerging(BaseModule):
 
 
 def _rows_first(x: Tensor) -> Tensor:
-    """Last dimension from Unfold's order (channel, neighbour) to (neighbour, channel)."""
+    """Last dimension from Unfold's order (channel, neighbor) to (neighbor, channel)."""
     return x.unflatten(-1, (-1, 4)).transpose(-1, -2).flatten(-2)

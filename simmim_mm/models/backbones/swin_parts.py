@@ -1,16 +1,15 @@
 """What MaskedSwin and MaskedSwinV2 share."""
 
 from collections.abc import Sequence
-from typing import Union
 
 from mmpretrain.models.utils import to_2tuple
 from torch import nn
 
-from .patch_merging import FastPatchMerging
+from simmim_mm.models.backbones.patch_merging import FastPatchMerging
 
 
 def clamped_windows(
-    windows: Sequence[int], img_size: Union[int, Sequence[int]], patch_size: int
+    windows: Sequence[int], img_size: int | Sequence[int], patch_size: int
 ) -> list[int]:
     """Window of each stage, at most the shorter side of its map at ``img_size`` (in pixels)."""
     sides = [-(-n // p) for n, p in zip(to_2tuple(img_size), to_2tuple(patch_size))]

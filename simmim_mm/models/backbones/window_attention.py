@@ -7,7 +7,6 @@ but queries, keys, values and probabilities. Results differ from mmpretrain by r
 """
 
 import math
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +15,8 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simmim_mm.models.backbones.window_layout import PermuteTokens, window_layout
 from simmim_mm.processor import cpu_has_bfloat16
-
-from .window_layout import PermuteTokens, window_layout
 
 # A shift mask of -100 makes probabilities of e^-100: subnormal numbers, at which products on Intel
 # CPUs are ten times slower. So logits are kept above the highest of their row less this: e^-40 is
@@ -165,7 +163,7 @@ class ShiftedWindowAttention(BaseModule):
         """Tokens ``(..., C)`` to queries, keys and values ``(..., 3 * C)``."""
         return self.w_msa.qkv(x)
 
-    def attend(self, qkv: Tensor, shift_mask: Optional[Tensor]) -> Tensor:
+    def attend(self, qkv: Tensor, shift_mask: Tensor | None) -> Tensor:
         """``(B * n_windows, N, 3, heads, d)`` to ``(B * n_windows, N, C)``."""
         msa = self.w_msa
         bias = self.gather_bias(msa.relative_position_bias_table, shift_mask)
@@ -176,7 +174,7 @@ class ShiftedWindowAttention(BaseModule):
         """Dropout of the attention weights, 0 outside training."""
         return self.w_msa.attn_drop.p if self.training else 0.0
 
-    def gather_bias(self, table: Tensor, shift_mask: Optional[Tensor]) -> Tensor:
+    def gather_bias(self, table: Tensor, shift_mask: Tensor | None) -> Tensor:
         """Bias of each pair of tokens, ``(n_windows or 1, heads, N, N)``."""
         index = self.w_msa.relative_position_index
         bias = table.index_select(0, index.flatten()).view(*index.shape, -1).permute(2, 0, 1)
@@ -198,7 +196,7 @@ class CosineWindowAttention(ShiftedWindowAttention):
             bias = torch.cat((msa.q_bias, torch.zeros_like(msa.v_bias), msa.v_bias))
         return F.linear(x, msa.qkv.weight, bias)
 
-    def attend(self, qkv: Tensor, shift_mask: Optional[Tensor]) -> Tensor:
+    def attend(self, qkv: Tensor, shift_mask: Tensor | None) -> Tensor:
         msa, dtype = self.w_msa, qkv.dtype
         with torch.autocast(qkv.device.type, enabled=False):
             table = msa.cpb_mlp(msa.relative_coords_table).view(-1, msa.num_heads)

@@ -1,7 +1,7 @@
 """Between a map in raster order and its (shifted) windows."""
 
 from functools import lru_cache
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ class WindowLayout(NamedTuple):
 
     ``order`` takes tokens from raster order to ``(window, token of the window)``, ``inverse`` back.
     ``shift_mask`` is ``(n_windows, 1, N, N)`` float: -100 between tokens that only the roll made
-    neighbours, as the authors have it, else 0; None without a shift.
+    neighbors, as the authors have it, else 0; None without a shift.
     """
 
     order: Tensor
     inverse: Tensor
-    shift_mask: Optional[Tensor]
+    shift_mask: Tensor | None
 
 
 @lru_cache(maxsize=64)

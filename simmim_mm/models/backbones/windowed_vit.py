@@ -1,7 +1,6 @@
 """Plain ViT for large images: attention within windows, and in a few blocks everywhere (ViTDet)."""
 
 from collections.abc import Sequence
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +8,8 @@ from mmengine.model import BaseModule
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor
 
+from simmim_mm.models.backbones.masked_vit import MaskedViT
 from simmim_mm.registry import MODELS
-
-from .masked_vit import MaskedViT
 
 
 class WindowedAttention(BaseModule):
@@ -95,7 +93,7 @@ class WindowedViT(MaskedViT):
         self,
         *args,
         window_size: int = 14,
-        global_blocks: Optional[Sequence[int]] = None,
+        global_blocks: Sequence[int] | None = None,
         mask_mode: str = 'gather',
         frozen_pos_embed: bool = False,
         **kwargs,
@@ -111,7 +109,7 @@ class WindowedViT(MaskedViT):
             if i not in global_blocks:
                 layer.attn = WindowedAttention(layer.attn, window_size, self.num_extra_tokens)
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode; see ``MaskedViT``.
 
         Raises:

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +78,7 @@ class ForegroundBranch(BaseModule):
         return result
 
     @staticmethod
-    def stack_labels(data_samples: Optional[list], inputs: Tensor) -> Tensor:
+    def stack_labels(data_samples: list | None, inputs: Tensor) -> Tensor:
         """The maps of the samples as ``(B, 1, H, W)`` float32 on the device of ``inputs``.
 
         Raises:

@@ -1,7 +1,7 @@
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from simmim_mm.masking import mask_share
+from simmim_mm.masking import masked_fraction
 from simmim_mm.models.losses import PixelLoss
 from simmim_mm.registry import MODELS
 
@@ -54,7 +54,7 @@ class PixelHead(BaseModule):
                 f'{_text(expected[1:])} (channels, height, width): set out_channels and stride or '
                 'patch_size of the decoder (neck) accordingly'
             )
-        weight = mask_share(mask, pred.shape[-2:]) if self.masked_only else None
+        weight = masked_fraction(mask, pred.shape[-2:]) if self.masked_only else None
         return dict(loss=self.loss_fn(pred, target, weight))
 
     def decode(self, pred: Tensor) -> Tensor:

@@ -1,5 +1,3 @@
-from typing import Optional
-
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +16,11 @@ class PixelLoss(nn.Module):
     them again.
 
     Attributes:
-        target_gives: The kind of target it needs, see :attr:`TargetGenerator.gives`; None: any.
+        target_value_range: The kind of target it needs, see :attr:`TargetGenerator.value_range`; None: any.
     """
 
     eps = 1e-5
-    target_gives: Optional[str] = None
+    target_value_range: str | None = None
 
     def pred_channels(self, channels: int) -> int:
         """Channels that the decoder has to predict for a target of ``channels``."""
@@ -36,7 +34,7 @@ class PixelLoss(nn.Module):
         """``(B, pred_channels(C), H, W)`` to values of the target, ``(B, C, H, W)``."""
         return pred
 
-    def forward(self, pred: Tensor, target: Tensor, weight: Optional[Tensor] = None) -> Tensor:
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Scalar loss.
 
         Args:

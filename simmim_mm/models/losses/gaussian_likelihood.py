@@ -4,9 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from simmim_mm.models.losses.base import PixelLoss, full_precision
 from simmim_mm.registry import MODELS
-
-from .base import PixelLoss, full_precision
 
 
 @MODELS.register_module()
@@ -29,7 +28,7 @@ class GaussianLikelihood(PixelLoss):
         sigma: Standard deviation, fixed or at the start, in units of the target.
         channels: Of the target, for ``'channel'``.
         min_variance: In squared units of the target. 1e-4 is the variance of a standard deviation
-            of 0.6 grey levels, with the std of ImageNet.
+            of 0.6 gray levels, with the std of ImageNet.
     """
 
     def __init__(

@@ -1,9 +1,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from simmim_mm.models.losses.base import PixelLoss, full_precision
 from simmim_mm.registry import MODELS
-
-from .base import PixelLoss, full_precision
 
 
 @MODELS.register_module()
@@ -12,7 +11,7 @@ class MaskedPixelLoss(PixelLoss):
 
     Args:
         criterion: ``'l1'``, ``'l2'`` (squared error) or ``'smooth_l1'``.
-        beta: Where smooth-L1 changes from squared to absolute error, in normalised units.
+        beta: Where smooth-L1 changes from squared to absolute error, in normalized units.
     """
 
     def __init__(self, criterion: str = 'l1', beta: float = 1.0) -> None:

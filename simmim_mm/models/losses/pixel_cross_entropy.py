@@ -1,9 +1,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from simmim_mm.models.losses.base import PixelLoss, full_precision
 from simmim_mm.registry import MODELS
-
-from .base import PixelLoss, full_precision
 
 
 @MODELS.register_module()
@@ -17,7 +16,7 @@ class PixelCrossEntropy(PixelLoss):
     Its minimum is not zero but the entropy of t. Needs a target in [0, 1]: ``UnitRange``.
     """
 
-    target_gives = 'unit'
+    target_value_range = 'unit'
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         pred, target = full_precision(pred), full_precision(target)

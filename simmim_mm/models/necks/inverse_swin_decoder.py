@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from typing import Union
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -59,8 +58,8 @@ class InverseSwinDecoder(BaseModule):
     def __init__(
         self,
         in_channels: int,
-        arch: Union[str, dict] = 'tiny',
-        img_size: Union[int, Sequence[int]] = 192,
+        arch: str | dict = 'tiny',
+        img_size: int | Sequence[int] = 192,
         patch_size: int = 4,
         window_size: int = 6,
         out_channels: int = 3,

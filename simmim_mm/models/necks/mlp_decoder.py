@@ -1,10 +1,7 @@
-from typing import Optional
-
 from torch import nn
 
+from simmim_mm.models.necks.pixel_shuffle_decoder import PixelShuffleDecoder
 from simmim_mm.registry import MODELS
-
-from .pixel_shuffle_decoder import PixelShuffleDecoder
 
 
 @MODELS.register_module()
@@ -24,7 +21,7 @@ class MLPDecoder(PixelShuffleDecoder):
         in_channels: int,
         stride: int,
         out_channels: int = 3,
-        hidden_channels: Optional[int] = None,
+        hidden_channels: int | None = None,
         init_cfg=None,
     ) -> None:
         hidden_channels = hidden_channels or in_channels

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from typing import Union
 
 import torch
 from mmpretrain.models.necks.mae_neck import MAEPretrainDecoder
@@ -29,7 +28,7 @@ class TransformerDecoder(MAEPretrainDecoder):
         decoder_num_heads: Number of attention heads.
         mlp_ratio: Width of the hidden layer of the MLPs, in widths of the decoder.
         with_cls_token: The encoder's tokens begin with a class token.
-        norm_cfg: Normalisation layers.
+        norm_cfg: Normalization layers.
     """
 
     mask_mode = 'gather'
@@ -37,7 +36,7 @@ class TransformerDecoder(MAEPretrainDecoder):
     def __init__(
         self,
         in_channels: int = 768,
-        img_size: Union[int, Sequence[int]] = 224,
+        img_size: int | Sequence[int] = 224,
         patch_size: int = 16,
         out_channels: int = 3,
         decoder_embed_dim: int = 512,

@@ -42,7 +42,7 @@ GEOMETRY = {
     'simple': [dict(type='SimpleResizedCrop', size=(48, 64), padding=9)],
     'cover': [dict(type='ResizeToCover', size=(50, 64))],
     'edge': [dict(type='ResizeEdge', scale=60)],
-    'centre': [
+    'center': [
         dict(type='ResizeToCover', size=64),
         dict(type='mmpretrain.CenterCrop', crop_size=48),
     ],
@@ -183,9 +183,9 @@ def test_files_that_are_not_coco(tmp_path, content):
         BoxForeground(str(path))
 
 
-def disc(channels, dtype=np.uint8, centre=(40, 80), radius=15):
+def disc(channels, dtype=np.uint8, center=(40, 80), radius=15):
     rows, cols = np.mgrid[:120, :160]
-    inside = (rows - centre[0]) ** 2 + (cols - centre[1]) ** 2 < radius**2
+    inside = (rows - center[0]) ** 2 + (cols - center[1]) ** 2 < radius**2
     img = 90 + 15 * np.sin(rows / 9)[..., None] + RNG.normal(0, 4, (120, 160, channels))
     img[inside] += 60 * RNG.choice([-1, 1], channels)
     return img.astype(dtype), inside
@@ -194,8 +194,8 @@ def disc(channels, dtype=np.uint8, centre=(40, 80), radius=15):
 @pytest.mark.parametrize('channels', [1, 3, 5])
 @pytest.mark.parametrize('dtype', [np.uint8, np.float32])
 def test_an_object_stands_out(channels, dtype):
-    for centre in [(40, 80), (80, 30), (60, 120)]:
-        img, inside = disc(channels, dtype, centre)
+    for center in [(40, 80), (80, 30), (60, 120)]:
+        img, inside = disc(channels, dtype, center)
         saliency = estimate_saliency(img)
         assert saliency.min() >= 0 and saliency.max() <= 1
         ranks = saliency.ravel().argsort().argsort()[inside.ravel()]

@@ -15,7 +15,7 @@ from simmim_mm.datasets import UnreadableImage
 from simmim_mm.datasets.transforms import LoadImage
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 BANDS = RNG.integers(0, 256, (6, 9, 5), dtype=np.uint8)
 
@@ -76,7 +76,7 @@ def test_exif_orientation_is_applied(tmp_path, name, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = saved(tmp_path, np.ascontiguousarray(stored), name, exif=exif)
-    for channels in ('grey', 1):
+    for channels in ('gray', 1):
         np.testing.assert_allclose(load(path, channels=channels)[..., 0], upright, atol=40)
 
 
@@ -85,16 +85,16 @@ def test_damaged_exif_data_do_not_cost_the_image(tmp_path):
     assert load(path).shape == RGB.shape
 
 
-def test_grey_and_colour_are_converted(tmp_path):
-    grey, rgb = saved(tmp_path, GREY, 'g.png'), saved(tmp_path, RGB, 'c.png')
-    np.testing.assert_array_equal(load(grey), np.stack([GREY] * 3, -1))
-    np.testing.assert_array_equal(load(grey, channels='grey')[..., 0], GREY)
+def test_gray_and_color_are_converted(tmp_path):
+    gray, rgb = saved(tmp_path, GRAY, 'g.png'), saved(tmp_path, RGB, 'c.png')
+    np.testing.assert_array_equal(load(gray), np.stack([GRAY] * 3, -1))
+    np.testing.assert_array_equal(load(gray, channels='gray')[..., 0], GRAY)
     luma = np.asarray(Image.fromarray(RGB).convert('L'))
-    np.testing.assert_allclose(load(rgb, channels='grey')[..., 0], luma, atol=1)
+    np.testing.assert_allclose(load(rgb, channels='gray')[..., 0], luma, atol=1)
 
 
 def test_one_bit_images_are_black_and_white(tmp_path):
-    path = saved(tmp_path, Image.fromarray(GREY).convert('1'), 'a.png')
+    path = saved(tmp_path, Image.fromarray(GRAY).convert('1'), 'a.png')
     assert set(np.unique(load(path))) == {0, 255}
 
 
@@ -127,10 +127,10 @@ def test_transparent_pixels_show_the_background(tmp_path, background):
     np.testing.assert_array_equal(load(path, channels=4)[..., 3:], alpha)
 
 
-def test_transparency_of_grey_and_palette_images(tmp_path):
+def test_transparency_of_gray_and_palette_images(tmp_path):
     alpha = Image.new('L', (9, 6), 0)
-    grey = Image.fromarray(GREY)
-    path = saved(tmp_path, Image.merge('LA', (grey, alpha)), 'la.png')
+    gray = Image.fromarray(GRAY)
+    path = saved(tmp_path, Image.merge('LA', (gray, alpha)), 'la.png')
     assert (load(path) == (124, 117, 104)).all()
     palette = Image.new('P', (9, 6), 3)
     palette.putpalette([0, 0, 0] * 3 + [10, 20, 30])
@@ -138,13 +138,13 @@ def test_transparency_of_grey_and_palette_images(tmp_path):
     path = saved(tmp_path, palette, 't.png', transparency=3)
     assert (load(path) == (124, 117, 104)).all()
     assert load(saved(tmp_path, palette, 't.gif', transparency=3)).max() == 124
-    colour = (9, 8, 7)
-    path = saved(tmp_path, Image.new('RGB', (9, 6), colour), 'k.png', transparency=colour)
+    color = (9, 8, 7)
+    path = saved(tmp_path, Image.new('RGB', (9, 6), color), 'k.png', transparency=color)
     assert (load(path) == (124, 117, 104)).all()
 
 
 @pytest.mark.parametrize('name', ['a.png', 'a.tif', 'a.pgm', 'a.npy', 'big-endian.tif'])
-def test_16_bit_grey_is_scaled_not_clipped(tmp_path, name):
+def test_16_bit_gray_is_scaled_not_clipped(tmp_path, name):
     values = np.array([[0, 128, 129, 257, 300, 32768, 65535 - 128, 65535]], dtype=np.uint16)
     path = tmp_path / name
     if name == 'a.npy':
@@ -154,7 +154,7 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path, name):
     else:
         saved(tmp_path, values, name)
     eight_bit = np.array([[0, 0, 1, 1, 1, 128, 255, 255]])  # round(value / 257)
-    for channels in ('rgb', 'grey'):
+    for channels in ('rgb', 'gray'):
         img = load(path, channels=channels)
         assert img.dtype == np.uint8
         np.testing.assert_array_equal(img[..., 0], eight_bit)
@@ -163,7 +163,7 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path, name):
     np.testing.assert_array_equal(raw[..., 0], values)
 
 
-def test_16_bit_colour(tmp_path):
+def test_16_bit_color(tmp_path):
     rgb16 = RGB.astype(np.uint16) * 257
     path = tmp_path / 'a.tif'
     tifffile.imwrite(path, rgb16, photometric='rgb')
@@ -180,7 +180,7 @@ def test_other_types_keep_their_values(tmp_path, dtype):
     tifffile.imwrite(tmp_path / 'a.tif', values)
     np.save(tmp_path / 'a.npy', values)
     for name in ('a.tif', 'a.npy'):
-        for channels in (1, 'unchanged', 'grey'):
+        for channels in (1, 'unchanged', 'gray'):
             img = load(tmp_path / name, channels=channels)
             assert img.dtype == np.float32
             np.testing.assert_array_equal(img[..., 0], values)
@@ -193,8 +193,8 @@ TIFF_LAYOUTS = {
         dict(photometric='minisblack', planarconfig='separate'),
     ),
     'pages': (np.moveaxis(BANDS, -1, 0), dict(photometric='minisblack')),
-    'unlabelled bands last': (BANDS, dict(photometric='minisblack')),
-    'labelled': (np.moveaxis(BANDS, -1, 0), dict(metadata={'axes': 'CYX'})),
+    'unlabeled bands last': (BANDS, dict(photometric='minisblack')),
+    'labeled': (np.moveaxis(BANDS, -1, 0), dict(metadata={'axes': 'CYX'})),
     'imagej': (np.moveaxis(BANDS, -1, 0), dict(imagej=True)),
     'compressed': (
         BANDS,
@@ -216,7 +216,7 @@ def test_multi_band_tiff(tmp_path, kind, dtype):
 
 
 @pytest.mark.parametrize('planar', [False, True])
-def test_colour_tiff_of_either_plane_order(tmp_path, planar):
+def test_color_tiff_of_either_plane_order(tmp_path, planar):
     array = np.moveaxis(RGB, -1, 0) if planar else RGB
     tifffile.imwrite(tmp_path / 'a.tif', array, photometric='rgb')
     np.testing.assert_array_equal(load(tmp_path / 'a.tif'), RGB)
@@ -242,13 +242,13 @@ def test_npy_bands_first_or_last(tmp_path, array, channels):
     assert img.flags.writeable
 
 
-def test_npy_as_colour(tmp_path):
+def test_npy_as_color(tmp_path):
     np.save(tmp_path / 'a.npy', np.moveaxis(RGB, -1, 0))
     np.testing.assert_array_equal(load(tmp_path / 'a.npy'), RGB)
-    np.save(tmp_path / 'a.npy', GREY)
-    np.testing.assert_array_equal(load(tmp_path / 'a.npy'), np.stack([GREY] * 3, -1))
-    np.save(tmp_path / 'a.npy', GREY > 127)
-    np.testing.assert_array_equal(load(tmp_path / 'a.npy')[..., 0], (GREY > 127) * 255)
+    np.save(tmp_path / 'a.npy', GRAY)
+    np.testing.assert_array_equal(load(tmp_path / 'a.npy'), np.stack([GRAY] * 3, -1))
+    np.save(tmp_path / 'a.npy', GRAY > 127)
+    np.testing.assert_array_equal(load(tmp_path / 'a.npy')[..., 0], (GRAY > 127) * 255)
 
 
 def test_an_expected_number_of_bands_wins_over_the_shorter_axis(tmp_path):
@@ -272,17 +272,17 @@ def test_a_wrong_number_of_bands_names_both_numbers(tmp_path):
     np.save(path, BANDS)
     assert reason(path, channels=4) == 'has 5 bands, but LoadImage(channels=4) was set'
     assert 'LoadImage(channels=5)' in reason(path, channels='rgb')
-    assert 'has 1 band,' in reason(saved(tmp_path, GREY, 'g.png'), channels=3)
+    assert 'has 1 band,' in reason(saved(tmp_path, GRAY, 'g.png'), channels=3)
 
 
 def test_nan_is_refused_or_filled(tmp_path):
-    array = GREY.astype(np.float32)
+    array = GRAY.astype(np.float32)
     array[1, 2], array[3, 4] = np.nan, np.inf
     np.save(tmp_path / 'a.npy', array)
     assert 'fill_nan' in reason(tmp_path / 'a.npy', channels=1)
     img = load(tmp_path / 'a.npy', channels=1, fill_nan=-1)[..., 0]
     assert img[1, 2] == img[3, 4] == -1
-    assert img[0, 0] == GREY[0, 0]
+    assert img[0, 0] == GRAY[0, 0]
 
 
 def png_of_size(width, height):

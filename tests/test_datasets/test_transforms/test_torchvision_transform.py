@@ -16,7 +16,7 @@ GEOMETRY = {
     'perspective': dict(type='RandomPerspective', distortion_scale=0.4, p=1),
     'elastic': dict(type='ElasticTransform'),
 }
-COLOURS = {
+COLORS = {
     'jitter': dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
     'blur': dict(type='GaussianBlur', kernel_size=5),
     'inversion': dict(type='RandomInvert', p=1.0),
@@ -70,23 +70,23 @@ def test_a_quarter_turn_is_a_quarter_turn(channels, dtype):
     ('kind', 'options'),
     [('RandomAffine', dict(degrees=0, translate=(0.5, 0.5))), ('RandomRotation', dict(degrees=45))],
 )
-def test_what_comes_in_from_outside_has_the_colour_given_and_is_background(kind, options):
+def test_what_comes_in_from_outside_has_the_color_given_and_is_background(kind, options):
     ones = np.ones((40, 40), np.uint8)
-    colour = [124, 116, 104]
+    color = [124, 116, 104]
     torch.manual_seed(1)
-    results = TorchvisionTransform(dict(type=kind, **options, fill=colour))(
+    results = TorchvisionTransform(dict(type=kind, **options, fill=color))(
         dict(img=picture(ones), gt_seg_map=ones)
     )
-    outside = (results['img'] == colour).all(-1)
+    outside = (results['img'] == color).all(-1)
     np.testing.assert_array_equal(results['gt_seg_map'], ~outside)
     assert 0.02 < outside.mean() < 0.9
 
 
-@pytest.mark.parametrize('name', COLOURS)
-def test_colours_change_the_image_alone(name):
+@pytest.mark.parametrize('name', COLORS)
+def test_colors_change_the_image_alone(name):
     foreground = blobs()
     torch.manual_seed(1)
-    results = TorchvisionTransform(COLOURS[name])(
+    results = TorchvisionTransform(COLORS[name])(
         dict(img=picture(foreground), gt_seg_map=foreground.copy())
     )
     np.testing.assert_array_equal(results['gt_seg_map'], foreground)
@@ -101,7 +101,7 @@ def test_images_without_a_map_need_none():
 
 def test_the_share_of_images():
     np.random.seed(0)
-    invert = TorchvisionTransform(COLOURS['inversion'], prob=0.3)
+    invert = TorchvisionTransform(COLORS['inversion'], prob=0.3)
     changed = [invert(dict(img=np.zeros((2, 2, 3), np.uint8)))['img'].any() for _ in range(1000)]
     assert abs(np.mean(changed) - 0.3) < 5 * np.sqrt(0.21 / 1000)
 
@@ -110,7 +110,7 @@ def test_the_share_of_images():
 def test_masks_of_objects_lie_on_the_objects_seen(name):
     """The whole pipeline, in the order of docs/masks.md."""
     steps = [
-        dict(type='TorchvisionTransform', transform={**GEOMETRY, **COLOURS}[name]),
+        dict(type='TorchvisionTransform', transform={**GEOMETRY, **COLORS}[name]),
         dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.5, 1.0)),
         dict(type='mmpretrain.RandomFlip', prob=0.5),
         dict(type='SemanticMask', mask_patch_size=8, token_stride=4, mask_ratio=0.2),
@@ -139,7 +139,7 @@ def test_masks_of_objects_lie_on_the_objects_seen(name):
     [
         (dict(transform=dict(type='RandomTwist')), "no transform 'RandomTwist'"),
         (dict(transform=dict(type='functional')), "no transform 'functional'"),
-        (dict(transform=COLOURS['jitter'], prob=1.5), r'prob must be in \[0, 1\], got 1.5'),
+        (dict(transform=COLORS['jitter'], prob=1.5), r'prob must be in \[0, 1\], got 1.5'),
     ],
 )
 def test_wrong_arguments(kwargs, message):

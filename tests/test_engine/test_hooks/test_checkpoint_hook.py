@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from simmim_mm.engine.file_backend import TMP_SUFFIX, AtomicLocalBackend
+from simmim_mm.checkpoint.file_backend import TMP_SUFFIX, AtomicLocalBackend
 from simmim_mm.engine.hooks import AtomicCheckpointHook
 from simmim_mm.engine.resume import find_resumable
 

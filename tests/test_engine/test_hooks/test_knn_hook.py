@@ -32,7 +32,7 @@ def config(root, work_dir, **settings) -> Config:
             work_dir=str(work_dir),
             experiment_name=str(work_dir).replace('/', '_'),
             model=dict(
-                type='SimMIM',
+                type='MaskedImageModel',
                 data_preprocessor=dict(
                     type='MIMDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3
                 ),

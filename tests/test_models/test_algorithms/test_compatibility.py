@@ -26,7 +26,7 @@ def build(backbone=VIT, neck=LINEAR, loss=dict(type='MaskedPixelLoss'), channels
     stats = dict(mean=[120.0] * channels, std=[60.0] * channels)
     return MODELS.build(
         dict(
-            type='SimMIM',
+            type='MaskedImageModel',
             backbone=backbone,
             neck=neck,
             head=dict(type='PixelHead', loss=loss),
@@ -56,8 +56,8 @@ def build(backbone=VIT, neck=LINEAR, loss=dict(type='MaskedPixelLoss'), channels
             'predicts 3 channels, but GaussianLikelihood .* needs 6: set out_channels=6',
         ),
         (
-            dict(loss=dict(type='ColourBins', bins=8), target=UNIT),
-            'predicts 3 channels, but ColourBins on a target of 3 channels needs 24',
+            dict(loss=dict(type='ColorBins', bins=8), target=UNIT),
+            'predicts 3 channels, but ColorBins on a target of 3 channels needs 24',
         ),
         (dict(channels=4), 'predicts 3 channels, but MaskedPixelLoss on a target of 4'),
         (dict(target=[dict(type='HOG')]), 'on a target of 27 channels needs 27'),
@@ -70,8 +70,8 @@ def build(backbone=VIT, neck=LINEAR, loss=dict(type='MaskedPixelLoss'), channels
             "PixelCrossEntropy needs a target of kind 'unit', but this one is 'pixels'.*UnitRange",
         ),
         (
-            dict(loss=dict(type='ColourBins'), target=[*UNIT, dict(type='NormPix')]),
-            "ColourBins needs a target of kind 'unit', but this one is 'normalised'",
+            dict(loss=dict(type='ColorBins'), target=[*UNIT, dict(type='NormPix')]),
+            "ColorBins needs a target of kind 'unit', but this one is 'normalized'",
         ),
         (dict(target=[dict(type='NormPix'), *UNIT]), 'UnitRange needs pixels, but after NormPix'),
     ],
@@ -113,7 +113,7 @@ def test_a_fill_hides_masked_pixels_from_an_encoder_without_mask():
     pictures = [model.reconstruct(images, mask) for images in (x, torch.where(hidden, 9.0, x))]
     torch.testing.assert_close(pictures[0]['prediction'], pictures[1]['prediction'])
     features = model.backbone(model.fill(x, mask))
-    expected = model.data_preprocessor.denormalise(model.neck(features, mask))
+    expected = model.data_preprocessor.denormalize(model.neck(features, mask))
     torch.testing.assert_close(pictures[0]['prediction'], expected)
 
 
@@ -132,9 +132,9 @@ PREDICTIONS = {
         3,
         1,
     ),
-    'bins': (dict(type='ColourBins', bins=256), UNIT, 768, 1),
+    'bins': (dict(type='ColorBins', bins=256), UNIT, 768, 1),
     'bins, low resolution': (
-        dict(type='ColourBins', bins=256),
+        dict(type='ColorBins', bins=256),
         [dict(type='LowResolution', factor=8), *UNIT],
         768,
         8,
@@ -149,7 +149,7 @@ def test_a_perfect_prediction_is_drawn_as_the_target(name, monkeypatch):
         loss=loss, target=target, neck=dict(LINEAR, stride=8 // factor, out_channels=channels)
     ).eval()
     torch.manual_seed(0)
-    x = model.data_preprocessor.normalise(torch.randint(0, 256, (2, 3, 32, 32)))
+    x = model.data_preprocessor.normalize(torch.randint(0, 256, (2, 3, 32, 32)))
     mask = torch.rand(2, 4, 4) < 0.5
 
     values = model.target(x)
@@ -162,7 +162,7 @@ def test_a_perfect_prediction_is_drawn_as_the_target(name, monkeypatch):
         perfect = 300.0 * torch.nn.functional.one_hot(index, 256).movedim(-1, 2).flatten(1, 2)
     monkeypatch.setattr(model.neck, 'forward', lambda feats, mask: perfect)
     pictures = model.reconstruct(x, mask)
-    # bins round averages to grey levels
+    # bins round averages to gray levels
     torch.testing.assert_close(pictures['prediction'], pictures['target'], rtol=0, atol=0.51)
     coarse = torch.nn.functional.avg_pool2d(pictures['original'], factor)
     if 'frequencies' not in name:

@@ -3,7 +3,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from simmim_mm.models.targets import TargetGenerator
+from simmim_mm.models.target_generators import TargetGenerator
 from simmim_mm.registry import MODELS
 
 MEAN, STD = [10.0, 20.0, 30.0], [2.0, 4.0, 8.0]
@@ -36,7 +36,7 @@ class _Double(TargetGenerator):
 def build(**kwargs):
     torch.manual_seed(0)
     cfg = dict(
-        type='SimMIM',
+        type='MaskedImageModel',
         backbone=dict(type='_OneConvBackbone'),
         neck=dict(type='PixelShuffleDecoder', in_channels=6, stride=8),
         head=dict(type='PixelHead'),
@@ -59,7 +59,7 @@ def samples(mask):
 
 
 def test_loss_is_the_papers(batch):
-    """Mean of |x - x_rec| over the masked pixels, as the authors normalise it."""
+    """Mean of |x - x_rec| over the masked pixels, as the authors normalize it."""
     images, mask = batch
     model = build()
     data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples(mask)))
@@ -77,7 +77,7 @@ def test_targets_apply_in_order_and_get_the_pixel_stats(batch):
     images, _ = batch
     model = build(target=[dict(type='_Double'), dict(type='LocalNorm', patch_size=5)])
     assert torch.equal(model.target[0].mean.flatten(), torch.tensor(MEAN))
-    x = model.data_preprocessor.normalise(images)
+    x = model.data_preprocessor.normalize(images)
     torch.testing.assert_close(model.target(x), model.target[1](2 * x))
     # undone last first
     torch.testing.assert_close(model.target.invert(model.target(x), x), x, rtol=1e-4, atol=1e-4)
@@ -86,7 +86,7 @@ def test_targets_apply_in_order_and_get_the_pixel_stats(batch):
 def test_validation_losses_are_those_of_each_image(batch):
     images, mask = batch
     model = build().eval()
-    x = model.data_preprocessor.normalise(images)
+    x = model.data_preprocessor.normalize(images)
     for i, sample in enumerate(model(x, samples(mask), mode='predict')):
         alone = model.loss(x[i : i + 1], samples(mask[i : i + 1]))['loss'].detach()
         assert sample.masked_losses['loss'] == pytest.approx(float(alone))
@@ -95,14 +95,14 @@ def test_validation_losses_are_those_of_each_image(batch):
 def test_reconstruct_pastes_the_prediction_into_the_masked_area(batch):
     images, mask = batch
     model = build().eval()
-    x = model.data_preprocessor.normalise(images)
+    x = model.data_preprocessor.normalize(images)
     out = model.reconstruct(x, mask)
     hidden = out['mask'].expand_as(x)
     torch.testing.assert_close(out['original'], images.float(), rtol=0, atol=1e-3)
     assert torch.equal(out['reconstruction'][hidden], out['prediction'][hidden])
     assert torch.equal(out['reconstruction'][~hidden], out['original'][~hidden])
-    colours = torch.tensor(MEAN).view(1, 3, 1, 1).expand_as(x)
-    assert torch.equal(out['masked'][hidden], colours[hidden])
+    colors = torch.tensor(MEAN).view(1, 3, 1, 1).expand_as(x)
+    assert torch.equal(out['masked'][hidden], colors[hidden])
     torch.testing.assert_close(out['target'], out['original'])
 
 

@@ -10,8 +10,9 @@ from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from torch.testing import assert_close
 
-from simmim_mm.convert import CheckpointError, resize_position_bias
-from simmim_mm.convert.load_backbone import load_backbone
+from simmim_mm.checkpoint import CheckpointError, resize_position_bias
+from simmim_mm.checkpoint.fit_weights import fit_channels
+from simmim_mm.checkpoint.load_backbone import load_backbone
 from simmim_mm.models.backbones import (
     MaskedBEiT,
     MaskedConvViT,
@@ -19,7 +20,6 @@ from simmim_mm.models.backbones import (
     MaskedSwinV2,
     MaskedViT,
 )
-from simmim_mm.models.backbones.fit_weights import fit_channels
 
 SWIN = dict(arch=dict(embed_dims=8, depths=[2, 2], num_heads=[1, 2]), patch_size=2)
 SWIN = dict(SWIN, img_size=32, window_size=4, out_indices=(1,))
@@ -154,14 +154,14 @@ def test_swin_v2_measures_in_the_windows_of_its_pretraining(tmp_path):
 
 @WAYS
 @pytest.mark.parametrize('name', CLASSES)
-def test_grey_images_in_other_numbers_of_channels(name, how, tmp_path):
+def test_gray_images_in_other_numbers_of_channels(name, how, tmp_path):
     old = build(name)
     file = save(old, tmp_path / 'old.pth')
-    grey = images(32, 32, channels=1)
-    expected = old(grey.expand(-1, 3, -1, -1))[-1]
+    gray = images(32, 32, channels=1)
+    expected = old(gray.expand(-1, 3, -1, -1))[-1]
     for channels in (1, 6):
         new = load(how, name, file, in_channels=channels)
-        assert_close(new(grey.expand(-1, channels, -1, -1))[-1], expected, rtol=1e-4, atol=1e-4)
+        assert_close(new(gray.expand(-1, channels, -1, -1))[-1], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('channels', [1, 2, 4, 5])
@@ -210,7 +210,7 @@ def test_report_of_every_entry(tmp_path, log):
         assert part in text, text
 
 
-def test_what_is_missing_is_initialised_and_the_rest_loaded(tmp_path):
+def test_what_is_missing_is_initialized_and_the_rest_loaded(tmp_path):
     old = build('swin')
     del old.mask_token
     new = load('init_cfg', 'swin', save(old, tmp_path / 'a.pth'), out_indices=(0, 1))

@@ -39,7 +39,7 @@ class TestMaskedBEiT(MaskedBackboneSuite):
         assert abs(kept.float().mean() - 0.25) < 0.05
         assert_close(moved[kept], 4 * full[kept], rtol=1e-4, atol=1e-5)
 
-    def test_initialisation_is_the_authors(self):
+    def test_initialization_is_the_authors(self):
         torch.manual_seed(0)
         model = MaskedBEiT(
             arch=dict(embed_dims=192, num_layers=4, num_heads=3, feedforward_channels=768)

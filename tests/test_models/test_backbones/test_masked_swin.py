@@ -131,7 +131,7 @@ def test_frozen_stages_stay_as_they_are():
 # ---- weights ----
 
 
-def test_initialisation_is_the_authors():
+def test_initialization_is_the_authors():
     torch.manual_seed(0)
     model = MaskedSwin(arch='tiny', img_size=192, window_size=6, use_abs_pos_embed=True)
     model.init_weights()
@@ -146,7 +146,7 @@ def test_initialisation_is_the_authors():
             assert p.abs().max() < 0.14, f'{name}: an outlier of 7 sigma'
 
 
-def test_pretrained_weights_survive_initialisation(tmp_path):
+def test_pretrained_weights_survive_initialization(tmp_path):
     kwargs = dict(arch=ARCH, img_size=64, window_size=4)
     source = scramble(MaskedSwin(**kwargs))
     state = {f'backbone.{k}': v for k, v in source.state_dict().items()}
@@ -170,7 +170,7 @@ def test_weights_of_another_window_are_fitted(with_index):
     model.load_state_dict(state, strict=True)
     key = 'stages.0.blocks.0.attn.w_msa.relative_position_bias_table'
     old, new = state[key].view(7, 7, -1), model.state_dict()[key].view(13, 13, -1)
-    assert_close(new[6, 6], old[3, 3])  # the centre and its neighbours keep their values
+    assert_close(new[6, 6], old[3, 3])  # the center and its neighbors keep their values
     assert (new[5:8, 5:8] - old[2:5, 2:5]).abs().max() < 0.1 * old.abs().max()
     assert_close(
         model.stages[0].blocks[0].attn.w_msa.proj.weight,
@@ -231,7 +231,7 @@ def test_attention_in_bfloat16_adds_the_bias_in_float32(monkeypatch, instruction
         assert (grad.double() - expected).norm() < 0.01 * expected.norm()
 
 
-def test_masked_neighbours_leave_no_subnormal_numbers():
+def test_masked_neighbors_leave_no_subnormal_numbers():
     """Intel CPUs are ten times slower at them; what replaces them changes nothing."""
     qkv = torch.randn(2, 9, 3, 2, 8, requires_grad=True)
     bias = torch.randn(2, 2, 9, 9)

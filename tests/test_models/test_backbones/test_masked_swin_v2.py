@@ -109,13 +109,13 @@ def test_weights_of_another_window_need_no_resizing():
         arch=ARCH, img_size=128, window_size=8, pretrained_window_sizes=[4, 4, 4, 2]
     )
     model.load_state_dict(source.state_dict(), strict=True)
-    # the same offset keeps its bias: offsets are normalised by the window of the pretraining
+    # the same offset keeps its bias: offsets are normalized by the window of the pretraining
     biases = []
     for m in (source, model):
         msa = m.stages[0].blocks[0].attn.w_msa
         table = msa.cpb_mlp(msa.relative_coords_table)[0]
-        centre = table.shape[0] // 2
-        biases.append(table[centre - 2 : centre + 3, centre - 2 : centre + 3])
+        center = table.shape[0] // 2
+        biases.append(table[center - 2 : center + 3, center - 2 : center + 3])
     assert_close(biases[1], biases[0])
 
 

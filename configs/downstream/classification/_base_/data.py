@@ -7,7 +7,7 @@ img_size = 224
 load = dict(type='LoadImageFromFile')  # BGR; the preprocessor makes it RGB
 crop = dict(type='RandomResizedCrop', scale=img_size, backend='pillow', interpolation='bicubic')
 flip = dict(type='RandomFlip', prob=0.5)
-# timm's rand-m9-mstd0.5-inc1. timm leaves the colour jitter of the recipes out when it is on.
+# timm's rand-m9-mstd0.5-inc1. timm leaves the color jitter of the recipes out when it is on.
 rand_augment = dict(
     type='RandAugment',
     policies='timm_increasing',
@@ -34,7 +34,7 @@ resize = dict(
     backend='pillow',
     interpolation='bicubic',
 )
-centre = dict(type='CenterCrop', crop_size=img_size)
+center = dict(type='CenterCrop', crop_size=img_size)
 
 preprocessor = dict(
     type='ClsDataPreprocessor',
@@ -67,7 +67,7 @@ val_dataloader = dict(
         type='CustomDataset',
         data_root=data_root,
         data_prefix='val',
-        pipeline=[load, resize, centre, pack],
+        pipeline=[load, resize, center, pack],
     ),
 )
 val_cfg = dict()

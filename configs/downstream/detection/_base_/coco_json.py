@@ -1,4 +1,4 @@
-# Your own data, labelled in COCO's format: a json and a folder of images each to train and to
+# Your own data, labeled in COCO's format: a json and a folder of images each to train and to
 # validate. Change the first lines, or override what is made of them on the command line
 # (docs/guide.md). As it stands: the images of `python tools/dataset/make_shapes.py data/shapes`.
 data_root = 'data/shapes/'

@@ -1,4 +1,4 @@
-# mmseg's data and 80000 iterations with the optimisation of the SimMIM paper (appendix C.1): AdamW
+# mmseg's data and 80000 iterations with the optimization of the SimMIM paper (appendix C.1): AdamW
 # in batches of 32, layer decay 0.9. The paper searches the rate from 1e-4 to 3e-4.
 _base_ = [
     __import__('mmseg').__path__[0] + '/.mim/configs/_base_/datasets/ade20k.py',

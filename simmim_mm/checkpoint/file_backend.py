@@ -1,0 +1,67 @@
+import os
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+TMP_SUFFIX = '.simmim-tmp'
+
+
+class AtomicLocalBackend(LocalBackend):
+    """Local files that are either the old or the new content, never half of one.
+
+    mmengine's backend writes straight into the file, so that a process killed while it saves
+    leaves a truncated file. This one writes to a hidden file in the same folder, flushes it to the
+    disk, and renames it over the target, which POSIX does in one step.
+
+    Chosen with ``backend_args=dict(backend='atomic')``.
+    """
+
+    def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
+        """Write bytes; the folder is made if needed."""
+        path = Path(filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The process id keeps two runs that share a folder apart.
+        tmp = path.with_name(f'.{path.name}.{os.getpid()}{TMP_SUFFIX}')
+        try:
+            with tmp.open('wb') as file:
+                self._write(file, obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(tmp, path)
+        except BaseException:
+            tmp.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text; the folder is made if needed."""
+        self.put(obj.encode(encoding), filepath)
+
+    @staticmethod
+    def _write(file, obj: bytes | memoryview) -> None:
+        file.write(obj)
+
+
+def remove_stale_files(folder: str | Path) -> list[str]:
+    """Delete what killed processes left of unfinished writes; returns the names."""
+    stale = sorted(Path(folder).glob(f'.*{TMP_SUFFIX}'))
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return [path.name for path in stale]
+
+
+def _sync_folder(folder: Path) -> None:
+    # Makes the renaming itself survive a power cut. Not every system can open a folder.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+register_backend('atomic', AtomicLocalBackend, force=True)

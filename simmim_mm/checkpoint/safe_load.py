@@ -1,0 +1,181 @@
+"""Reading checkpoints of unknown origin without running any code they carry.
+
+A ``.pth`` file is a pickle, and unpickling runs whatever the file names. Here only tensors and
+plain containers are built; the few classes that honest training scripts leave beside the weights
+(their config, their arguments, numpy numbers) are replaced by inert stand-ins, and a file that
+names anything else is refused.
+"""
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simmim_mm.checkpoint.diagnose import looks_like, named_globals
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be used as a checkpoint; the message names the file and the reason."""
+
+
+class UnsafeCheckpoint(CheckpointError):
+    """A file whose pickle asks for functions or classes that are not on the list of inert ones."""
+
+
+class NotWeights(CheckpointError):
+    """A file that holds no model weights: text, an image, a truncated download."""
+
+
+class _Plain:
+    """Stand-in for a mapping or namespace: becomes an OrderedDict.
+
+    The restricted unpickler fills items of nothing else; attributes end in its ``__dict__``.
+    """
+
+    def __new__(cls, *args: Any) -> OrderedDict:
+        return OrderedDict(*(a for a in args if isinstance(a, dict)))
+
+
+class _Opaque:
+    """Stand-in for a value that nobody reads: takes any arguments and state, keeps none."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+_PLAIN = (
+    'yacs.config.CfgNode',  # microsoft/SimMIM, microsoft/Swin-Transformer: 'config'
+    'argparse.Namespace',  # facebookresearch/mae and its descendants: 'args'
+    'mmengine.config.config.ConfigDict',
+    'mmengine.logging.history_buffer.HistoryBuffer',
+    'addict.addict.Dict',
+    'easydict.EasyDict',
+    'collections.defaultdict',
+)
+_OPAQUE = (
+    'numpy.core.multiarray._reconstruct',
+    'numpy._core.multiarray._reconstruct',
+    'numpy.core.multiarray.scalar',
+    'numpy._core.multiarray.scalar',
+    'numpy.ndarray',
+    'numpy.dtype',
+    'pathlib.PosixPath',
+    'pathlib.WindowsPath',
+    'builtins.dict',
+    'builtins.list',
+    'builtins.int',
+    'builtins.float',
+    # mmengine's HistoryBuffer pickles its methods through getattr. The stand-in gets no attribute.
+    'builtins.getattr',
+)
+_KNOWN = {*_PLAIN, *_OPAQUE, 'collections.OrderedDict', 'collections.Counter', '_codecs.encode'}
+_KNOWN |= {'builtins.set', 'builtins.bytearray', 'builtins.complex'}  # allowed by torch itself
+_STAND_INS = [(_Plain, name) for name in _PLAIN] + [(_Opaque, name) for name in _OPAQUE]
+
+
+def load_weights(path: str | Path) -> dict:
+    """Load a checkpoint file on the CPU, safely.
+
+    Args:
+        path: A file written by ``torch.save`` (either format) or, with the package installed, a
+            ``.safetensors`` file.
+
+    Returns:
+        What the file holds: a state dict, or a dict with one under ``'state_dict'``, ``'model'`` or
+        the like beside other things (:func:`find_state_dict` picks it). Objects other than tensors,
+        numbers, strings and containers come back empty or as plain dicts.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        UnsafeCheckpoint: If the file asks for code other than the known inert classes.
+        NotWeights: If the file is not a checkpoint or holds no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint file at {path}')
+    if path.suffix == '.safetensors':
+        return _load_safetensors(path)
+    try:
+        with torch.serialization.safe_globals(_STAND_INS):
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # a hostile or broken file makes the unpickler fail in any way
+        raise _explain(path, error) from None
+    if not isinstance(checkpoint, Mapping):
+        raise NotWeights(
+            f'{path} holds a {type(checkpoint).__name__}, not a dict of weights: expected a state '
+            "dict or a checkpoint with one under 'model' or 'state_dict'"
+        )
+    find_state_dict(checkpoint, path)
+    return dict(checkpoint)
+
+
+def find_state_dict(checkpoint: Mapping, path: str | Path = 'the checkpoint') -> dict:
+    """The state dict inside a loaded checkpoint: ``{name: tensor}``.
+
+    Raises:
+        NotWeights: If neither the checkpoint nor its ``'state_dict'``, ``'model'``, ``'module'`` or
+            ``'teacher'`` entry holds named tensors.
+    """
+    for candidate in (*(checkpoint.get(k) for k in _CONTAINERS), checkpoint):
+        if isinstance(candidate, Mapping):
+            tensors = {
+                k: v for k, v in candidate.items() if isinstance(k, str) and isinstance(v, Tensor)
+            }
+            if tensors:
+                return tensors
+    raise NotWeights(
+        f'{path} holds no tensors (its keys: {sorted(map(str, checkpoint))[:8]}): it is not a '
+        'checkpoint of a model'
+    )
+
+
+_CONTAINERS = ('state_dict', 'model', 'module', 'teacher')
+
+
+def plain_dict(value: Any) -> dict:
+    """Items and attributes of a loaded mapping or namespace (a config, arguments) as one dict."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {**getattr(value, '__dict__', {}), **value}
+
+
+def _load_safetensors(path: Path) -> dict:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise CheckpointError(
+            f'{path}: reading .safetensors needs the package: pip install safetensors'
+        ) from None
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise NotWeights(f'{path} is not a safetensors file: {error}') from None
+    return find_state_dict(tensors, path)
+
+
+def _explain(path: Path, error: Exception) -> CheckpointError:
+    unknown = {n for n in named_globals(path) - _KNOWN if not n.startswith('torch.')}
+    message = str(error).splitlines()[0] if str(error) else ''
+    with path.open('rb') as file:
+        pickled = file.read(2) in (b'PK', b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05')
+    if pickled and isinstance(error, pickle.UnpicklingError) and 'GLOBAL' in str(error):
+        unknown.add(str(error).split('GLOBAL ')[-1].split()[0])
+    if unknown:
+        return UnsafeCheckpoint(
+            f'{path} is refused: besides weights it asks to run or build '
+            f'{", ".join(sorted(unknown))}, which no checkpoint needs. Nothing of it was run. If '
+            'you trust its author, load it with their code and save the tensors alone: '
+            "torch.save({'model': model.state_dict()}, ...)"
+        )
+    return NotWeights(
+        f'{path} is not a readable checkpoint: {looks_like(path)}. Download it again, or check '
+        f'the path ({type(error).__name__}: {message[:120]})'
+    )

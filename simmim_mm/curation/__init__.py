@@ -1,0 +1,25 @@
+"""Find what is wrong in a folder of images, and split it. Nothing here deletes a file."""
+
+from simmim_mm.curation.duplicates import group_duplicates, near_pairs
+from simmim_mm.curation.files import apply_plan, plan_files
+from simmim_mm.curation.inspection import FAULTS, Inspection, inspect_file
+from simmim_mm.curation.report import read_report, write_csv, write_html, write_lines
+from simmim_mm.curation.scan import Scan, scan_folder
+from simmim_mm.curation.split import split_groups
+
+__all__ = [
+    'FAULTS',
+    'Inspection',
+    'Scan',
+    'apply_plan',
+    'group_duplicates',
+    'inspect_file',
+    'near_pairs',
+    'plan_files',
+    'read_report',
+    'scan_folder',
+    'split_groups',
+    'write_csv',
+    'write_html',
+    'write_lines',
+]

@@ -1,0 +1,114 @@
+"""One file: can it be used, and what does it look like."""
+
+import io
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from simmim_mm.datasets.decode import decode
+
+# What makes a file unfit, in the order in which it is looked for.
+FAULTS = dict(
+    unreadable='cannot be opened, or is not an image',
+    truncated='begins as an image, but cannot be decoded to its end',
+    zero_area='has no pixels',
+    too_small='a side is shorter than wanted',
+    wrong_mode='has another number of bands than wanted',
+    constant='all pixels are the same',
+)
+
+
+class Inspection(NamedTuple):
+    """What is known of a file.
+
+    Attributes:
+        fault: A key of ``FAULTS``, or empty.
+        detail: The decoder's words, or what was found instead.
+        height: Pixels; 0 if it cannot be decoded.
+        width: Likewise.
+        bands: Likewise.
+        size: Bytes.
+        content: Hash of the bytes.
+        pixels: Hash of the decoded pixels.
+        looks: 64-bit perceptual hash, and that of the mirrored image.
+    """
+
+    fault: str = ''
+    detail: str = ''
+    height: int = 0
+    width: int = 0
+    bands: int = 0
+    size: int = 0
+    content: bytes = b''
+    pixels: bytes = b''
+    looks: tuple[int, int] = (0, 0)
+
+
+def inspect_file(path: str, min_size: int = 1, bands: Sequence[int] = ()) -> Inspection:
+    """Decode a file and describe it. Raises nothing on account of the file.
+
+    Args:
+        path: A local file.
+        min_size: Shortest side in pixels that is fit.
+        bands: Numbers of bands that are fit: 1 gray, 3 RGB, 4 with opacity or CMYK. Empty: any.
+    """
+    try:
+        with open(path, 'rb') as file:
+            content = file.read()
+    except OSError as error:
+        return Inspection('unreadable', str(error.strerror or error))
+    seen = Inspection(size=len(content), content=blake2b(content, digest_size=16).digest())
+    try:
+        array = decode(content).array
+    except Exception as error:  # decoders raise everything
+        fault = 'truncated' if _begins_as_image(content) else 'unreadable'
+        fault = 'zero_area' if str(error).startswith('no pixels') else fault
+        return seen._replace(fault=fault, detail=str(error).splitlines()[0][:200])
+    height, width, count = array.shape
+    seen = seen._replace(height=height, width=width, bands=count)
+    if min(height, width) < min_size:
+        return seen._replace(fault='too_small', detail=f'{width} x {height} pixels')
+    if bands and count not in bands:
+        return seen._replace(fault='wrong_mode', detail=f'{count} bands')
+    if (array == array[:1, :1]).all():
+        return seen._replace(fault='constant', detail=f'every pixel is {array[0, 0].tolist()}')
+    key = blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
+    key.update(np.ascontiguousarray(array))
+    return seen._replace(pixels=key.digest(), looks=perceptual_hashes(array))
+
+
+def perceptual_hashes(array: np.ndarray) -> tuple[int, int]:
+    """Two 64-bit hashes that survive re-encoding and resizing: of the image, and mirrored.
+
+    ``imagehash.phash``: signs of the 8x8 lowest frequencies of the gray image, against their
+    median.
+
+    Args:
+        array: ``(H, W, C)`` of any dtype.
+    """
+    import imagehash
+
+    if array.dtype == np.uint8:
+        colors = array.shape[-1] >= 3
+        image = Image.fromarray(np.ascontiguousarray(array[..., :3] if colors else array[..., 0]))
+    else:  # no agreed range: what is between the extremes
+        gray = np.nan_to_num(array.astype(np.float64)).mean(-1)
+        gray = 255 * (gray - gray.min()) / max(gray.max() - gray.min(), 1e-12)
+        image = Image.fromarray(gray.astype(np.uint8))
+    # phash shrinks to 32x32 by itself; done here once for both
+    image = image.convert('L').resize((32, 32), Image.LANCZOS)
+    mirrored = image.transpose(Image.FLIP_LEFT_RIGHT)
+    return tuple(int(str(imagehash.phash(one)), 16) for one in (image, mirrored))
+
+
+def _begins_as_image(content: bytes) -> bool:
+    if content.startswith(b'\x93NUMPY'):
+        return True
+    try:
+        with Image.open(io.BytesIO(content)):
+            return True
+    except Exception:
+        return False

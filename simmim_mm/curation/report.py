@@ -1,0 +1,148 @@
+"""Tell what a scan has found: a table for programs, a page for people."""
+
+import base64
+import csv
+import io
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from simmim_mm.curation.inspection import FAULTS
+from simmim_mm.curation.scan import Scan
+from simmim_mm.datasets.decode import decode
+from simmim_mm.datasets.errors import DataError
+
+COLUMNS = ('path', 'status', 'group', 'height', 'width', 'bands', 'detail')
+_THUMBNAIL = 112  # pixels
+
+_STYLE = """
+body {font: 15px sans-serif; margin: 2em; max-width: 75em}
+figure {display: inline-block; margin: 4px; vertical-align: top; width: 130px}
+figcaption {font-size: 11px; overflow-wrap: anywhere}
+.kept img {outline: 3px solid #2a2}
+.row {border-top: 1px solid #ccc; padding: 4px 0}
+td, th {padding: 2px 12px; text-align: left}
+"""
+
+
+def write_csv(scan: Scan, path: str | Path) -> None:
+    """A line for each file: its path below the folder, status, group and what else is known.
+
+    ``group`` is the path of the first copy; equal for all copies of an image, empty for faults.
+    """
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for i, name in enumerate(scan.paths):
+            group = scan.paths[scan.groups[i]] if scan.groups[i] >= 0 else ''
+            detail = scan.faults.get(i, ('', ''))[1]
+            writer.writerow([name, scan.status(i), group, *scan.shapes[i].tolist(), detail])
+
+
+def read_report(path: str | Path) -> list[dict[str, str]]:
+    """The lines of a table that :func:`write_csv` wrote.
+
+    Raises:
+        DataError: If it is not one.
+    """
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            names = reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f'{path} cannot be read as a table: {error}') from error
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise DataError(f'{path} is not a report of scan.py: it has no column {missing[0]!r}')
+    return rows
+
+
+def write_html(scan: Scan, path: str | Path, max_rows: int = 200) -> None:
+    """A page with a picture of each file that is not kept, copies beside what they are copies of.
+
+    Args:
+        max_rows: At most so many pictures of a fault, and so many groups; the table has them all.
+    """
+    counts = scan.counts()
+    titles = dict(
+        kept='fit', **FAULTS, duplicate='same bytes or pixels', near_duplicate='look the same'
+    )
+    parts = [
+        f'<!doctype html><meta charset="utf-8"><title>{escape(scan.root)}</title>',
+        f'<style>{_STYLE}</style><h1>{escape(scan.root)}</h1><table>',
+        *(
+            f'<tr><th>{name}<td>{counts[name]}<td>{escape(text)}'
+            for name, text in titles.items()
+            if counts[name]
+        ),
+        '</table>',
+    ]
+    by_fault = defaultdict(list)
+    for i, (fault, _) in scan.faults.items():
+        by_fault[fault].append(i)
+    for fault in FAULTS:
+        if by_fault[fault]:
+            parts.append(f'<h2>{fault}</h2>')
+            parts += (_figure(scan, i) for i in by_fault[fault][:max_rows])
+            parts.append(_more(len(by_fault[fault]), max_rows))
+    groups = _groups(scan)
+    if groups:
+        parts.append('<h2>copies</h2><p>The framed one is kept.')
+        for members in groups[:max_rows]:
+            parts.append('<div class="row">')
+            parts += (
+                _figure(scan, i) for i in sorted(members, key=lambda i: not scan.kept[i])[:12]
+            )
+            parts.append('</div>')
+        parts.append(_more(len(groups), max_rows))
+    Path(path).write_text('\n'.join(parts), encoding='utf-8')
+
+
+def _groups(scan: Scan) -> list[list[int]]:
+    order = np.argsort(scan.groups, kind='stable')
+    order = order[scan.groups[order] >= 0]
+    cuts = np.flatnonzero(np.diff(scan.groups[order])) + 1
+    return [members.tolist() for members in np.split(order, cuts) if len(members) > 1]
+
+
+def _more(count: int, shown: int) -> str:
+    return f'<p>and {count - shown} more, see the table' if count > shown else ''
+
+
+def _figure(scan: Scan, index: int) -> str:
+    name, (height, width, _) = scan.paths[index], scan.shapes[index]
+    status = scan.status(index)
+    detail = scan.faults.get(index, ('', f'{width} x {height}'))[1]
+    picture = _thumbnail(os.path.join(scan.root, name)) if height else ''
+    return (
+        f'<figure class="{status}">{picture}<figcaption>{escape(name)}<br>'
+        f'{status}: {escape(detail)}</figcaption></figure>'
+    )
+
+
+def _thumbnail(path: str) -> str:
+    try:
+        with open(path, 'rb') as file:
+            array = decode(file.read()).array
+        array = array[..., :3] if array.shape[-1] >= 3 else array[..., 0]
+        if array.dtype != np.uint8:
+            low, high = np.nanmin(array), np.nanmax(array)
+            array = (255.0 * (array - low) / max(high - low, 1e-12)).astype(np.uint8)
+        image = Image.fromarray(np.ascontiguousarray(array))
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        buffer = io.BytesIO()
+        image.convert('RGB').save(buffer, 'JPEG', quality=80)
+    except (OSError, ValueError):  # gone or changed since the scan
+        return ''
+    return f'<img src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def write_lines(lines: Iterable[str], path: str | Path) -> None:
+    """A text file with one entry a line, as ``ImageDataset(ann_file=...)`` reads it."""
+    Path(path).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')

@@ -1,0 +1,122 @@
+"""All files of a folder."""
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from simmim_mm.curation.duplicates import group_duplicates
+from simmim_mm.curation.inspection import inspect_file
+from simmim_mm.datasets.image_folder import list_images
+
+
+class Scan(NamedTuple):
+    """What is known of a folder, an entry for each file.
+
+    Attributes:
+        root: The folder.
+        paths: Relative to ``root``, sorted.
+        shapes: ``(n, 3)`` int32: height, width, bands; 0 where a file cannot be decoded.
+        faults: Fault and detail by index, for the files that have one.
+        groups: ``(n,)`` int64, index of the first copy of each image; -1 for files with a fault.
+        kept: ``(n,)`` bool: no fault, and the best of its group (most pixels, then bands, then
+            bytes).
+        exact: ``(n,)`` bool: has the bytes or the pixels of the kept one of its group.
+    """
+
+    root: str
+    paths: Sequence[str]
+    shapes: np.ndarray
+    faults: dict[int, tuple[str, str]]
+    groups: np.ndarray
+    kept: np.ndarray
+    exact: np.ndarray
+
+    def status(self, index: int) -> str:
+        """``'kept'``, a fault, ``'duplicate'`` or ``'near_duplicate'``."""
+        if index in self.faults:
+            return self.faults[index][0]
+        if self.kept[index]:
+            return 'kept'
+        return 'duplicate' if self.exact[index] else 'near_duplicate'
+
+    def counts(self) -> Counter:
+        """Number of files of each status."""
+        return Counter(self.status(i) for i in range(len(self.paths)))
+
+
+def scan_folder(
+    root: str,
+    min_size: int = 1,
+    bands: Sequence[int] = (),
+    distance: int = 4,
+    mirrored: bool = False,
+    workers: int = 0,
+    tick: Callable[[int], None] | None = None,
+) -> Scan:
+    """Inspect every image file below a folder, and group the copies.
+
+    About 300 bytes of memory are used for a file, most of it for its name.
+
+    Args:
+        root: The folder, searched as :class:`ImageDataset` does.
+        min_size: See :func:`inspect_file`.
+        bands: Likewise.
+        distance: See :func:`group_duplicates`.
+        mirrored: Take mirror images for copies.
+        workers: Processes; 0 works in this one.
+        tick: Called with the number of all files after each of them.
+
+    Raises:
+        DataError: If the folder is missing or holds no image.
+    """
+    files = list_images(root)
+    count = len(files)
+    content, pixels = np.zeros(count, 'V16'), np.zeros(count, 'V16')
+    looks = np.zeros((2, count), np.uint64)
+    shapes, sizes = np.zeros((count, 3), np.int32), np.zeros(count, np.int64)
+    faults: dict[int, tuple[str, str]] = {}
+    for i, seen in enumerate(
+        _map(partial(inspect_file, min_size=min_size, bands=bands), files, workers)
+    ):
+        shapes[i], sizes[i] = (seen.height, seen.width, seen.bands), seen.size
+        if seen.fault:
+            faults[i] = (seen.fault, seen.detail)
+        else:
+            content[i], pixels[i], looks[:, i] = seen.content, seen.pixels, seen.looks
+        if tick is not None:
+            tick(count)
+
+    sound = np.setdiff1d(np.arange(count), np.fromiter(faults, int, len(faults)))
+    groups = np.full(count, -1, np.int64)
+    found = group_duplicates(
+        content[sound],
+        pixels[sound],
+        looks[0, sound],
+        looks[1, sound] if mirrored else None,
+        distance,
+    )
+    groups[sound] = sound[found]
+
+    # the best of each group first
+    area = shapes[sound, 0].astype(np.int64) * shapes[sound, 1]
+    order = sound[np.lexsort((sound, -sizes[sound], -shapes[sound, 2], -area, groups[sound]))]
+    is_best = np.diff(groups[order], prepend=-1) != 0
+    best = order[is_best][np.cumsum(is_best) - 1]
+    kept, exact = np.zeros(count, bool), np.zeros(count, bool)
+    kept[order] = is_best
+    exact[order] = (content[order] == content[best]) | (pixels[order] == pixels[best])
+    paths = [os.path.relpath(file, root) for file in files]
+    return Scan(root, paths, shapes, faults, groups, kept, exact)
+
+
+def _map(function: Callable, items: Sequence, workers: int) -> Iterator:
+    if workers < 1:
+        yield from map(function, items)
+        return
+    with multiprocessing.Pool(workers) as pool:
+        yield from pool.imap(function, items, chunksize=64)

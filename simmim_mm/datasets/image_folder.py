@@ -1,0 +1,102 @@
+"""Find the image files below a folder."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from fnmatch import translate
+
+from simmim_mm.datasets.errors import DataError
+
+IMAGE_EXTENSIONS = (
+    *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff'),
+    *('.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.avif', '.npy'),
+)
+
+
+def list_images(
+    root: str, extensions: Sequence[str] = IMAGE_EXTENSIONS, exclude: Sequence[str] = ()
+) -> list[str]:
+    """Paths of all image files below ``root``, sorted.
+
+    Hidden files and folders (and so macOS' ``._*``) are left out. Symbolic links are followed, but
+    each folder is entered once. A dangling link to an image is listed: it is a missing file.
+
+    Args:
+        root: A folder.
+        extensions: With the dot, in any case.
+        exclude: Patterns as of a shell, compared with the path of each file and folder relative to
+            ``root``; ``*`` also matches slashes.
+
+    Raises:
+        DataError: If ``root`` is not a folder or holds no image.
+    """
+    _check_folder(root)
+    endings = tuple(extension.lower() for extension in extensions)
+    excluded = re.compile('|'.join(translate(pattern) for pattern in exclude) or r'(?!)').match
+    found: list[str] = []
+    others: Counter = Counter()
+    num_excluded = 0
+    entered = set()
+    folders = ['']
+    while folders:
+        folder = folders.pop()
+        path = os.path.join(root, folder)
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) in entered:
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        below = []
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = os.path.join(folder, entry.name)
+                if entry.name.startswith('.'):
+                    continue
+                if excluded(name.replace(os.sep, '/')):
+                    num_excluded += 1
+                elif entry.is_dir():
+                    below.append(name)
+                elif not entry.name.lower().endswith(endings):
+                    others[os.path.splitext(entry.name)[1].lower() or 'no extension'] += 1
+                elif entry.is_file() or entry.is_symlink():
+                    found.append(name)
+        folders += sorted(below, reverse=True)
+    if not found:
+        raise DataError(_nothing_found(root, endings, others, num_excluded))
+    return [os.path.join(root, name) for name in sorted(found)]
+
+
+def _check_folder(root: str) -> None:
+    if os.path.isdir(root):
+        return
+    if os.path.exists(root):
+        raise DataError(
+            f'data_root {root!r} is a file, not a folder; '
+            f'pass the folder, or if it is a list of images pass it as ann_file'
+        )
+    if '://' in root:
+        raise DataError(
+            f'data_root {root!r} is a remote folder, which cannot be listed; '
+            f'pass the paths of the images in an ann_file'
+        )
+    existing = os.path.abspath(root)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    raise DataError(
+        f'data_root {root!r} does not exist ({existing!r} is the part of it that does); '
+        f'set data_root of the dataset to the folder with your images'
+    )
+
+
+def _nothing_found(root: str, endings: Sequence[str], others: Counter, num_excluded: int) -> str:
+    if others:
+        kinds = ', '.join(f'{n} x {kind}' for kind, n in others.most_common(5))
+        there = f'{sum(others.values())} other files are there ({kinds})'
+    else:
+        there = 'no other files are there'
+    if num_excluded:
+        there += f', {num_excluded} files or folders were left out by exclude'
+    return (
+        f'no image in {root!r} or its subfolders: looked for {" ".join(endings)}; {there}. '
+        f'Set data_root to the folder with your images, or extensions to their endings'
+    )

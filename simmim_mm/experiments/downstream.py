@@ -1,0 +1,287 @@
+"""Configs of small trainings on labeled data, for whichever backbone a checkpoint holds."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+
+from simmim_mm.experiments.labeled_data import LabeledData
+from simmim_mm.models.backbones.swin_parts import clamped_windows
+from simmim_mm.registry import MODELS
+
+TASK_METRICS = dict(classification='accuracy/top1', detection='coco/bbox_mAP', segmentation='mIoU')
+_STRIDES = (4, 8, 16, 32)  # of the maps that detectors and segmenters work on
+
+# What each backbone needs on images of any size. Those that are not here take --config.
+_SETTINGS = dict(
+    MaskedSwin=dict(pad_small_map=True, drop_path_rate=0.1),
+    MaskedSwinV2=dict(pad_small_map=True, drop_path_rate=0.1),
+    MaskedConvNeXt=dict(drop_path_rate=0.1),
+    MaskedResNet=dict(),
+    MaskedConvViT=dict(frozen_pos_embed=False, fusion=False, drop_path_rate=0.1),
+    MaskedViT=dict(frozen_pos_embed=False, drop_path_rate=0.1),
+)
+
+
+class Features(NamedTuple):
+    """Channels and strides of a backbone's maps."""
+
+    channels: list[int]
+    strides: list[int]
+
+
+def downstream_config(
+    task: str,
+    configs: str | Path,
+    backbone: dict,
+    preprocessor: dict,
+    data: LabeledData,
+) -> Config:
+    """The project's small config of a task, with a backbone and data put in.
+
+    Args:
+        task: ``'finetune'`` or ``'linear'``, of a classifier; ``'detection'``; ``'segmentation'``.
+        configs: The folder ``configs`` of the project.
+        backbone: Config from the pretraining.
+        preprocessor: Likewise: ``mean`` and ``std`` are kept.
+        data: What to train on.
+
+    Raises:
+        ValueError: If the backbone does not suit the task.
+    """
+    folder = Path(configs) / 'downstream'
+    if task == 'detection':
+        cfg = _detection(folder / task, backbone, data)
+    elif task == 'segmentation':
+        cfg = _segmentation(folder / task, backbone, data)
+    else:
+        cfg = _classification(folder / 'classification', task, backbone, data)
+    own = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
+    own.update({key: preprocessor[key] for key in ('mean', 'std') if preprocessor.get(key)})
+    cfg.test_dataloader = deepcopy(cfg.val_dataloader)
+    cfg.test_evaluator = deepcopy(cfg.val_evaluator)
+    return cfg
+
+
+def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None) -> None:
+    """Shorten or lengthen a training, its schedule of learning rates included.
+
+    All times of the schedulers are scaled alike. There are validations and checkpoints at every
+    fifth of the training, at least.
+
+    Raises:
+        ValueError: If the config counts in the other unit.
+    """
+    if iters is None and epochs is None:
+        return
+    unit, other = ('iters', 'epochs') if iters else ('epochs', 'iters')
+    number, key = iters or epochs, f'max_{unit}'
+    former = cfg.train_cfg.get(key)
+    if not former:
+        raise ValueError(
+            f'{unit}={number}, but the config counts {other} '
+            f'({cfg.train_cfg.get("max_" + other)}): give {other}'
+        )
+    cfg.train_cfg[key] = number
+    interval = max(1, number // 5)
+    cfg.train_cfg.val_interval = min(cfg.train_cfg.get('val_interval', interval), interval)
+    checkpoint = cfg.setdefault('default_hooks', {}).setdefault('checkpoint', {})
+    checkpoint['interval'] = min(checkpoint.get('interval', interval), interval)
+    if unit == 'iters':
+        checkpoint['by_epoch'] = False
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        for time in ('end', 'T_max', 'total_steps'):
+            if scheduler.get(time):
+                scheduler[time] = max(1, round(scheduler[time] * number / former))
+        if scheduler.get('milestones'):
+            scheduler.milestones = [round(t * number / former) for t in scheduler.milestones]
+        if scheduler.get('begin'):
+            begin = round(scheduler.begin * number / former)
+            scheduler.begin = min(begin, scheduler.get('end', begin + 1) - 1)
+
+
+def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData) -> Config:
+    kind = _kind(backbone)
+    families = dict(
+        MaskedViT='vit-micro-p8_1xb64-coslr-50e_folder-96px',
+        MaskedBEiT='vit-micro-p8_1xb64-coslr-50e_folder-96px',
+        MaskedConvViT='convvit-tiny_1xb64-coslr-50e_folder-128px',
+    )
+    family = families.get(kind, 'swin-micro-w6_1xb64-coslr-50e_folder-96px')
+    cfg = Config.fromfile(folder / f'{probe}_{family}.py')
+    size = _as_pair(backbone.get('img_size', _size_of(cfg)))
+    own = {key: value for key, value in _checked(backbone).items() if key != 'init_cfg'}
+    own['type'] = f'simmim_mm.{kind}'
+    if kind == 'MaskedBEiT' and own.get('use_shared_rel_pos_bias', True):
+        own.update(use_rel_pos_bias=True, use_shared_rel_pos_bias=False)
+    if kind == 'MaskedConvViT':
+        own['fusion'] = False
+    channels = _features(own, size).channels[-1]
+    if probe == 'finetune':
+        settings = cfg.model.backbone
+        for key in ('drop_path_rate', 'frozen_pos_embed', 'out_type', 'final_norm'):
+            if key in settings and not (kind == 'MaskedBEiT' and key == 'frozen_pos_embed'):
+                own[key] = settings[key]
+        if kind == 'MaskedResNet':
+            own.pop('drop_path_rate')
+    cfg.model.backbone = own
+    if 'in_channels' in (cfg.model.get('neck') or {}):
+        cfg.model.neck.in_channels = channels
+    cfg.model.head.update(in_channels=channels, num_classes=len(data.classes))
+    cfg.model.data_preprocessor.num_classes = len(data.classes)
+    for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
+        loader.dataset.update(data_root='', data_prefix=str(split.images))
+        _set_size(loader.dataset.pipeline, size)
+    return cfg
+
+
+def _size_of(cfg: Config) -> int:
+    return next(s.crop_size for s in cfg.val_dataloader.dataset.pipeline if 'crop_size' in s)
+
+
+def _set_size(pipeline: list[dict], size: tuple[int, int]) -> None:
+    scale = size[0] if size[0] == size[1] else size
+    for step in pipeline:
+        if step['type'] == 'RandomResizedCrop':
+            step['scale'] = scale
+        elif step['type'] == 'ResizeEdge':
+            step['scale'] = max(size) * 256 // 224
+        elif step['type'] == 'CenterCrop':
+            step['crop_size'] = scale
+
+
+def _detection(folder: Path, backbone: dict, data: LabeledData) -> Config:
+    kind = 'mask-rcnn' if data.with_masks else 'faster-rcnn'
+    cfg = Config.fromfile(folder / f'{kind}_swin-micro-w6_1xb4-coslr-36e_coco-json.py')
+    if _kind(backbone) == 'MaskedViT':
+        grid = _as_pair(backbone.get('img_size', 224))[0] // backbone.get('patch_size', 16)
+        backbone = {**backbone, 'type': 'WindowedViT', 'window_size': grid}
+    cfg.model.backbone, features = _with_maps(backbone)
+    if len(features.channels) == 1:
+        cfg.model.neck = _pyramid(features, cfg.model.neck.out_channels)
+    else:
+        _check_strides(backbone, features)
+        cfg.model.neck.in_channels = features.channels
+    heads = cfg.model.roi_head
+    for head in (heads.bbox_head, heads.get('mask_head')):
+        if head:
+            head.num_classes = len(data.classes)
+    for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
+        loader.dataset.update(
+            data_root='',
+            ann_file=str(split.labels),
+            data_prefix=dict(img=str(split.images)),
+            metainfo=dict(classes=data.classes),
+        )
+    cfg.val_evaluator.ann_file = str(data.val.labels)
+    return cfg
+
+
+def _segmentation(folder: Path, backbone: dict, data: LabeledData) -> Config:
+    family = 'vit-micro-p8' if _kind(backbone) == 'MaskedViT' else 'swin-micro-w6'
+    cfg = Config.fromfile(folder / f'upernet_{family}_1xb4-coslr-4k_folder.py')
+    cfg.model.backbone, features = _with_maps(backbone, num_maps=4)
+    channels, strides = features
+    if len(set(strides)) == 1:  # one map of each of four blocks, brought to the usual strides
+        scales = [strides[0] / stride for stride in _STRIDES]
+        cfg.model.neck.update(in_channels=channels, out_channels=channels[0], scales=scales)
+    else:
+        _check_strides(backbone, features)
+    index = list(range(len(channels)))
+    cfg.model.decode_head.update(in_channels=channels, in_index=index)
+    third = min(2, index[-1])
+    cfg.model.auxiliary_head.update(in_channels=channels[third], in_index=third)
+    cfg.model.data_preprocessor.test_cfg = dict(size_divisor=max(strides))
+    for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
+        head.num_classes = len(data.classes)
+    for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
+        loader.dataset.update(
+            data_root='',
+            data_prefix=dict(img_path=str(split.images), seg_map_path=str(split.labels)),
+            img_suffix=data.suffixes[0],
+            seg_map_suffix=data.suffixes[1],
+            metainfo=dict(classes=data.classes),
+        )
+    return cfg
+
+
+def _pyramid(features: Features, out_channels: int) -> dict:
+    return dict(
+        type='simmim_mm.SimpleFeaturePyramid',
+        in_channels=features.channels[0],
+        out_channels=out_channels,
+        scales=tuple(features.strides[0] / stride for stride in _STRIDES),
+    )
+
+
+def _kind(backbone: dict) -> str:
+    return backbone['type'].rpartition('.')[2]
+
+
+def _as_pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
+    """The backbone for images of any size, giving all its maps, and what these are.
+
+    Args:
+        num_maps: Of a plain ViT, from as many blocks, equally far apart.
+    """
+    kind = _kind(backbone)
+    settings = _SETTINGS.get('MaskedViT' if kind == 'WindowedViT' else kind)
+    if settings is None:
+        raise ValueError(
+            f'there is no ready-made config for a {kind} here: give one of your own with --config'
+        )
+    cfg = {**_checked(backbone), **settings, 'type': f'simmim_mm.{kind}'}
+    for key in ('init_cfg', 'out_indices', 'frozen_stages'):
+        cfg.pop(key, None)
+    module = MODELS.build(cfg)
+    if 'ViT' in kind and kind != 'MaskedConvViT':
+        depth = len(module.layers)
+        indices = [depth * (i + 1) // num_maps - 1 for i in range(num_maps)]
+    else:
+        indices = list(range(_num_stages(module)))
+    cfg['out_indices'] = indices
+    if kind == 'MaskedSwinV2':
+        window, size = backbone.get('window_size', 8), backbone.get('img_size', 256)
+        windows = [window] * len(indices) if isinstance(window, int) else window
+        patch = backbone.get('patch_size', 4)
+        cfg['pretrained_window_sizes'] = clamped_windows(windows, size, patch)
+    return cfg, _features(cfg)
+
+
+def _checked(backbone: dict) -> dict:
+    if backbone.get('in_channels', 3) != 3:
+        raise ValueError(
+            f'the backbone takes {backbone["in_channels"]} channels, the ready-made configs load '
+            '3: give a config of your own with --config'
+        )
+    return backbone
+
+
+def _num_stages(module: torch.nn.Module) -> int:
+    if hasattr(module, 'blocks3'):  # ConvViT
+        return 3
+    return module.num_stages if hasattr(module, 'num_stages') else len(module.stages)
+
+
+def _features(cfg: dict, size: tuple[int, int] = (128, 128)) -> Features:
+    with torch.no_grad():
+        maps = MODELS.build(cfg).eval()(torch.zeros(1, 3, *size))
+    return Features([x.shape[1] for x in maps], [size[1] // x.shape[-1] for x in maps])
+
+
+def _check_strides(backbone: dict, features: Features) -> None:
+    if tuple(features.strides) != _STRIDES[: len(features.strides)]:
+        raise ValueError(
+            f'the maps of this {_kind(backbone)} have strides {features.strides}, the ready-made '
+            'configs work on 4, 8, 16 and 32: give a config of your own with --config'
+        )
+
+
+__all__ = ['TASK_METRICS', 'downstream_config', 'set_budget']

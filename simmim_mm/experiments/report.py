@@ -1,0 +1,185 @@
+"""Mean and spread over seeds: as rows, text, and plots."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simmim_mm.experiments.trial import Outcome
+
+
+def duration(seconds: float) -> str:
+    """Two digits of a time, such as ``'3 h 20 min'``."""
+    if seconds < 90:
+        return f'{seconds:.0f} s'
+    minutes = round(seconds / 60)
+    return f'{minutes} min' if minutes < 90 else f'{minutes // 60} h {minutes % 60:02} min'
+
+
+def summarize(outcomes: Sequence['Outcome']) -> dict[str, dict]:
+    """Mean over the seeds of each name, in the order in which the names come.
+
+    Returns:
+        By name, a row of ``seeds`` (that finished), ``mean``, ``sd`` (standard deviation of a
+        sample, divided by n - 1; None for a single seed) and ``minutes`` (mean of one training).
+        A name of which every trial failed has neither mean nor time.
+    """
+    rows: dict[str, dict] = {}
+    for name in dict.fromkeys(outcome.trial.name for outcome in outcomes):
+        done = [x for x in outcomes if x.trial.name == name and x.error is None]
+        values = [outcome.value for outcome in done]
+        rows[name] = dict(
+            seeds=len(done),
+            mean=mean(values) if done else None,
+            sd=stdev(values) if len(done) > 1 else None,
+            minutes=mean(outcome.seconds for outcome in done) / 60 if done else None,
+        )
+    return rows
+
+
+def verdict(pretrained: dict, scratch: dict, name: str, baseline: str = 'from scratch') -> str:
+    """One sentence on the difference of two rows of :func:`summarize`.
+
+    A difference counts if it is more than twice the standard deviation over seeds, pooled over both
+    rows. That is a rule of thumb: five seeds and more make it a fair one.
+    """
+    if not pretrained['seeds'] or not scratch['seeds']:
+        return f'{name}: nothing to compare, trials failed.'
+    difference = pretrained['mean'] - scratch['mean']
+    better = 'better' if difference > 0 else 'worse'
+    told = f'{name}: {abs(difference):.3g} {better} than {baseline}'
+    if difference == 0:
+        return f'{name}: exactly as good as {baseline}.'
+    if pretrained['sd'] is None or scratch['sd'] is None:
+        return f'{told}, from one seed: nothing is known of the spread; take --seeds 3 or more.'
+    spread = ((pretrained['sd'] ** 2 + scratch['sd'] ** 2) / 2) ** 0.5
+    if abs(difference) <= 2 * spread:
+        return (
+            f"{told}, which is within the seeds' spread (standard deviation {spread:.2g}): "
+            'no difference is shown.'
+        )
+    return f"{told}, beyond the seeds' spread (standard deviation {spread:.2g})."
+
+
+def text_table(rows: Sequence[dict], number: str = '{:.4g}') -> str:
+    """Rows of equal keys in aligned columns; ``None`` is a dash."""
+
+    def cell(value: str | float | None) -> str:
+        if value is None:
+            return '-'
+        return number.format(value) if isinstance(value, float) else str(value)
+
+    lines = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    left = [all(isinstance(row[key], str) for row in rows) for key in rows[0]]
+    return '\n'.join(
+        '  '.join(
+            text.ljust(width) if to_left else text.rjust(width)
+            for text, width, to_left in zip(line, widths, left)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def write_rows(folder: str | Path, rows: Sequence[dict], note: str = '') -> None:
+    """Write ``results.csv`` and ``results.md``, the latter with a note below the table."""
+    from simmim_mm.experiments.tables import markdown_table, write_csv  # imports torch
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / 'results.csv', rows)
+    text = markdown_table(rows, '{:.4g}')
+    (folder / 'results.md').write_text(f'{text}\n\n{note}\n' if note else f'{text}\n')
+
+
+def trial_rows(outcomes: Sequence['Outcome']) -> list[dict]:
+    """A row for every trial, with all results of its last validation."""
+    names = dict.fromkeys(name for outcome in outcomes for name in outcome.scalars or {})
+    return [
+        dict(
+            name=outcome.trial.name,
+            seed=outcome.trial.seed,
+            seconds=round(outcome.seconds, 1),
+            **{name: outcome.scalars.get(name) for name in names},
+            failed=outcome.error is not None,
+            folder=str(outcome.work_dir),
+        )
+        for outcome in outcomes
+    ]
+
+
+def plot_starts(path: str | Path, outcomes: Sequence['Outcome']) -> None:
+    """Draw a line for each name: its seeds as dots, mean and standard deviation as a bar."""
+    from matplotlib.figure import Figure
+
+    rows = {name: row for name, row in summarize(outcomes).items() if row['seeds']}
+    figure = Figure(figsize=(7, 1.2 + 0.5 * len(rows)), layout='constrained')
+    axes = figure.subplots()
+    for y, (name, row) in enumerate(rows.items()):
+        values = [x.value for x in outcomes if x.trial.name == name and x.error is None]
+        axes.errorbar(row['mean'], y, xerr=row['sd'] or 0, fmt='|', color='C0', ms=16, capsize=4)
+        axes.plot(values, [y] * len(values), 'o', color='C1', alpha=0.7)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(f'{outcomes[0].trial.metric} (dots: seeds; bar: mean and standard deviation)')
+    axes.grid(axis='x', alpha=0.3)
+    figure.savefig(path, dpi=150)
+
+
+def plot_columns(
+    path: str | Path,
+    rows: Sequence[dict],
+    x: str,
+    y: str,
+    error: str,
+    group: str | None = None,
+    label: str = '',
+) -> None:
+    """Plot one column of a table against another.
+
+    Args:
+        rows: Of equal keys; those without a number in ``x`` or ``y`` are left out.
+        x: Column on the horizontal axis; text is spread evenly.
+        y: Column on the vertical axis.
+        error: Column with the length of the error bars.
+        group: Column whose values become lines of their own.
+        label: Title of the vertical axis.
+    """
+    from matplotlib.figure import Figure
+
+    rows = [row for row in rows if row[x] is not None and row[y] is not None]
+    if not all(isinstance(row[x], (int, float)) for row in rows):
+        rows = [{**row, x: str(row[x])} for row in rows]
+    else:
+        rows = sorted(rows, key=lambda row: row[x])
+    figure = Figure(figsize=(7, 4.5), layout='constrained')
+    axes = figure.subplots()
+    for value in dict.fromkeys(row[group] if group else None for row in rows):
+        own = [row for row in rows if not group or row[group] == value]
+        axes.errorbar(
+            [row[x] for row in own],
+            [row[y] for row in own],
+            yerr=[row[error] or 0 for row in own],
+            marker='o',
+            capsize=3,
+            label=f'{group} {value}' if group else None,
+        )
+    axes.set_xlabel(x)
+    axes.set_ylabel(label or y)
+    axes.grid(alpha=0.3)
+    if group:
+        axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+__all__ = [
+    'duration',
+    'plot_columns',
+    'plot_starts',
+    'summarize',
+    'text_table',
+    'trial_rows',
+    'verdict',
+    'write_rows',
+]

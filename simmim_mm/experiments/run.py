@@ -1,0 +1,205 @@
+"""A trial as a process of its own, which goes on where an earlier one was interrupted."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from mmengine.config import Config
+
+from simmim_mm.experiments.report import duration
+from simmim_mm.experiments.scalars import known_metrics, read_progress, seconds_taken
+from simmim_mm.experiments.trial import Outcome, Trial
+
+if TYPE_CHECKING:
+    from simmim_mm.experiments.scheduler import Clock
+
+_REPORT = 30.0  # seconds from one line about a running trial to the next
+_GRACE = 10.0  # seconds for a process to end when asked to
+_TAIL = 15  # lines of its log that are shown of a failed trial
+
+
+class Run:
+    """A trial in its folder, and its process."""
+
+    def __init__(
+        self, trial: Trial, root: Path, command: Sequence[str], report: Callable[[str], None]
+    ) -> None:
+        self.trial = trial
+        self._command = command
+        self._report = report
+        self.cfg = trial.build_config()
+        self.key = trial.key(self.cfg)
+        self.work_dir = root / trial.folder_name(self.key)
+        self.outcome: Outcome | None = None
+        self.label = trial.name
+        self._process: subprocess.Popen | None = None
+        self._env: dict = {}
+        self._lock: IO | None = None
+        self._log_start = 0
+        self._repeated = False
+        self._reported = 0.0
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done, in 0..1."""
+        if self.outcome:
+            return 1.0
+        return read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {}).share
+
+    def read_result(self) -> None:
+        """Take over the result of an earlier call, if there is one."""
+        try:
+            result = json.loads((self.work_dir / 'result.json').read_text())
+        except FileNotFoundError:
+            return
+        if result['key'] == self.key:
+            self.outcome = Outcome(
+                self.trial,
+                self.work_dir,
+                result['value'],
+                result['seconds'],
+                result['scalars'],
+                cached=True,
+            )
+
+    def lock(self) -> None:
+        """Make the folder and hold it; the process inherits the lock, and may outlive this one.
+
+        Raises:
+            ValueError: If another process holds it.
+        """
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.work_dir / '.lock', 'a')  # noqa: SIM115
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f'{self.work_dir} is in use: another call runs this trial, or a process of one '
+                'that was killed is still training; wait for it, or end it'
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+
+    def start(self, env: dict) -> None:
+        """Start the process, or let an interrupted training go on."""
+        self._env = env
+        config = self.work_dir / 'config.py'
+        if not config.is_file():
+            _dump(self.cfg, config)
+        share = self.share
+        started = f'goes on at {share:.0%}' if share else 'started'
+        self._report(f'{self.label}: {started}, log in {self.work_dir}/train.log')
+        with open(self.work_dir / 'train.log', 'ab') as log:
+            self._log_start = log.tell()
+            self._process = subprocess.Popen(
+                [*self._command, str(config), '--work-dir', str(self.work_dir), '--resume'],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=env,
+                start_new_session=True,  # a Ctrl-C is ours to pass on
+                pass_fds=[self._lock.fileno()],
+            )
+        self._reported = time.monotonic()
+
+    def poll(self, clock: 'Clock') -> bool:
+        """Look at the process, report; True when the trial has ended."""
+        metric = self.trial.metric
+        code = self._process.poll()
+        if code is None:
+            if time.monotonic() - self._reported > _REPORT:
+                self._reported = time.monotonic()
+                progress = read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {})
+                value = '' if progress.value is None else f', {metric} {progress.value:.4g}'
+                self._report(f'{self.label}: {progress.share:.0%}{value}{clock.left()}')
+            return False
+
+        progress = read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {})
+        if code == 0 and not progress.validated and not self._repeated:
+            # It was interrupted between its last checkpoint and the validation that follows:
+            # resumed from there, nothing is left to do, and nothing is validated.
+            self._repeated = True
+            if _drop_last_checkpoint(self.work_dir):
+                self.start(self._env)
+                return False
+        # rounded as in result.json, so that a table made again is the same
+        seconds = round(seconds_taken(self.work_dir), 1)
+        self.outcome = Outcome(self.trial, self.work_dir, seconds=seconds)
+        if code == 0 and progress.validated:
+            self.outcome.value, self.outcome.scalars = progress.value, progress.scalars
+            self._write_result()
+            self._report(
+                f'{self.label}: {metric} {progress.value:.4g}, took '
+                f'{duration(self.outcome.seconds)}{clock.left()}'
+            )
+        else:
+            self.outcome.error = self._tail(code)
+            self._report(f'{self.label}: FAILED\n{self.outcome.error}')
+        self._lock.close()
+        return True
+
+    def stop(self) -> None:
+        """End the process; the training can go on from its last checkpoint."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE)
+                break
+
+    def _write_result(self) -> None:
+        from simmim_mm.checkpoint.file_backend import AtomicLocalBackend  # imports torch
+
+        result = dict(
+            key=self.key,
+            name=self.trial.name,
+            seed=self.trial.seed,
+            metric=self.trial.metric,
+            value=self.outcome.value,
+            seconds=self.outcome.seconds,
+            scalars=self.outcome.scalars,
+        )
+        path = self.work_dir / 'result.json'
+        AtomicLocalBackend().put_text(json.dumps(result, indent=2) + '\n', path)
+
+    def _tail(self, code: int) -> str:
+        """What the log ends with: the line that a tool writes for its user, if it did."""
+        with open(self.work_dir / 'train.log', errors='replace') as log:
+            log.seek(self._log_start)
+            lines = log.read().splitlines()
+        told = [line for line in lines if line.startswith('error: ')]
+        shown = told[-1:] or lines[-_TAIL:]
+        if code == 0:
+            found = ', '.join(known_metrics(self.work_dir)) or 'nothing'
+            shown = [f'no validation gave {self.trial.metric}; it wrote {found}']
+        elif not told:
+            shown.append(f'the process ended with code {code}')
+        shown.append(f'see {self.work_dir / "train.log"}')
+        return '\n'.join(f'    {line}' for line in shown)
+
+
+def _dump(cfg: Config, path: Path) -> None:
+    unfinished = path.with_name(f'.{os.getpid()}_{path.name}')
+    cfg.dump(unfinished)
+    os.replace(unfinished, path)
+
+
+def _drop_last_checkpoint(work_dir: Path) -> bool:
+    """Remove the newest checkpoint, so that a training has its end before it again."""
+    checkpoints = sorted(
+        (p for pattern in ('epoch_*.pth', 'iter_*.pth') for p in work_dir.glob(pattern)),
+        key=lambda path: path.stat().st_mtime_ns,
+    )
+    for path in checkpoints[-1:]:
+        path.unlink()
+    return bool(checkpoints)
+
+
+__all__ = ['Run']

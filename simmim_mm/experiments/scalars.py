@@ -1,0 +1,107 @@
+"""What a training has written into mmengine's ``scalars.json``."""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simmim_mm.experiments.trial import Trial
+
+_STAMP = '%Y%m%d_%H%M%S'  # names of the folders that mmengine makes, one for each start
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        share: Of the iterations, in 0..1.
+        value: The metric at the latest validation; None before the first.
+        scalars: Every number of that validation.
+        validated: Whether the latest start of the training has given the metric.
+    """
+
+    share: float = 0.0
+    value: float | None = None
+    scalars: dict | None = None
+    validated: bool = False
+
+
+def start_folders(work_dir: str | Path) -> list[Path]:
+    """The folders of a training, one for each time it was started or resumed, oldest first."""
+    found = (p for p in Path(work_dir).glob('*_*') if re.fullmatch(r'\d{8}_\d{6}', p.name))
+    return sorted(p for p in found if p.is_dir())
+
+
+def read_scalars(folder: Path) -> list[dict]:
+    """Lines of ``vis_data/scalars.json``; one that is being written is left out."""
+    path = folder / 'vis_data' / 'scalars.json'
+    lines = []
+    if path.is_file():
+        for line in path.read_text(errors='replace').splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                continue
+    return lines
+
+
+def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progress:
+    """How far the training in ``work_dir`` is.
+
+    Args:
+        trial: Tells which of the results is wanted.
+        train_cfg: With ``max_epochs`` or ``max_iters``.
+    """
+    progress = Progress()
+    for folder in start_folders(work_dir):
+        progress.validated = False
+        for line in read_scalars(folder):
+            value = line.get(trial.metric, line.get(f'val/{trial.metric}'))
+            if value is None and 'data_time' in line and 'iter' not in line:  # a validation's
+                value = trial.absent
+            if isinstance(value, (int, float)):
+                progress.value, progress.validated = float(value), True
+                progress.scalars = {
+                    k.removeprefix('val/'): v
+                    for k, v in line.items()
+                    if isinstance(v, (int, float)) and k.split('/')[-1] not in _NOT_RESULTS
+                }
+            if (share := _share(line, train_cfg)) is not None:
+                progress.share = min(share, 1.0)
+    return progress
+
+
+_NOT_RESULTS = ('step', 'time', 'data_time', 'iter', 'epoch')
+
+
+def _share(line: dict, train_cfg: dict) -> float | None:
+    if train_cfg.get('max_iters'):
+        return line['iter'] / train_cfg['max_iters'] if 'iter' in line else None
+    if train_cfg.get('max_epochs') and 'epoch' in line:
+        return (line['epoch'] - 1) / train_cfg['max_epochs']  # within an epoch it is not told
+    return None
+
+
+def seconds_taken(work_dir: str | Path) -> float:
+    """Wall-clock seconds of a training from building it to its end, over all its starts."""
+    total = 0.0
+    for folder in start_folders(work_dir):
+        written = [p.stat().st_mtime for p in folder.rglob('*') if p.is_file()]
+        if written:
+            start = time.mktime(time.strptime(folder.name, _STAMP))
+            total += max(0.0, max(written) - start)
+    return total
+
+
+def known_metrics(work_dir: str | Path) -> list[str]:
+    """Names of all numbers that a training has written, to be named in an error."""
+    lines: list[dict[str, Any]] = []
+    for folder in start_folders(work_dir):
+        lines += read_scalars(folder)
+    return sorted({key for line in lines for key in line})
+
+
+__all__ = ['Progress', 'known_metrics', 'read_progress', 'read_scalars', 'seconds_taken']

@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import Registry
+from torch.utils.data import DataLoader, Dataset
+
+from simmim_mm.cli.common import load_config, run_tool
+from simmim_mm.engine.hooks import NonFiniteLossError
+from simmim_mm.masking import patchify, visible_ids
+
+
+class _Broken(Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise NonFiniteLossError('the message')
+
+
+def _mistakes():
+    yield lambda: Path('no_such_file').read_text(), 'no_such_file'
+    yield lambda: patchify(torch.zeros(1, 3, 5, 5), 2), '5x5 pixels are not whole 2-pixel patches'
+    yield lambda: Registry('thing').build(dict(type='Nothing')), 'Nothing is not in the'
+    yield lambda: list(DataLoader(_Broken(), num_workers=1)), 'the message'
+
+
+@pytest.mark.parametrize('body, message', _mistakes())
+@pytest.mark.parametrize('rank', [0, 1])
+def test_mistakes_of_the_user_take_one_line_of_the_first_process(
+    body, message, rank, capsys, monkeypatch
+):
+    monkeypatch.delenv('SIMMIM_MM_DEBUG', raising=False)
+    with pytest.raises(SystemExit) as stop:
+        run_tool(body, rank)
+    assert stop.value.code == 2
+    shown = capsys.readouterr().err.splitlines()
+    if rank:
+        assert not shown
+    else:
+        assert shown[0].startswith('error: ') and message in shown[0] and len(shown) == 2
+
+    monkeypatch.setenv('SIMMIM_MM_DEBUG', '1')
+    with pytest.raises(Exception, match=message):
+        run_tool(body, rank)
+
+
+@pytest.mark.parametrize(
+    'body, error',
+    [
+        (lambda: 1 / 0, ZeroDivisionError),
+        (lambda: np.zeros(2) + np.zeros(3), ValueError),
+        # raised by torch inside our function, not by us
+        (lambda: visible_ids(torch.zeros(2, 3)), TypeError),
+        (lambda: {}['key'], KeyError),
+    ],
+)
+def test_other_errors_keep_their_traceback(body, error):
+    with pytest.raises(error):
+        run_tool(body)
+
+
+def test_similar_config_names_are_offered(tmp_path, monkeypatch):
+    (tmp_path / 'configs' / 'simmim').mkdir(parents=True)
+    (tmp_path / 'configs' / '_base_').mkdir()
+    (tmp_path / 'configs' / 'simmim' / 'simmim_swin-tiny.py').write_text('lr = 1')
+    (tmp_path / 'configs' / '_base_' / 'simmim_swin.py').touch()
+    monkeypatch.chdir(tmp_path)
+    meant = 'did you mean configs/simmim/simmim_swin-tiny.py'  # first; then installed ones
+    for wrong in (
+        'simmim_swin-tny.py',
+        'configs/simmim/swin-tiny.py',
+        'configs/sim/simmim_swin.py',
+    ):
+        with pytest.raises(FileNotFoundError) as error:
+            load_config(wrong)
+        assert meant in str(error.value) and '_base_' not in str(error.value)
+    assert load_config('configs/simmim/simmim_swin-tiny.py').lr == 1

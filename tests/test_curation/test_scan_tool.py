@@ -1,0 +1,175 @@
+"""Planted faults and copies are found, and nothing else; the tools never lose a file."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from simmim_mm.curation import read_report, scan_folder
+from simmim_mm.datasets import ImageDataset
+
+TOOLS = Path(__file__).parents[2] / 'tools/dataset'
+
+
+def run(name, monkeypatch, *args):
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+    module.main(module.parse_args())
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    """Windows of photographs, all different, as PNG."""
+    folder = tmp_path_factory.mktemp('photos')
+    for name in ('astronaut', 'chelsea', 'coffee', 'rocket'):
+        photo = getattr(data, name)()
+        for i, (y, x) in enumerate(np.ndindex(2, 2)):
+            h, w = photo.shape[0] // 2, photo.shape[1] // 2
+            window = photo[y * h : (y + 1) * h, x * w : (x + 1) * w]
+            Image.fromarray(window).save(folder / f'{name}{i}.png')
+    return folder
+
+
+@pytest.fixture
+def dirty(photos, tmp_path):
+    """A copy of the folder with one of each fault; returns what the status of each should be."""
+    folder = tmp_path / 'dirty'
+    folder.mkdir()
+    for path in photos.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    photo = Image.open(photos / 'chelsea0.png')
+    planted = {}
+
+    def plant(name, status, content=None, image=None, **options):
+        planted[name] = status
+        if image is None:
+            (folder / name).write_bytes(content)
+        else:
+            image.save(folder / name, **options)
+
+    png = (photos / 'coffee0.png').read_bytes()
+    plant('zz_empty.jpg', 'unreadable', b'')
+    plant('zz_text.png', 'unreadable', b'this is no image')
+    plant('zz_cut.png', 'truncated', png[: len(png) // 2])
+    plant('zz_black.png', 'constant', image=Image.new('RGB', (64, 64)))
+    plant('zz_small.png', 'too_small', image=photo.resize((40, 20)))
+    plant('zz_gray.png', 'wrong_mode', image=photo.convert('L'))
+    np.save(folder / 'zz_none.npy', np.zeros((0, 5, 3), np.uint8))
+    planted['zz_none.npy'] = 'zero_area'
+    os.symlink(folder / 'gone.png', folder / 'zz_link.png')
+    planted['zz_link.png'] = 'unreadable'
+    plant('zz_copy.png', 'duplicate', png)
+    plant('zz_packed.png', 'duplicate', image=photo, compress_level=1)
+    plant('zz_jpeg.jpg', 'near_duplicate', image=photo, quality=60)
+    half = Image.open(photos / 'rocket1.png')
+    plant('zz_half.png', 'near_duplicate', image=half.resize((half.width // 2, half.height // 2)))
+    mirror = Image.open(photos / 'astronaut2.png').transpose(Image.FLIP_LEFT_RIGHT)
+    plant('zz_mirror.jpg', 'mirrored', image=mirror, quality=80)
+    return folder, planted
+
+
+@pytest.mark.parametrize('mirrored', [False, True])
+def test_planted_faults_are_found_and_nothing_else(dirty, mirrored):
+    folder, planted = dirty
+    scan = scan_folder(str(folder), min_size=32, bands=[3], mirrored=mirrored)
+    found = {path: scan.status(i) for i, path in enumerate(scan.paths)}
+    for path, status in found.items():
+        expected = planted.get(path, 'kept')
+        if expected == 'mirrored':
+            expected = 'near_duplicate' if mirrored else 'kept'
+        if path in ('coffee0.png', 'zz_copy.png', 'chelsea0.png', 'zz_packed.png'):
+            continue  # of equal images either may be kept
+        assert status == expected, path
+    for pair in (('coffee0.png', 'zz_copy.png'), ('chelsea0.png', 'zz_packed.png')):
+        assert sorted(found[path] for path in pair) == ['duplicate', 'kept']
+
+
+def test_of_copies_the_largest_then_the_colored_one_is_kept(photos, tmp_path):
+    photo = Image.open(photos / 'astronaut1.png')
+    photo.convert('L').save(tmp_path / 'gray.png')  # more bytes than the JPEG
+    photo.save(tmp_path / 'color.jpg', quality=70)
+    photo.resize((photo.width // 2, photo.height // 2)).save(tmp_path / 'half.png')
+    assert os.path.getsize(tmp_path / 'gray.png') > os.path.getsize(tmp_path / 'color.jpg')
+    scan = scan_folder(str(tmp_path))
+    statuses = {path: scan.status(i) for i, path in enumerate(scan.paths)}
+    expected = {'color.jpg': 'kept', 'gray.png': 'near_duplicate', 'half.png': 'near_duplicate'}
+    assert statuses == expected
+
+
+def test_workers_change_nothing(dirty):
+    folder, _ = dirty
+    one, two = (scan_folder(str(folder), workers=n) for n in (0, 2))
+    np.testing.assert_array_equal(one.groups, two.groups)
+    np.testing.assert_array_equal(one.kept, two.kept)
+    assert one.faults == two.faults
+
+
+def names(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if not p.is_dir())
+
+
+def test_scan_reports_and_moves_only_when_told(dirty, tmp_path, monkeypatch, capsys):
+    folder, planted = dirty
+    before = names(folder)
+    options = (folder, '--out', tmp_path / 'out', '--bands', 3, '--workers', 0)
+    run('scan', monkeypatch, *options, '--move', tmp_path / 'bad')
+    assert names(folder) == before and not (tmp_path / 'bad').exists()
+    rows = read_report(tmp_path / 'out/report.csv')
+    moved = sorted(row['path'] for row in rows if row['status'] != 'kept')
+    assert f'would move {len(moved)} files' in capsys.readouterr().out
+    page = (tmp_path / 'out/report.html').read_text()
+    assert all(name in page for name in planted if planted[name] != 'mirrored')
+    assert page.count('<img src="data:image/jpeg') >= 8
+    kept = ImageDataset(str(folder), ann_file=str(tmp_path / 'out/kept.txt'))
+    assert len(kept) == len(before) - len(moved)
+
+    run('scan', monkeypatch, *options, '--move', tmp_path / 'bad', '--apply')
+    assert names(tmp_path / 'bad') == moved
+    assert names(folder) == sorted(set(before) - set(moved))
+
+
+def test_links_lead_to_the_files_and_nothing_is_overwritten(dirty, tmp_path, monkeypatch):
+    folder, _ = dirty
+    options = (folder, '--out', tmp_path / 'out', '--workers', 0, '--link', tmp_path / 'good')
+    run('scan', monkeypatch, *options, '--apply')
+    kept = (tmp_path / 'out/kept.txt').read_text().split()
+    assert names(tmp_path / 'good') == sorted(kept)
+    assert all((tmp_path / 'good' / name).resolve() == folder / name for name in kept)
+    with pytest.raises(ValueError, match='is there already'):
+        run('scan', monkeypatch, *options, '--apply')
+
+
+def test_split_by_class_with_copies_on_one_side(photos, tmp_path, monkeypatch):
+    folder = tmp_path / 'classes'
+    rng = np.random.default_rng(0)
+    for name, count in (('a', 20), ('b', 10)):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            noise = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+            noise = noise.resize((64, 64), Image.BICUBIC)
+            noise.save(folder / name / f'{i:02}.png')
+            if i < 3:
+                noise.save(folder / name / f'{i:02}_copy.jpg', quality=95)
+    lists = []
+    for out, seed in (('one', 0), ('two', 0), ('three', 1)):
+        options = ('--out', tmp_path / out, '--ratios', 0.5, 0.5, '--seed', seed, '--workers', 0)
+        run('split', monkeypatch, folder, *options, '--link', tmp_path / f'{out}-images')
+        lists.append([(tmp_path / out / f'{p}.txt').read_text().split() for p in ('train', 'val')])
+        assert not (tmp_path / f'{out}-images').exists()
+    assert lists[0] == lists[1] != lists[2]
+    train, val = lists[0]
+    assert sorted(train + val) == names(folder)
+    for name, count in (('a', 23), ('b', 13)):
+        assert abs(sum(path.startswith(name) for path in train) - count / 2) <= 1
+    for path in names(folder):
+        if path.endswith('.jpg'):
+            assert (path in train) == (path.replace('_copy.jpg', '.png') in train)
+    line = (tmp_path / 'one/train_labels.txt').read_text().splitlines()[0].split()
+    assert line == [train[0], str(['a', 'b'].index(train[0][0]))]

@@ -1,0 +1,78 @@
+import os
+
+import pytest
+
+from simmim_mm.datasets import DataError
+from simmim_mm.datasets.image_folder import list_images
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b'x')
+
+
+def found(root, **kwargs):
+    return [os.path.relpath(path, root) for path in list_images(str(root), **kwargs)]
+
+
+def test_nested_folders_any_case_sorted_and_nothing_hidden(tmp_path):
+    touch(tmp_path, 'b/2.JPG', 'b/1.Png', 'a/c/d/3.tiff', '0.webp', 'z.npy')
+    touch(tmp_path, '._0.webp', '.cache/x.jpg', 'a/._3.tiff', 'notes.txt', 'archive.jpg.zip', 'jpg')
+    assert found(tmp_path) == ['0.webp', 'a/c/d/3.tiff', 'b/1.Png', 'b/2.JPG', 'z.npy']
+
+
+def test_a_hidden_root_is_fine(tmp_path):
+    touch(tmp_path, '.data/a.jpg')
+    assert found(tmp_path / '.data') == ['a.jpg']
+
+
+def test_links_are_followed_once_and_dangling_ones_listed(tmp_path):
+    root = tmp_path / 'root'
+    touch(tmp_path, 'elsewhere/1.jpg', 'root/0.jpg', 'root/sub/2.jpg')
+    (root / 'linked').symlink_to(tmp_path / 'elsewhere')
+    (root / 'sub' / 'loop').symlink_to(root)
+    (root / 'again').symlink_to(tmp_path / 'elsewhere')
+    (root / 'file.jpg').symlink_to(root / '0.jpg')
+    (root / 'gone.jpg').symlink_to(root / 'nowhere.jpg')
+    expected = ['0.jpg', 'again/1.jpg', 'file.jpg', 'gone.jpg', 'sub/2.jpg']
+    assert found(root) == expected
+
+
+def test_a_named_pipe_is_not_an_image(tmp_path):
+    touch(tmp_path, 'a.jpg')
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    assert found(tmp_path) == ['a.jpg']
+
+
+def test_exclude_and_extensions(tmp_path):
+    touch(tmp_path, 'a.jpg', 'a_mask.png', 'val/b.jpg', 'train/val/c.jpg', 'd.raw')
+    assert found(tmp_path, exclude=['*_mask.png', 'val']) == ['a.jpg', 'train/val/c.jpg']
+    assert found(tmp_path, extensions=['.raw']) == ['d.raw']
+
+
+@pytest.mark.parametrize(
+    ('prepare', 'root', 'message'),
+    [
+        (lambda p: None, 'no/such', r"no/such' does not exist \('.*' is the part of it that"),
+        (lambda p: touch(p, 'a.txt'), 'a.txt', 'is a file, not a folder.*ann_file'),
+        (lambda p: (p / 'x').mkdir(), 'x', r'looked for \.jpg .*no other files'),
+        (lambda p: touch(p, 'x/a.txt', 'x/b.txt', 'x/c'), 'x', r'3 other .*2 x \.txt, 1 x no ext'),
+    ],
+)
+def test_errors_name_the_value_and_the_fix(tmp_path, prepare, root, message):
+    prepare(tmp_path)
+    with pytest.raises(DataError, match=message) as caught:
+        list_images(str(tmp_path / root))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_remote_folder_is_refused_with_the_way_out():
+    with pytest.raises(DataError, match='ann_file'):
+        list_images('s3://bucket/photos')
+
+
+def test_excluding_everything_says_so(tmp_path):
+    touch(tmp_path, 'a.jpg')
+    with pytest.raises(DataError, match='1 files or folders were left out by exclude'):
+        list_images(str(tmp_path), exclude=['*'])
