@@ -125,3 +125,108 @@ def test_exported_files_are_read_and_written_again(file, inputs, request):
     if file in ('vit_mmseg.safetensors', 'vit_huggingface'):  # resized: other bits elsewhere
         new.pop('exported'), old.pop('exported')
     assert differences(new, old) == []
+
+
+def test_parts_with_arguments_of_then(inputs):
+    from mmengine.config import Config
+
+    config = Config.fromfile('parts.py')
+    new, old = outputs.parts(config, inputs), reference('parts')
+    for i, mask in enumerate(new.pop('masks')):
+        before = old['masks'][i]  # on the grid of tokens, where masks of today are on that of blocks
+        factors = [n // m for n, m in zip(before.shape, mask.shape)]
+        mask = mask.repeat_interleave(factors[0], 0).repeat_interleave(factors[1], 1)
+        assert torch.equal(mask, before), config.masks[i]
+    del old['masks']
+    assert differences(new, old) == []
+    assert len(outputs.hooks(config)) == len(config.hooks)
+
+
+@pytest.mark.parametrize('name', sorted(path.stem for path in (FIXTURE / 'studies').glob('*.py')))
+def test_study_files_make_the_cases_that_they_did(name):
+    new = outputs.study(f'studies/{name}.py')
+    old = json.loads((FIXTURE / 'reference' / 'studies.json').read_text())[name]
+    new, old = (json.loads(json.dumps(value)) for value in (new, old))
+    for result in (new, old):
+        for case in result['cases']:
+            for step in case['pipeline']:
+                step.pop('token_stride', None)  # no longer needed
+    assert differences(new, old) == []
+
+
+def _names() -> list[tuple[str, str]]:
+    content = json.loads((FIXTURE / 'public_names.json').read_text())
+    return [(module, name) for module, names in content.items() for name in names]
+
+
+def test_every_public_name_imports_from_where_it_was():
+    lost = []
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for module, name in _names():
+            try:
+                getattr(importlib.import_module(module), name)
+            except (ImportError, AttributeError) as error:
+                lost.append(f'{module}.{name}: {error}')
+    assert lost == []
+
+
+def _run(script: str, *args: object, old_names: bool = True) -> str:
+    """Run a script of tools/ as users of that version call it."""
+    env = dict(os.environ, OMP_NUM_THREADS='1', SIMMIM_MM_DEBUG='1')
+    env['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    command = [sys.executable, str(ROOT / 'tools' / script), *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def _scalars(work_dir: Path) -> list[dict]:
+    lines = []
+    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        lines += map(json.loads, path.read_text().splitlines())
+    dropped = ('time', 'data_time', 'images_per_second', 'memory')
+    return [{k: v for k, v in line.items() if k not in dropped} for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', TRAININGS)
+def test_a_training_is_resumed_and_logs_what_it_did(name, tmp_path):
+    """Configs, pipelines, masks, optimizer and schedule: all of it has to be right for that."""
+    _run(
+        'train.py', f'configs/{name}.py', '--work-dir', tmp_path,
+        '--resume', f'checkpoints/{name}.pth',
+    )  # fmt: skip
+    old = json.loads((FIXTURE / 'logs' / f'{name}.json').read_text())['resumed']
+    rtol = 2e-2 if name in ROUGH else 1e-4
+    assert differences(_scalars(tmp_path), old, rtol=rtol, atol=1e-5) == []
+
+
+@pytest.mark.slow
+def test_scripts_take_what_they_took(tmp_path):
+    """reconstruct, export, convert and knn by the names and options of then."""
+    picture = tmp_path / 'picture.png'
+    _run(
+        'reconstruct.py', 'checkpoints/bands_convnext.pth', outputs.BANDS[0], '--bands', 0, 1, 2,
+        '--out', picture,
+    )  # fmt: skip
+    assert picture.stat().st_size > 1000
+    target = tmp_path / 'swin.pth'
+    said = _run('export.py', 'checkpoints/simmim_swin.pth', '--to', 'mmpretrain', '-o', target,
+                '--verify')  # fmt: skip
+    assert 'verified' in said and target.is_file()
+    _run('convert.py', 'official/mae.pth', tmp_path / 'mae.pth', '--args', 'num_heads=2',
+         'decoder_num_heads=2')  # fmt: skip
+    said = _run('analysis/knn.py', 'checkpoints/simmim_swin.pth', 'data/classes', '--num-workers', 0)
+    assert 'accuracy' in said
+
+
+@pytest.mark.slow
+def test_compare_takes_checkpoints_of_then(tmp_path):
+    _run(
+        'compare.py', 'classification', 'data/classes', '--checkpoints',
+        'swin=checkpoints/simmim_swin.pth', '--epochs', 1, '--seeds', 1, '--work-dir', tmp_path,
+        '--figure', 'accuracy/top1', '--cfg-options', 'train_dataloader.num_workers=0',
+        'val_dataloader.num_workers=0',
+    )  # fmt: skip
+    assert 'swin' in (tmp_path / 'results.md').read_text()
