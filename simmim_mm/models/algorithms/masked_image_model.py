@@ -7,6 +7,7 @@ from torch import Tensor
 
 from simmim_mm.masking import upsample_mask
 from simmim_mm.models.backbones.base import BaseMaskedBackbone
+from simmim_mm.models.losses import PixelLoss
 from simmim_mm.models.necks import BaseDecoder
 from simmim_mm.models.target_generators import TargetSequence
 from simmim_mm.registry import MODELS
@@ -67,17 +68,18 @@ class MaskedImageModel(BaseModel):
         channels = self.target.out_channels(len(mean))
         if isinstance(head.get('loss'), Mapping):
             head = dict(head, loss=MODELS.with_defaults(head['loss'], channels=channels))
-        self.head = MODELS.build(head)
-        self._check_value_range()
-        predicted = self.head.loss_fn.pred_channels(channels)
+        built = MODELS.build(head)  # and entered after the decoder, an order that optimizers keep
+        self._check_value_range(built.loss_fn)
+        predicted = built.loss_fn.pred_channels(channels)
         self.neck = MODELS.build(self._decoder_config(neck, predicted, self.target.stride))
         if getattr(self.neck, 'out_channels', predicted) != predicted:
             raise ValueError(
                 f'the decoder {type(self.neck).__name__} predicts {self.neck.out_channels} '
-                f'channels, but {type(self.head.loss_fn).__name__} on a target of {channels} '
+                f'channels, but {type(built.loss_fn).__name__} on a target of {channels} '
                 f'channels needs {predicted}: set out_channels={predicted} in neck or leave it out '
                 "(or set mean and std of data_preprocessor to the images' channels)"
             )
+        self.head = built
         if foreground is not None:
             foreground = dict(foreground, neck=self._decoder_config(foreground['neck'], 1))
         self.foreground = None if foreground is None else MODELS.build(foreground)
@@ -105,9 +107,9 @@ class MaskedImageModel(BaseModel):
         out_stride = backbone.out_strides[-1] if backbone.out_strides else backbone.token_stride
         return dict(token_stride=backbone.token_stride, out_stride=out_stride)
 
-    def _check_value_range(self) -> None:
+    def _check_value_range(self, loss_fn: PixelLoss) -> None:
         """Refuse a target whose values are not what the loss takes."""
-        loss, kind = type(self.head.loss_fn).__name__, self.head.loss_fn.target_value_range
+        loss, kind = type(loss_fn).__name__, loss_fn.target_value_range
         if kind and kind != self.target.value_range:
             hint = " (target=[dict(type='UnitRange')])" if kind == 'unit' else ''
             raise ValueError(
