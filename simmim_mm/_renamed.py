@@ -72,6 +72,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'export.verify': ('interop.verify',),
     'export.writing': ('interop.writing',),
     'models.algorithms.simmim': ('models.algorithms.masked_image_model',),
+    'models.algorithms.compatibility': ('models.algorithms.masked_image_model',),
     'models.backbones.fit_weights': ('checkpoint.fit_weights',),
     'models.backbones.mask_token': ('masking.grid',),
     'models.backbones.patch_merging': ('models.backbones.masked_swin',),
@@ -254,8 +255,9 @@ def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Ca
                 if old in vars(subclass):
                     warn_renamed(f'{subclass.__name__}.{old}', f'{subclass.__name__}.{new}')
                     value = vars(subclass)[old]
-                    known = isinstance(value, str) and values
-                    setattr(subclass, new, values.get(value, value) if known else value)
+                    if isinstance(value, str):
+                        value = (values or {}).get(value, value)
+                    setattr(subclass, new, value)
 
         cls.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]  # on purpose
         return cls

@@ -72,19 +72,7 @@ class MaskedBEiT(BaseMaskedBackbone, BEiTViT):
                 layer.ffn.layers[1].weight.div_(math.sqrt(2 * depth))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode all tokens.
-
-        Args:
-            x: ``(B, C, H, W)``, of the size that the position bias is built for.
-            mask: ``(B, H / 16, W / 16)`` boolean or on a coarser grid, True = masked; None masks
-                nothing.
-
-        Returns:
-            The maps of ``out_indices``, ``(B, C, H / 16, W / 16)``, without the class token.
-
-        Raises:
-            ValueError: If the images have another size than the model or the mask does not fit.
-        """
+        """Encode images of the size that the position bias is built for."""
         B, _, H, W = x.shape
         if mask is not None:
             mask = self.token_mask(mask, x)

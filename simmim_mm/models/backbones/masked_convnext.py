@@ -34,33 +34,17 @@ class MaskedConvNeXt(BaseMaskedBackbone, ConvNeXt):
     ) -> None:
         # a list: mmpretrain's writes into it
         out_indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
-        super().__init__(
-            *args, out_indices=out_indices, gap_before_final_norm=gap_before_final_norm, **kwargs
-        )
+        kwargs.update(out_indices=out_indices, gap_before_final_norm=gap_before_final_norm)
+        super().__init__(*args, **kwargs)
         self.token_stride = self.downsample_layers[0][0].stride[0]
         self.out_channels = tuple(self.channels[i] for i in self.out_indices)
         self.out_strides = tuple(self.token_stride * 2**i for i in self.out_indices)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.channels[0]))
 
-    def init_weights(self) -> None:
-        """mmpretrain's, and the mask token."""
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
-        super().init_weights()
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode.
+        """Encode images of any size.
 
-        Args:
-            x: ``(B, C, H, W)``, of any size.
-            mask: ``(B, H / 4, W / 4)`` boolean or on a coarser grid, True = masked; None masks
-                nothing.
-
-        Returns:
-            Normalized maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``;
-            with ``gap_before_final_norm`` their means, ``(B, C_i)``.
-
-        Raises:
-            ValueError: If the mask does not fit the images.
+        With ``gap_before_final_norm`` the features are means of the maps, ``(B, C_i)``.
         """
         if mask is not None:
             mask = self.token_mask(mask, x)

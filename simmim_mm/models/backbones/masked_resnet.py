@@ -42,25 +42,8 @@ class MaskedResNet(BaseMaskedBackbone, ResNet):
         """Rows and columns of tokens; the stem pads the image to whole tokens."""
         return -(-height // self.token_stride), -(-width // self.token_stride)
 
-    def init_weights(self) -> None:
-        """mmpretrain's, and the mask token."""
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
-        super().init_weights()
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode.
-
-        Args:
-            x: ``(B, C, H, W)``, of any size; with a mask, H and W are multiples of 4.
-            mask: ``(B, H / 4, W / 4)`` boolean or on a coarser grid, True = masked; None masks
-                nothing.
-
-        Returns:
-            Maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
-
-        Raises:
-            ValueError: If the mask does not fit the images.
-        """
+        """Encode images of any size, multiples of 4 with a mask."""
         if mask is not None:
             mask = self.token_mask(mask, x)
             x = zero_masked_pixels(x, mask)

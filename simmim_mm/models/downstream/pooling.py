@@ -20,10 +20,7 @@ class AveragePool(BaseModule):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        norm: str | None = None,
-        init_cfg: dict | list | None = None,
+        self, in_channels: int, norm: str | None = None, init_cfg: dict | list | None = None
     ) -> None:
         super().__init__(init_cfg)
         if norm not in ('layer', 'batch', None):
