@@ -10,7 +10,7 @@ from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
-@renamed_attributes(normalise='normalize', denormalise='denormalize')
+@renamed_attributes(normalise='normalize', denormalise='denormalize')  # codespell:ignore
 class MIMDataPreprocessor(BaseDataPreprocessor):
     """Stack and normalize a batch of images with any number of channels.
 

@@ -53,7 +53,7 @@ class MaskedImageModel(BaseModel):
         foreground: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        # built here: BaseModel would look it up in the default scope, which need not be ours
+        # built here: BaseModel would look it up in the default scope, perhaps another package's
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         mean, std = self.data_preprocessor.mean, self.data_preprocessor.std
         if backbone.get('in_channels', len(mean)) != len(mean):

@@ -54,7 +54,7 @@ class AttentivePool(AveragePool):
     Args:
         in_channels: Channels C of the map.
         num_heads: Heads of the attention, a divisor of C.
-        norm: As of :class:`AveragePool`.
+        norm: See :class:`AveragePool`.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 @MODELS.register_module()
-@renamed_attributes(centres='centers')
+@renamed_attributes(centres='centers')  # codespell:ignore
 class ColorBins(PixelLoss):
     """Classification of each channel's value into bins of equal width (SimMIM, tables 5 and 13).
 
@@ -47,7 +47,7 @@ class ColorBins(PixelLoss):
 
     Args:
         bins: Of each channel.
-        draw: What a picture shows: ``'mean'``, the expectation; ``'mode'``, the most likely bin.
+        draw: What reconstructions show: ``'mean'``, the expectation; ``'mode'``, the likeliest bin.
     """
 
     target_value_range = 'unit'

@@ -10,7 +10,7 @@ from simmim_mm.models.data_preprocessor import PixelStats
 
 
 @renamed_attributes(
-    values={'normalised': 'normalized'},
+    values={'normalised': 'normalized'},  # codespell:ignore
     gives='value_range',
     takes_pixels='requires_pixels',
     drawable='invertible',

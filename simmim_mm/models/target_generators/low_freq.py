@@ -61,7 +61,7 @@ def low_pass_gain(
 
 
 @MODELS.register_module()
-@renamed_arguments(values={'mode': {'centred': 'centered'}})
+@renamed_arguments(values={'mode': {'centred': 'centered'}})  # codespell:ignore
 class LowFreq(TargetGenerator):
     """Targets without high frequencies (PixMIM, arXiv 2303.02416).
 

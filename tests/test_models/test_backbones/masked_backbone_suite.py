@@ -168,9 +168,9 @@ class MaskedBackboneSuite:
 
     # ---- weights ----
     def test_keys_are_those_of_the_reference_and_the_mask_token(self):
-        ours, theirs = self.build().state_dict(), self.build_reference().state_dict()
-        assert set(ours) == set(theirs) | self.extra_keys
-        assert {k: v.shape for k, v in theirs.items()} == {k: ours[k].shape for k in theirs}
+        native, reference = self.build().state_dict(), self.build_reference().state_dict()
+        assert set(native) == set(reference) | self.extra_keys
+        assert {k: v.shape for k, v in reference.items()} == {k: native[k].shape for k in reference}
 
     def test_plain_features_are_those_of_the_reference(self):
         model, reference, x = self.build(), self.build_reference(), self.images()

@@ -63,8 +63,8 @@ def test_equals_the_dense_formulation_with_gradients(model):
         out = forward()
         (out * weight).sum().backward()
         grads.append([out.detach()] + [p.grad for p in model.parameters() if p.requires_grad])
-    for ours, reference in zip(*grads):
-        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-9)
+    for native, reference in zip(*grads):
+        torch.testing.assert_close(native, reference, rtol=1e-9, atol=1e-9)
 
 
 def test_maps_and_tokens_are_what_it_says():
