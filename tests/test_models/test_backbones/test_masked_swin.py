@@ -49,10 +49,9 @@ def compare(native, reference, x, mask=None, tol=1e-5):
 @pytest.mark.parametrize('size', [(64, 64), (64, 96)])
 def test_masked_features_and_gradients_are_those_of_mmpretrain(size):
     kwargs = dict(arch=ARCH, img_size=size, out_indices=(3,), drop_path_rate=0.0)
-    native = scramble(MaskedSwin(window_size=4, use_abs_pos_embed=True, **kwargs))
-    reference = SimMIMSwinTransformer(
-        stage_cfgs=windows(4, 4, 4, 2), use_abs_pos_embed=True, **kwargs
-    )
+    kwargs.update(use_abs_pos_embed=True)
+    native = scramble(MaskedSwin(window_size=4, **kwargs))
+    reference = SimMIMSwinTransformer(stage_cfgs=windows(4, 4, 4, 2), **kwargs)
     x = torch.randn(2, 3, *size)
     mask = torch.rand(2, size[0] // 4, size[1] // 4) < 0.5
     compare(native, reference, x, mask)
