@@ -44,7 +44,6 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
     if TYPE_CHECKING:  # parts of the class behind
         patch_embed: Any
         patch_resolution: Any
-        downsample_layers: Any
         layers: Any
         stages: Any
 

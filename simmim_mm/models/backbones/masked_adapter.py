@@ -42,28 +42,29 @@ def build_masked_backbone(backbone: dict, in_channels: int | None = None) -> Bas
 @cache
 def masked_class(base: type) -> type:
     """Subclass of a backbone whose ``forward`` takes a mask; the same one for the same class."""
-    return type(f'Masked{base.__name__}', (_TakesMask, base), {})
+    return type(f'Masked{base.__name__}', (MaskedByHook, base), {})
 
 
-class _TakesMask(BaseMaskedBackbone):
-    """``forward(x, mask=None)`` for a backbone of mmpretrain that begins with a patch embedding.
+class MaskedByHook(BaseMaskedBackbone):
+    """``forward(x, mask=None)`` for a backbone of mmpretrain that begins by making tokens.
 
-    Its own forward stays as it is; a forward hook on ``patch_embed`` puts the token in. (A module
-    around ``patch_embed`` would change the names of the weights.)
+    Its own forward stays as it is: masked pixels become 0, the mean, and a forward hook on the
+    module that makes the tokens puts the mask token in. (A module around that one would change the
+    names of the weights.)
     """
+
+    token_modules: tuple[str, ...] = ('patch_embed', 'patch_embed1', 'patch_embeds.0')  # VAN, Twins
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if self.img_size is None and 'img_size' in kwargs:  # not all of mmpretrain's keep it
             self.img_size = to_2tuple(kwargs['img_size'])
         self._name, self._mask = type(self).__bases__[-1].__name__, None
-        modules = dict(self.named_modules())
-        for name in ('patch_embed', 'patch_embed1', 'patch_embeds.0'):  # most, VAN, Twins
-            parts = modules[name].modules() if name in modules else ()
-            convolution = next((m for m in parts if isinstance(m, nn.Conv2d)), None)
-            if convolution is not None:
-                self._measure(modules[name], convolution.weight)
-                modules[name].register_forward_hook(self._replace_masked)
+        kinds = (nn.Conv2d, nn.MaxPool2d)
+        for name, module in self.named_modules():
+            if name in self.token_modules and any(isinstance(m, kinds) for m in module.modules()):
+                self._measure(module)
+                module.register_forward_hook(self._replace_masked)
                 return
         raise ValueError(
             f'{self._name} has no patch_embed with a convolution, behind which a mask token could '
@@ -96,7 +97,7 @@ class _TakesMask(BaseMaskedBackbone):
         return replace_masked(output, self._mask, self.mask_token)
 
     @torch.no_grad()
-    def _measure(self, embed: nn.Module, kernel: Tensor) -> None:
+    def _measure(self, embed: nn.Module) -> None:
         """Set mask token and attributes by what becomes of an image of zeros."""
         height, width = to_2tuple(self.img_size or getattr(embed, 'img_size', 224))
         seen: list[Any] = []
@@ -105,6 +106,7 @@ class _TakesMask(BaseMaskedBackbone):
         self.eval()
         try:
             with torch.random.fork_rng([]):
+                kernel = self.get_parameter(self.stem_weight)
                 image = kernel.new_zeros(1, kernel.shape[1], height, width)
                 feats = super(BaseMaskedBackbone, self).forward(image)
         except (RuntimeError, AssertionError, ValueError):
