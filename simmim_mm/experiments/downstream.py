@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from simmim_mm.experiments.labeled_data import LabeledData
-from simmim_mm.models.backbones.swin_parts import clamped_windows
+from simmim_mm.models.backbones.masked_swin import clamped_windows
 from simmim_mm.registry import MODELS
 
 TASK_METRICS = dict(classification='accuracy/top1', detection='coco/bbox_mAP', segmentation='mIoU')
