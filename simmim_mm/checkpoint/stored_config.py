@@ -1,17 +1,71 @@
-"""Reading the config that a checkpoint carries, without running it.
+"""The config that a checkpoint carries, read without running it.
 
 mmengine stores the config as Python source and reads it by executing it. A checkpoint that somebody
 else made could run anything that way, so that loading its tensors safely would be in vain.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
 
 from simmim_mm._renamed import TYPES
+from simmim_mm.checkpoint.safe_load import CheckpointError
+
+
+# What users can do without the config of a checkpoint, where a tool has that option.
+GIVE_CONFIG = "give the run's config with --config"
+
+
+def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Config:
+    """The config that a loaded checkpoint carries.
+
+    Args:
+        checkpoint: What :func:`~simmim_mm.checkpoint.load_weights` returned.
+        path: The file, for messages.
+        instead: What its user can do without this config, for messages.
+
+    Raises:
+        CheckpointError: If the checkpoint carries none, or something else than settings.
+    """
+    text = (checkpoint.get('meta') or {}).get('cfg')
+    if not isinstance(text, str):
+        raise CheckpointError(
+            f'{path} carries no config: use a checkpoint that training or tools/convert.py wrote'
+            + (f', or {instead}' if instead else '')
+        )
+    try:
+        return parse_config(text)
+    except ValueError as error:
+        raise _refused(path, error, instead) from None
+
+
+def check_config_types(
+    path: str | Path, parts: list[tuple[Any, Registry]], instead: str = ''
+) -> None:
+    """Refuse parts of the config of a checkpoint whose types are not registered.
+
+    Args:
+        path: The file, for messages.
+        parts: Each with its registry, see :func:`check_types`.
+        instead: See :func:`read_config`.
+
+    Raises:
+        CheckpointError: If a ``type`` is not in the registries.
+    """
+    try:
+        for cfg, registry in parts:
+            check_types(cfg, registry)
+    except ValueError as error:
+        raise _refused(path, error, instead) from None
+
+
+def _refused(path: str | Path, reason: ValueError, instead: str) -> CheckpointError:
+    trust = f'; {instead} if you trust where it comes from' if instead else ''
+    return CheckpointError(f'the config in {path} is not read: {reason}{trust}')
 
 
 def parse_config(text: str) -> Config:
@@ -100,6 +154,3 @@ def _types(node: Any) -> Iterator[Any]:
     if isinstance(node, (list, tuple)):
         for child in node:
             yield from _types(child)
-
-
-__all__ = ['check_types', 'parse_config']
