@@ -1,30 +1,34 @@
-"""MAE (facebookresearch/mae) and LSMAE (facebookresearch/long_seq_mae)."""
+"""MAE and LSMAE: the authors, transformers, mmpretrain.
+
+Exported is the encoder, which is a plain ViT: see :mod:`simmim_mm.interop.vit`.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
-from simmim_mm.interop.common import (
+from simmim_mm.interop.family import (
+    OPENMMLAB_RULES,
     UNKNOWN,
-    VIT_BLOCK,
-    VIT_HEADS,
-    block_rules,
+    Family,
+    complete_arguments,
     count,
     data_preprocessor,
-    settle,
+    having,
     shape,
-    side,
 )
-from simmim_mm.interop.families import Family
-from simmim_mm.interop.rules import Rule
+from simmim_mm.interop.keymap import Rule, block_rules
+from simmim_mm.interop.vit import (
+    OPENMMLAB_PLAIN,
+    PLAIN,
+    VIT_BLOCK,
+    encoder_rules,
+    hf_block_rules,
+    hf_encoder_rules,
+    plain_arguments,
+)
 
-_RULES = (
-    Rule('cls_token', 'backbone.cls_token'),
-    Rule('pos_embed', 'backbone.pos_embed'),
-    Rule('patch_embed.proj.{rest}', 'backbone.patch_embed.projection.{rest}'),
-    *block_rules('blocks.{i}', 'backbone.layers.{i}', VIT_BLOCK),
-    Rule('norm.{rest}', 'backbone.ln1.{rest}'),
-)
 DECODER_RULES = (
     Rule('mask_token', 'neck.mask_token'),
     Rule('decoder_pos_embed', 'neck.decoder_pos_embed'),
@@ -32,6 +36,19 @@ DECODER_RULES = (
     *block_rules('decoder_blocks.{i}', 'neck.decoder_blocks.{i}', VIT_BLOCK),
     Rule('decoder_norm.{rest}', 'neck.ln1.{rest}'),
     Rule('decoder_pred.{rest}', 'neck.decoder_pred.{rest}'),
+)
+_HF_DECODER = (
+    *(Rule(f'decoder.{n}', f'neck.{n}') for n in ('mask_token', 'decoder_pos_embed')),
+    *(
+        Rule(f'decoder.{n}.{{rest}}', f'neck.{n}.{{rest}}')
+        for n in ('decoder_embed', 'decoder_pred')
+    ),
+    Rule('decoder.decoder_norm.{rest}', 'neck.ln1.{rest}'),
+    *hf_block_rules('decoder.decoder_layers.{i}', 'neck.decoder_blocks.{i}'),
+    *(  # as version 5 writes it
+        replace(rule, one_way=True)
+        for rule in hf_block_rules('decoder.decoder_encoder.layer.{i}', 'neck.decoder_blocks.{i}')
+    ),
 )
 # The published decoders and the usual small ones: the weights do not tell the number of heads.
 _DECODER_HEADS = {128: 4, 192: 6, 256: 8, 384: 12, 512: 16}
@@ -82,45 +99,43 @@ def _model_config(config: dict) -> dict:
     return mae_model(config, backbone, with_cls_token=True)
 
 
-def decoder_arguments(state: Mapping[str, Tensor]) -> dict:
+def decoder_arguments(weights: Mapping[str, Tensor]) -> dict:
     """The decoder's arguments; of a file without decoder, those of the published MAE models."""
-    if 'decoder_embed.weight' not in state:
+    if 'neck.decoder_embed.weight' not in weights:
         return dict(decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16)
-    width = shape(state, 'decoder_embed.weight')[0]
+    width = shape(weights, 'neck.decoder_embed.weight')[0]
     return dict(
         decoder_embed_dim=width,
-        decoder_depth=count(state, r'decoder_blocks\.(\d+)\.'),
+        decoder_depth=count(weights, r'neck\.decoder_blocks\.(\d+)\.'),
         decoder_num_heads=_DECODER_HEADS.get(width, UNKNOWN),
     )
 
 
-def _infer_config(state: Mapping[str, Tensor], hints: dict) -> dict:
-    dims, in_chans, patch, _ = shape(state, 'patch_embed.proj.weight')
-    config = dict(
-        img_size=side(shape(state, 'pos_embed')[1] - 1, 'tokens') * patch,
-        patch_size=patch,
-        in_chans=in_chans,
-        embed_dim=dims,
-        depth=count(state, r'blocks\.(\d+)\.'),
-        num_heads=VIT_HEADS.get(dims, UNKNOWN),
-        mlp_ratio=shape(state, 'blocks.0.mlp.fc1.weight')[0] / dims,
-        **decoder_arguments(state),
-        norm_pix_loss=True,
-    )
-    return settle(config, hints)
+def _infer(weights: Mapping[str, Tensor], hints: dict) -> dict:
+    config = dict(plain_arguments(weights), **decoder_arguments(weights), norm_pix_loss=True)
+    return complete_arguments(config, hints)
 
 
-def _detect(state: Mapping[str, Tensor]) -> bool:
-    return {'cls_token', 'pos_embed', 'blocks.0.attn.qkv.weight', 'patch_embed.proj.weight'} <= set(
-        state
-    )
-
-
+_MODEL = dict(model_config=_model_config, infer=_infer)
 FAMILY = Family(
-    name='mae',
-    title='MAE and LSMAE (facebookresearch/mae, facebookresearch/long_seq_mae)',
-    rules=(*_RULES, *DECODER_RULES),
-    detect=_detect,
-    model_config=_model_config,
-    infer_config=_infer_config,
+    'mae',
+    'MAE and LSMAE (facebookresearch/mae, facebookresearch/long_seq_mae)',
+    rules=(*encoder_rules(), *DECODER_RULES),
+    detect=PLAIN,
+    **_MODEL,
+)
+HUGGINGFACE = Family(
+    'hf_vit_mae',
+    'MAE of transformers',
+    rules=(*hf_encoder_rules(), *_HF_DECODER),
+    detect=having('decoder.decoder_embed.weight'),
+    prefix='vit.',
+    **_MODEL,
+)
+OPENMMLAB = Family(
+    'openmmlab_mae',
+    'MAE and PixMIM of mmpretrain and mmselfsup',
+    rules=OPENMMLAB_RULES,
+    detect=OPENMMLAB_PLAIN,
+    **_MODEL,
 )

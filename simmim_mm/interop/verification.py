@@ -56,16 +56,16 @@ def verify(export: Export) -> Verification:
                 f'as {names[0]}: nothing is written'
             )
 
-    channels = export.ours.patch_embed.projection.in_channels
+    channels = export.backbone.patch_embed.projection.in_channels
     images = torch.randn(2, channels, *export.size, generator=torch.Generator().manual_seed(0))
     images = images.double()  # outputs before the last norm may be large, and so their rounding
     with torch.inference_mode():
-        ours = list(deepcopy(export.ours).double()(images))
-        theirs = features(export, model.double(), images)
-    shapes = [[tuple(x.shape) for x in maps] for maps in (ours, theirs)]
+        native = list(deepcopy(export.backbone).double()(images))
+        other = features(export, model.double(), images)
+    shapes = [[tuple(x.shape) for x in maps] for maps in (native, other)]
     if shapes[0] != shapes[1]:
         raise ExportError(f'features are {shapes[1]} in {export.target}, {shapes[0]} here')
-    difference = max((a - b).abs().max().item() for a, b in zip(ours, theirs))
+    difference = max((a - b).abs().max().item() for a, b in zip(native, other))
     if not difference <= TOLERANCE:  # also of NaN
         raise ExportError(
             f"features of {export.target}'s {export.architecture} differ by {difference:.1e} from "

@@ -1,23 +1,22 @@
-"""ConvMAE, alias MCMAE (Alpha-VL/ConvMAE)."""
+"""ConvMAE, alias MCMAE (Alpha-VL/ConvMAE). No other library has its encoder."""
 
 import math
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from simmim_mm.interop.common import (
+from simmim_mm.interop.family import (
     UNKNOWN,
-    VIT_BLOCK,
-    VIT_HEADS,
-    block_rules,
+    Family,
+    complete_arguments,
     count,
-    settle,
+    having,
     shape,
-    side,
+    square_side,
 )
-from simmim_mm.interop.families import Family
+from simmim_mm.interop.keymap import Rule, block_rules
 from simmim_mm.interop.mae import DECODER_RULES, decoder_arguments, mae_model
-from simmim_mm.interop.rules import Rule
+from simmim_mm.interop.vit import VIT_BLOCK, VIT_HEADS
 
 _SAME = (
     'pos_embed',
@@ -62,33 +61,33 @@ def _model_config(config: dict) -> dict:
     )
 
 
-def _infer_config(state: Mapping[str, Tensor], hints: dict) -> dict:
-    patches = [shape(state, f'patch_embed{i}.proj.weight') for i in (1, 2, 3)]
+def _infer(weights: Mapping[str, Tensor], hints: dict) -> dict:
+    patches = [shape(weights, f'backbone.patch_embed{i}.proj.weight') for i in (1, 2, 3)]
     strides = [p[2] for p in patches]
     dims = [p[0] for p in patches]
-    size = side(shape(state, 'pos_embed')[1], 'tokens') * math.prod(strides)
-    hidden = [shape(state, f'blocks{i}.0.mlp.fc1.weight')[0] for i in (1, 2, 3)]
+    tokens = shape(weights, 'backbone.pos_embed')[1]
+    size = square_side(tokens, 'tokens') * math.prod(strides)
+    first = ('blocks1.0.mlp.fc1', 'blocks2.0.mlp.fc1', 'blocks3.0.ffn.layers.0.0')
+    hidden = [shape(weights, f'backbone.{name}.weight')[0] for name in first]
     config = dict(
         img_size=[size, size // strides[0], size // (strides[0] * strides[1])],
         patch_size=strides,
         in_chans=patches[0][1],
         embed_dim=dims,
-        depth=[count(state, rf'blocks{i}\.(\d+)\.') for i in (1, 2, 3)],
+        depth=[count(weights, rf'backbone\.blocks{i}\.(\d+)\.') for i in (1, 2, 3)],
         num_heads=VIT_HEADS.get(dims[-1], UNKNOWN),
         mlp_ratio=[n / d for n, d in zip(hidden, dims)],
-        **decoder_arguments(state),
+        **decoder_arguments(weights),
         norm_pix_loss=True,
     )
-    return settle(config, hints)
+    return complete_arguments(config, hints)
 
 
 FAMILY = Family(
-    name='convmae',
-    title='ConvMAE (Alpha-VL/ConvMAE)',
+    'convmae',
+    'ConvMAE (Alpha-VL/ConvMAE)',
     rules=(*_RULES, *DECODER_RULES),
-    detect=lambda state: (
-        {'pos_embed', 'patch_embed4.weight', 'blocks3.0.attn.qkv.weight'} <= set(state)
-    ),
+    detect=having('pos_embed', 'patch_embed4.weight', 'blocks3.0.attn.qkv.weight'),
     model_config=_model_config,
-    infer_config=_infer_config,
+    infer=_infer,
 )
