@@ -19,7 +19,7 @@ from simmim_mm.checkpoint.safe_load import (
     load_weights,
     plain_dict,
 )
-from simmim_mm.checkpoint.stored_config import read_config
+from simmim_mm.checkpoint.stored_config import open_run, read_config
 
 __all__ = [
     'GEOMETRY',
@@ -32,6 +32,7 @@ __all__ = [
     'load_backbone',
     'load_into',
     'load_weights',
+    'open_run',
     'plain_dict',
     'read_config',
     'resize_position_bias',

@@ -16,8 +16,8 @@ _TABLE, _COORDS = 'relative_position_bias_table', 'relative_coords_table'
 def fit_state_dict(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
     """Bring entries to the shapes of a backbone, in place; what cannot be fitted stays as it is.
 
-    - Tables of relative position biases are interpolated for other windows and grids
-      (:func:`~simmim_mm.checkpoint.resize_position_bias`); one table shared by all blocks is copied to
+    - Tables of relative position biases are interpolated (:func:`resize_position_bias`) for other
+      windows and grids; one table shared by all blocks is copied to
       each block where the model has them apart.
     - Absolute position embeddings, fixed ones too, are interpolated bicubically: a model built for
       another size then equals the old one, which interpolates in its forward.

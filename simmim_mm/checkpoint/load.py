@@ -65,16 +65,16 @@ class LoadReport:
         return not (self.missing or self.mismatched or self.unexpected or self.left_over)
 
     def with_shapes(self, name: str) -> str:
-        """The name, and both shapes where they differ."""
+        """The name, and both shapes if they differ."""
         if name not in self.mismatched:
             return name
         return '{}: {} in the file, {} in the model'.format(name, *self.mismatched[name])
 
     def require_backbone(self) -> None:
-        """Refuse weights from which a part of the backbone of a whole model is missing.
+        """Refuse weights of a whole model that lack a part of its backbone.
 
         Raises:
-            CheckpointError: If so.
+            CheckpointError: If they do.
         """
         missing = [name for name in self.missing if name.startswith('backbone.')]
         if missing:
@@ -85,23 +85,20 @@ class LoadReport:
 
     def __str__(self) -> str:
         total = len(self.loaded) + len(self.missing) + len(self.mismatched)
-        source = f' from {self.file}' if self.file else ''
-        where = f" (prefix '{self.prefix}')" if self.prefix else ' (no prefix)' if source else ''
-        lines = [f'{len(self.loaded)} of {total} weights loaded{source}{where}']
+        where = f"prefix '{self.prefix}'" if self.prefix else 'no prefix'
+        source = f' from {self.file} ({where})' if self.file else ''
+        lines = [f'{len(self.loaded)} of {total} weights loaded{source}']
         if self.resized:
             name, (old, new) = next(iter(self.resized.items()))
             lines.append(f'{len(self.resized)} resized, such as {name}: {old} to {new}')
-        others = [name for name in self.missing if name not in _MASK_TOKENS]
-        lines += self._line('missing, left as initialized', others)
-        if len(others) < len(self.missing):
+        lines += self._names('missing, left as initialized', self.missing)
+        if set(_MASK_TOKENS) & set(self.missing):
             lines.append('no mask token in the file: a new one, needed in pretraining alone')
-        wrong = [self.with_shapes(name) for name in self.mismatched]
-        lines += self._line('of another shape, not loaded', wrong)
-        others = [name for name in self.unexpected if name not in _MASK_TOKENS]
-        lines += self._line('unexpected, not used', others)
-        if len(others) < len(self.unexpected):
+        lines += self._names('of another shape, not loaded', self.mismatched)
+        lines += self._names('unexpected, not used', self.unexpected)
+        if set(_MASK_TOKENS) & set(self.unexpected):
             lines.append('the mask token is left out: this model has no use for it')
-        lines += self._line('left over, unknown to the converter', self.left_over)
+        lines += self._names('left over, unknown to the converter', self.left_over)
         if self.regenerated:  # they are many and expected: their number is enough
             lines.append(f'{len(self.regenerated)} not needed, the model builds them itself')
         if self.outside:
@@ -110,7 +107,8 @@ class LoadReport:
             )
         return '\n  '.join(lines)
 
-    def _line(self, what: str, names: list[str]) -> list[str]:
+    def _names(self, what: str, names: Iterable[str]) -> list[str]:
+        names = [self.with_shapes(name) for name in names if name not in _MASK_TOKENS]
         if not names:
             return []
         if self.listed is None:
@@ -178,10 +176,10 @@ def load_into(
     try:  # what is of another shape still may be fitted by modules of other libraries
         module.load_state_dict(entries, strict=False)
     except (RuntimeError, AssertionError) as error:
-        lines = str(error).strip().splitlines() or ['a shape differs']
+        reason = (str(error) or type(error).__name__).splitlines()[:2][-1].strip()
+        name = f' in {file}' if file else ''
         raise CheckpointError(
-            f'the weights{f" in {file}" if file else ""} do not fit this {type(module).__name__}: '
-            f'{lines[min(1, len(lines) - 1)].strip()}'
+            f'the weights{name} do not fit this {type(module).__name__}: {reason}'
         ) from error
     if resize:
         report.resized.update(report.mismatched)
@@ -192,7 +190,7 @@ def load_into(
 def find_prefixes(names: Iterable[str], own: Iterable[str]) -> list[str]:
     """Prefixes under which ``names`` have those of the model, the most frequent first."""
     own = set(own)
-    votes: Counter = Counter()
+    votes: Counter[str] = Counter()
     for name in names:
         parts = name.split('.')
         for i in range(len(parts)):

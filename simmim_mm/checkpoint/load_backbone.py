@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from simmim_mm.checkpoint.fetch import fetch
-from simmim_mm.checkpoint.load import LoadReport, Shape, find_prefixes, first_names, load_into
+from simmim_mm.checkpoint.load import LoadReport, find_prefixes, first_names, load_into
 from simmim_mm.checkpoint.safe_load import CheckpointError, find_state_dict, load_weights
 
 # What may rightly be absent is small: norms of the output maps, tokens, position embeddings, and
@@ -34,9 +34,9 @@ def load_backbone(
             of another architecture: a weight has another shape, or more than a tenth of the model's
             weights, by size, are missing or of the file's unexpected. The model is as it was then.
     """
-    file = str(checkpoint)
+    file, name = str(checkpoint), type(model).__name__
     state = find_state_dict(load_weights(fetch(checkpoint)), file)
-    own, name = model.state_dict(), type(model).__name__
+    own = model.state_dict()
 
     def check(report: LoadReport) -> None:
         if not (report.loaded or report.mismatched):
@@ -46,7 +46,8 @@ def load_backbone(
             inside = [key for key in report.unexpected if key.split('.')[0] in parts]
             report.outside += len(report.unexpected) - len(inside)
             report.unexpected = inside
-        _refuse_other_architecture(report, name, state, own)
+        if reason := _mismatch(report) or _absence(report, state, own):
+            raise CheckpointError(f'{file} is not of this {name}: {reason}')
 
     report = load_into(model, state, prefix, file=file, check=check)
     print_log(f'{name}: {report}', 'current')
@@ -69,16 +70,26 @@ def _nothing_found(report: LoadReport, name: str, state: Mapping, own: Mapping) 
     )
 
 
-def _refuse_other_architecture(
-    report: LoadReport, name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]
-) -> None:
-    if report.mismatched:
-        key, (stored, needed) = next(iter(report.mismatched.items()))
-        raise CheckpointError(
-            f'{report.file} is not of this {name}: {len(report.mismatched)} weights have other '
-            f'shapes, such as {key} with {stored} in the file and {needed} in the model. '
-            f'{_advice(key, stored, needed)}'
+def _mismatch(report: LoadReport) -> str:
+    if not report.mismatched:
+        return ''
+    key, (stored, needed) = next(iter(report.mismatched.items()))
+    if len(needed) == len(stored) == 4 and stored[0] == needed[0]:
+        advice = f'It was pretrained with patches of {stored[-1]} pixels: build the backbone so'
+    elif key.endswith('pos_embed') and stored[-1] == needed[-1]:
+        advice = (
+            f'{stored[1]} positions are neither a square grid nor one of the proportions of '
+            "the model's: build it with an img_size of the proportions of the pretraining"
         )
+    else:
+        advice = 'Build the backbone with the arch that it was pretrained with'
+    return (
+        f'{len(report.mismatched)} weights have other shapes, such as {key} with {stored} in the '
+        f'file and {needed} in the model. {advice}'
+    )
+
+
+def _absence(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     loaded = sum(own[key].numel() for key in report.loaded)
     missing = sum(own[key].numel() for key in report.missing)
     unexpected = sum(state[report.prefix + key].numel() for key in report.unexpected)
@@ -87,29 +98,15 @@ def _refuse_other_architecture(
         _blocks(report.missing) - _blocks(report.matched),
         _blocks(report.unexpected) - _blocks(own),
     )
-    if max(absent) > MAX_ABSENT or any(blocks):
-        raise CheckpointError(
-            f'{report.file} is not of this {name}: {absent[0]:.0%} of the weights of the model are '
-            f'not in the file{_in_brackets(report.missing)}, and {absent[1]:.0%} of those in the '
-            f'file not in the model{_in_brackets(report.unexpected)}. Build the backbone with the '
-            'class and arch that it was pretrained with'
-        )
+    if max(absent) <= MAX_ABSENT and not any(blocks):
+        return ''
+    shown = [f' ({first_names(n)})' if n else '' for n in (report.missing, report.unexpected)]
+    return (
+        f'{absent[0]:.0%} of the weights of the model are not in the file{shown[0]}, and '
+        f'{absent[1]:.0%} of those in the file not in the model{shown[1]}. Build the backbone with '
+        'the class and arch that it was pretrained with'
+    )
 
 
 def _blocks(names: Iterable[str]) -> set[str]:
     return {found.group(1) for found in map(_BLOCK.match, names) if found}
-
-
-def _advice(key: str, stored: Shape, needed: Shape) -> str:
-    if len(needed) == 4 and len(stored) == 4 and stored[0] == needed[0]:
-        return f'It was pretrained with patches of {stored[-1]} pixels: build the backbone so'
-    if key.endswith('pos_embed') and stored[-1] == needed[-1]:
-        return (
-            f'{stored[1]} positions are neither a square grid nor one of the proportions of '
-            "the model's: build it with an img_size of the proportions of the pretraining"
-        )
-    return 'Build the backbone with the arch that it was pretrained with'
-
-
-def _in_brackets(names: list[str]) -> str:
-    return f' ({first_names(names)})' if names else ''

@@ -5,18 +5,19 @@ else made could run anything that way, so that loading its tensors safely would 
 """
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import Registry
+from mmengine.registry import Registry, init_default_scope
+from mmengine.utils import import_modules_from_strings
+from torch import Tensor
 
 from simmim_mm._renamed import TYPES
-from simmim_mm.checkpoint.safe_load import CheckpointError
+from simmim_mm.checkpoint.safe_load import CheckpointError, find_state_dict, load_weights
 
-
-# What users can do without the config of a checkpoint, where a tool has that option.
 GIVE_CONFIG = "give the run's config with --config"
 
 
@@ -37,35 +38,48 @@ def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Con
             f'{path} carries no config: use a checkpoint that training or tools/convert.py wrote'
             + (f', or {instead}' if instead else '')
         )
-    try:
+    with refused_config(path, instead):
         return parse_config(text)
-    except ValueError as error:
-        raise _refused(path, error, instead) from None
 
 
-def check_config_types(
-    path: str | Path, parts: list[tuple[Any, Registry]], instead: str = ''
-) -> None:
-    """Refuse parts of the config of a checkpoint whose types are not registered.
+def open_run(
+    path: str | Path,
+    config: Config | None,
+    parts: Callable[[Config], list[tuple[Any, Registry]]],
+) -> tuple[Config, dict[str, Tensor]]:
+    """Config and weights of a checkpoint, ready to build models from.
 
     Args:
-        path: The file, for messages.
-        parts: Each with its registry, see :func:`check_types`.
-        instead: See :func:`read_config`.
+        path: The checkpoint.
+        config: A trusted config, instead of the one in the checkpoint.
+        parts: Gives what will be built of the config, each with its registry. Of a config from the
+            checkpoint, their types are checked.
 
     Raises:
-        CheckpointError: If a ``type`` is not in the registries.
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is no checkpoint, or its config is missing or not used.
     """
+    checkpoint = load_weights(path)
+    stored = config is None
+    if config is None:
+        config = read_config(checkpoint, path, GIVE_CONFIG)
+    import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
+    init_default_scope(config.get('default_scope', 'simmim_mm'))
+    built = parts(config)
+    with refused_config(path, GIVE_CONFIG):
+        for part, registry in built if stored else ():
+            check_types(part, registry)
+    return config, find_state_dict(checkpoint, path)
+
+
+@contextmanager
+def refused_config(path: str | Path, instead: str = '') -> Iterator[None]:
+    """Turn a ValueError about a config into a CheckpointError that names the file."""
     try:
-        for cfg, registry in parts:
-            check_types(cfg, registry)
+        yield
     except ValueError as error:
-        raise _refused(path, error, instead) from None
-
-
-def _refused(path: str | Path, reason: ValueError, instead: str) -> CheckpointError:
-    trust = f'; {instead} if you trust where it comes from' if instead else ''
-    return CheckpointError(f'the config in {path} is not read: {reason}{trust}')
+        trust = f'; {instead} if you trust where it comes from' if instead else ''
+        raise CheckpointError(f'the config in {path} is not read: {error}{trust}') from None
 
 
 def parse_config(text: str) -> Config:

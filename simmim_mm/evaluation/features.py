@@ -6,13 +6,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from simmim_mm.checkpoint import LoadReport, find_state_dict, load_into, load_weights
-from simmim_mm.checkpoint.stored_config import GIVE_CONFIG, check_config_types, read_config
+from simmim_mm.checkpoint import LoadReport, load_into, open_run
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.seeding import seeded_rng
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
@@ -67,17 +64,9 @@ class FeatureExtractor:
             FileNotFoundError: If there is no such file.
             ValueError: If it carries no config, or weights of the backbone are missing.
         """
-        checkpoint = load_weights(path)
-        if config is None:
-            config = read_config(checkpoint, path, GIVE_CONFIG)
-            models = [config.model.backbone, config.model.data_preprocessor]
-            parts = [(models, MODELS), (loading_steps(config), TRANSFORMS)]
-            check_config_types(path, parts, GIVE_CONFIG)
-        import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
-        init_default_scope(config.get('default_scope', 'simmim_mm'))
+        config, state = open_run(path, config, _parts)
         backbone_cfg = dict(config.model.backbone, init_cfg=None)
         model = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
-        state = find_state_dict(checkpoint, path)
         load_into(model, state, file=str(path), check=LoadReport.require_backbone)
         preprocessor = MODELS.build(config.model.data_preprocessor)
         return cls(model['backbone'].to(device), preprocessor.to(device), config, **kwargs)
@@ -117,6 +106,11 @@ class _Files(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         image = self.pipeline(dict(img_path=self.paths[index], sample_idx=index))['img']
         return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def _parts(config: Config) -> list:
+    models = [config.model.backbone, config.model.data_preprocessor]
+    return [(models, MODELS), (loading_steps(config), TRANSFORMS)]
 
 
 def loading_steps(config: Config) -> list[dict]:

@@ -7,14 +7,8 @@ from typing import Any
 
 from mmengine.registry import MODELS
 
-from simmim_mm.checkpoint import (
-    CheckpointError,
-    LoadReport,
-    find_state_dict,
-    load_into,
-    load_weights,
-    read_config,
-)
+from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, read_config
+from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
 
 MAX_ABSENT = 0.2  # of the backbone's tensors, by number, missing in the file or of another shape
 # Made for another window or image size on loading, or of the pretraining alone.

@@ -10,7 +10,13 @@ the pairs of backbone and library that are written.
 from simmim_mm.checkpoint.load import LoadReport
 from simmim_mm.interop.converter import convert_checkpoint, load_converted
 from simmim_mm.interop.export import Export, ExportError, Source, read_source
-from simmim_mm.interop.exporter import ExportReport, export_checkpoint
+from simmim_mm.interop.exporter import (
+    TOLERANCE,
+    ExportReport,
+    Verification,
+    export_checkpoint,
+    verify,
+)
 from simmim_mm.interop.family import Family
 from simmim_mm.interop.keymap import Conversion, Rule
 from simmim_mm.interop.libraries import TARGETS, check_output, snippet, write_export
@@ -25,7 +31,6 @@ from simmim_mm.interop.registry import (
     revert,
     supports,
 )
-from simmim_mm.interop.verification import TOLERANCE, Verification, verify
 
 __all__ = [
     'TARGETS',

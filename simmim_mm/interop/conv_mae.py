@@ -5,15 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from simmim_mm.interop.family import (
-    UNKNOWN,
-    Family,
-    complete_arguments,
-    count,
-    having,
-    shape,
-    square_side,
-)
+from simmim_mm.interop.family import UNKNOWN, Family, count, having, shape, square_side
 from simmim_mm.interop.keymap import Rule, block_rules
 from simmim_mm.interop.mae import DECODER_RULES, decoder_arguments, mae_model
 from simmim_mm.interop.vit import VIT_BLOCK, VIT_HEADS
@@ -25,16 +17,11 @@ _SAME = (
     *(f'blocks{i}.{{rest}}' for i in (1, 2)),
     'norm.{rest}',
 )
-_RULES = (
-    *(Rule(name, f'backbone.{name}') for name in _SAME),
-    *block_rules('blocks3.{i}', 'backbone.blocks3.{i}', VIT_BLOCK),
-)
 
 
 def _model_config(config: dict) -> dict:
     dims, ratios = list(config['embed_dim']), list(config.get('mlp_ratio', (4, 4, 4)))
-    strides, size = list(config['patch_size']), config['img_size'][0]
-    in_chans = config.get('in_chans', 3)
+    strides = list(config['patch_size'])
     backbone = dict(
         type='MaskedConvViT',
         arch=dict(
@@ -43,22 +30,12 @@ def _model_config(config: dict) -> dict:
             num_heads=config['num_heads'],
             mlp_ratios=ratios,
         ),
-        img_size=size,
+        img_size=config['img_size'][0],
         patch_sizes=strides,
-        in_channels=in_chans,
+        in_channels=config.get('in_chans', 3),
     )
-    return mae_model(
-        dict(
-            config,
-            img_size=size,
-            in_chans=in_chans,
-            width=dims[-1],
-            decoder_mlp_ratio=ratios[0],
-            token_stride=math.prod(strides),
-        ),
-        backbone,
-        with_cls_token=False,
-    )
+    patch = math.prod(strides)
+    return mae_model(config, backbone, dims[-1], patch, ratios[0], with_cls_token=False)
 
 
 def _infer(weights: Mapping[str, Tensor], hints: dict) -> dict:
@@ -69,7 +46,7 @@ def _infer(weights: Mapping[str, Tensor], hints: dict) -> dict:
     size = square_side(tokens, 'tokens') * math.prod(strides)
     first = ('blocks1.0.mlp.fc1', 'blocks2.0.mlp.fc1', 'blocks3.0.ffn.layers.0.0')
     hidden = [shape(weights, f'backbone.{name}.weight')[0] for name in first]
-    config = dict(
+    return dict(
         img_size=[size, size // strides[0], size // (strides[0] * strides[1])],
         patch_size=strides,
         in_chans=patches[0][1],
@@ -80,13 +57,16 @@ def _infer(weights: Mapping[str, Tensor], hints: dict) -> dict:
         **decoder_arguments(weights),
         norm_pix_loss=True,
     )
-    return complete_arguments(config, hints)
 
 
 FAMILY = Family(
     'convmae',
     'ConvMAE (Alpha-VL/ConvMAE)',
-    rules=(*_RULES, *DECODER_RULES),
+    rules=(
+        *(Rule(name, f'backbone.{name}') for name in _SAME),
+        *block_rules('blocks3.{i}', 'backbone.blocks3.{i}', VIT_BLOCK),
+        *DECODER_RULES,
+    ),
     detect=having('pos_embed', 'patch_embed4.weight', 'blocks3.0.attn.qkv.weight'),
     model_config=_model_config,
     infer=_infer,

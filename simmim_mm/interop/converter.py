@@ -8,23 +8,11 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from simmim_mm.checkpoint import (
-    CheckpointError,
-    LoadReport,
-    find_state_dict,
-    load_into,
-    load_weights,
-    plain_dict,
-    write_checkpoint,
-)
+from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, write_checkpoint
+from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights, plain_dict
+from simmim_mm.interop.family import Family
 from simmim_mm.interop.keymap import Conversion
-from simmim_mm.interop.registry import (
-    convert,
-    detect_family,
-    get_family,
-    infer_config,
-    model_config,
-)
+from simmim_mm.interop.registry import convert, detect_family, get_family
 from simmim_mm.registry import MODELS
 from simmim_mm.version import __version__
 
@@ -62,7 +50,7 @@ def convert_checkpoint(
         raise CheckpointError(f'{target} exists: give another name, or --force to replace it')
     checkpoint = load_weights(source)
     state = find_state_dict(checkpoint, source)
-    family = get_family(family).name if family else detect_family(state)
+    known = get_family(family or detect_family(state))
     hints = {
         **plain_dict(checkpoint.get('config')),
         **plain_dict(checkpoint.get('args')),
@@ -70,12 +58,12 @@ def convert_checkpoint(
     }
     init_default_scope('simmim_mm')
     try:
-        config = _build_config(family, state, hints, arguments or {})
+        config = _build_config(known, state, hints, arguments or {})
         model = MODELS.build(config.model)
-        conversion = convert(state, family)
+        conversion = convert(state, known.name)
     except _FAILURES as error:
         raise CheckpointError(
-            f'{source} does not fit {get_family(family).title} ({type(error).__name__}: {error})'
+            f'{source} does not fit {known.title} ({type(error).__name__}: {error})'
         ) from error
     report = load_converted(model, conversion)
     absent = [*report.missing, *report.mismatched]
@@ -83,18 +71,18 @@ def convert_checkpoint(
     lost = [n for n in absent if n.startswith('backbone.') and n != 'backbone.mask_token']
     if lost:
         raise CheckpointError(
-            f'{source} does not fit {get_family(family).title}: {len(lost)} weights of the '
+            f'{source} does not fit {known.title}: {len(lost)} weights of the '
             f'encoder are missing or of another shape, such as {report.with_shapes(lost[0])}'
         )
     weights = {k: v for k, v in model.state_dict().items() if k not in absent}
     meta = dict(
         cfg=config.pretty_text,
         converted_from=Path(source).name,
-        family=family,
+        family=known.name,
         simmim_mm_version=__version__,
     )
     write_checkpoint(dict(meta=meta, state_dict=weights), target)
-    return family, config, report
+    return known.name, config, report
 
 
 def load_converted(model: nn.Module, conversion: Conversion) -> LoadReport:
@@ -144,16 +132,15 @@ def stored_arguments(checkpoint: Path) -> dict:
 _FAILURES = (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ZeroDivisionError)
 
 
-def _build_config(family: str, state: dict, hints: dict, arguments: dict) -> Config:
-    inferred = infer_config(family, state, {**hints, **arguments})
+def _build_config(family: Family, state: dict, hints: dict, arguments: dict) -> Config:
+    inferred = family.infer_config(state, {**hints, **arguments})
     known = {**inferred, **inferred.get('encoder', {})}
     if unknown := sorted(set(arguments) - set(known)):
         raise CheckpointError(
-            f'{get_family(family).title} has no argument {", ".join(unknown)}: choose from '
+            f'{family.title} has no argument {", ".join(unknown)}: choose from '
             f'{", ".join(sorted(set(known) - {"encoder"}))}'
         )
-    model = model_config(family, inferred)
-    model = Config(model).to_dict()
+    model = Config(family.model_config(inferred)).to_dict()
     return Config(
         dict(
             default_scope='simmim_mm',

@@ -1,7 +1,6 @@
 """A checkpoint's backbone as it is read, and what it is in another library before it is written."""
 
 import re
-from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,49 +10,31 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from simmim_mm._renamed import warn_renamed
-from simmim_mm.checkpoint import (
-    find_state_dict,
-    load_into,
-    load_weights,
-    read_config,
-)
-from simmim_mm.checkpoint.stored_config import check_config_types
+from simmim_mm.checkpoint import find_state_dict, load_into, load_weights, read_config
+from simmim_mm.checkpoint.stored_config import check_types, refused_config
 from simmim_mm.interop.family import Family
 from simmim_mm.interop.keymap import undo_rules
 from simmim_mm.registry import MODELS
 
 PREFIX = 'backbone.'
 # How a backbone is trained; what it computes afterwards does not depend on it.
-_TRAINING = {
-    'attn_drop_rate',
-    'drop_path_rate',
-    'drop_rate',
-    'frozen_pos_embed',
-    'frozen_stages',
-    'init_cfg',
-    'mask_mode',
-    'norm_eval',
-    'with_cp',
-}
+_TRAINING = (
+    'attn_drop_rate drop_path_rate drop_rate frozen_pos_embed frozen_stages init_cfg mask_mode '
+    'norm_eval with_cp'
+)
 # What models build by themselves, and what only pretraining uses.
 BUILT = re.compile(r'(.*\.)?(relative_position_index|relative_coords_table|mask_token)')
 _STAGE_NORM = re.compile(r'norm\d\..*')
 
 _SWIN = 'arch img_size in_channels out_indices pad_small_map patch_size stage_cfgs window_size'
-_VIT = (
-    'arch final_norm img_size in_channels interpolate_mode out_indices out_type patch_size '
-    'qkv_bias with_cls_token'
-)
-_BEIT = (
-    'arch bias final_norm img_size in_channels interpolate_mode layer_cfgs layer_scale_init_value '
-    'out_indices out_type patch_size use_abs_pos_emb use_rel_pos_bias use_shared_rel_pos_bias'
-)
+_VIT = 'arch final_norm img_size in_channels interpolate_mode out_indices out_type patch_size'
 # By backbone, the arguments that other libraries can express.
 PORTABLE = {
-    'MaskedSwin': set(_SWIN.split()),
-    'MaskedSwinV2': {*_SWIN.split(), 'pretrained_window_sizes'},
-    'MaskedViT': set(_VIT.split()),
-    'MaskedBEiT': set(_BEIT.split()),
+    'MaskedSwin': _SWIN,
+    'MaskedSwinV2': f'{_SWIN} pretrained_window_sizes',
+    'MaskedViT': f'{_VIT} qkv_bias with_cls_token',
+    'MaskedBEiT': f'{_VIT} bias layer_cfgs layer_scale_init_value use_abs_pos_emb use_rel_pos_bias '
+    'use_shared_rel_pos_bias',
 }
 # Arguments whose default value, spelled out, changes nothing.
 _NEUTRAL = dict(
@@ -130,18 +111,16 @@ class Source:
             backbone = MODELS.build(dict(config, type=f'simmim_mm.{self.family}'))
             report = load_into(backbone, self.state_dict)
         except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[1 if '\n' in str(error) else 0].strip()
             size = config.get('img_size', 'the default')
             raise ExportError(
                 f'the {self.family} of {self.path} cannot be built for images of {size} pixels '
-                f'({type(error).__name__}: {reason})'
+                f'({type(error).__name__}: {error})'
             ) from error
         missing = [k for k in report.missing if not BUILT.fullmatch(k)]
         if 'out_indices' in changes:  # outputs that were not trained; the last stage's always is
             last = f'norm{len(getattr(backbone, "stages", ())) - 1}.'
             missing = [k for k in missing if not _STAGE_NORM.match(k) or k.startswith(last)]
-        extra = [k for k in report.unexpected if not BUILT.fullmatch(k)]
-        extra = [k for k in extra if not _STAGE_NORM.match(k)]
+        extra = [k for k in report.unexpected if not (BUILT.fullmatch(k) or _STAGE_NORM.match(k))]
         for what, keys in (('lacks', missing), ('has besides', extra)):
             if keys:
                 raise ExportError(
@@ -149,6 +128,24 @@ class Source:
                     f'{PREFIX}{keys[0]}: its weights and its config do not belong together'
                 )
         return backbone.eval()
+
+    def build_for(self, library: str, **changes: Any) -> Any:
+        """:meth:`build` for a library with an architecture of its own.
+
+        Raises:
+            ExportError: If an argument says something of the network which others cannot.
+        """
+        for key, value in self.config.items():
+            known = key in PORTABLE[self.family].split() or _NEUTRAL.get(key, ...) == value
+            if key == 'stage_cfgs':
+                known = all(map(_portable_stage, [value] if isinstance(value, dict) else value))
+            if not known:
+                raise ExportError(
+                    f'{library} cannot express {key}={value!r} of {self.path}: export to '
+                    'mmpretrain, or use our backbone'
+                )
+        forget_stage_windows(self.config)
+        return self.build(**changes)
 
     def resized(self, backbone: nn.Module) -> list[str]:
         """Names of weights that loading interpolated, with both shapes."""
@@ -160,6 +157,21 @@ class Source:
             if here is not None and here.shape != tensor.shape and not BUILT.fullmatch(key):
                 lines.append(f'{key} {tuple(tensor.shape)} to {tuple(here.shape)}')
         return lines
+
+
+def _portable_stage(stage: dict) -> bool:
+    blocks = stage.get('block_cfgs', {})
+    if not isinstance(blocks, dict) or set(stage) - {'window_size', 'block_cfgs'}:
+        return False
+    attention = blocks.get('attn_cfgs', {})
+    return set(blocks) <= {'ffn_ratio', 'attn_cfgs'} and set(attention) <= {'qkv_bias'}
+
+
+def forget_stage_windows(config: dict) -> None:
+    """Take the windows of single stages out of a Swin's arguments."""
+    stages = config.get('stage_cfgs')
+    for stage in [stages] if isinstance(stages, dict) else stages or []:
+        stage.pop('window_size', None)
 
 
 def read_source(path: str | Path) -> Source:
@@ -192,8 +204,9 @@ def read_source(path: str | Path) -> Source:
             f'the backbone of {path} is a {family}, not one of ours (MaskedSwin, MaskedViT, ...): '
             'its own library reads it as it is'
         )
-    kept = {k: v for k, v in backbone.items() if k not in _TRAINING}
-    check_config_types(path, [([dict(type=family), kept], MODELS)])
+    kept = {k: v for k, v in backbone.items() if k not in _TRAINING.split()}
+    with refused_config(path):
+        check_types([dict(type=family), kept], MODELS)
     data = model.get('data_preprocessor') or config.get('data_preprocessor') or {}
     data = {k: list(data[k]) for k in ('mean', 'std') if data.get(k)}
     return Source(str(path), family, kept, weights, data or None)
@@ -234,47 +247,16 @@ class Export:
         return self.backbone
 
 
-def refuse_unknown(source: Source, library: str) -> None:
-    """Refuse arguments of a backbone that say something of the network which others cannot.
-
-    Raises:
-        ExportError: If there is such an argument; the message names it.
-    """
-    for key, value in source.config.items():
-        known = key in PORTABLE[source.family] or _NEUTRAL.get(key, ...) == value
-        if key == 'stage_cfgs':
-            known = all(map(_portable_stage, [value] if isinstance(value, dict) else value))
-        if not known:
-            raise ExportError(
-                f'{library} cannot express {key}={value!r} of {source.path}: export to mmpretrain, '
-                'or use our backbone'
-            )
-
-
-def _portable_stage(stage: dict) -> bool:
-    blocks = stage.get('block_cfgs', {})
-    if not isinstance(blocks, dict) or set(stage) - {'window_size', 'block_cfgs'}:
-        return False
-    attention = blocks.get('attn_cfgs', {})
-    return set(blocks) <= {'ffn_ratio', 'attn_cfgs'} and set(attention) <= {'qkv_bias'}
-
-
-def forget_stage_windows(config: dict) -> None:
-    """Take the windows of single stages out of a Swin's arguments."""
-    stages = config.get('stage_cfgs')
-    for stage in [stages] if isinstance(stages, dict) else stages or []:
-        stage.pop('window_size', None)
-
-
 def image_size(backbone: Any) -> tuple[int, int]:
     """Height and width in pixels that the backbone is built for."""
     height, width = (n * backbone.token_stride for n in backbone.patch_resolution)
     return height, width
 
 
-def plain_size(size: tuple[int, int]) -> int | tuple[int, int]:
-    """One number for a square."""
-    return size[0] if size[0] == size[1] else size
+def plain_size(backbone: Any) -> int | tuple[int, int]:
+    """The same, one number for a square."""
+    height, width = image_size(backbone)
+    return height if height == width else (height, width)
 
 
 def whole_ratio(hidden: int, dims: int, library: str) -> int:
@@ -291,9 +273,10 @@ def whole_ratio(hidden: int, dims: int, library: str) -> int:
     return hidden // dims
 
 
-def without(state_dict: dict, endings: Collection[str]) -> dict:
-    """The entries whose names do not end so."""
-    return {k: v for k, v in state_dict.items() if not k.endswith(tuple(endings))}
+def weights_without(backbone: nn.Module, *endings: str) -> dict[str, Tensor]:
+    """The weights, without the mask token and what else ends so."""
+    endings = ('mask_token', *endings)
+    return {k: v for k, v in backbone.state_dict().items() if not k.endswith(endings)}
 
 
 def renamed(backbone: Any, family: Family) -> dict[str, Tensor]:

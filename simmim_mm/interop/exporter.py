@@ -1,14 +1,83 @@
-"""From one of our checkpoint files to a file of another library."""
+"""From a checkpoint file of ours to a file of another library, which must compute the same."""
 
+import re
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from simmim_mm.interop.export import Export, read_source
-from simmim_mm.interop.libraries import check_output, snippet, write_export
+import torch
+
+from simmim_mm.interop import libraries
+from simmim_mm.interop.export import Export, ExportError, read_source
 from simmim_mm.interop.registry import export_backbone
-from simmim_mm.interop.verification import Verification
-from simmim_mm.interop.verification import verify as verify_export
+
+TOLERANCE = 1e-4  # absolute
+# Libraries make these anew.
+_BUILT = re.compile(r'(.*\.)?(relative_position_index|relative_coords_table|attn_mask)')
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of a comparison that succeeded.
+
+    Attributes:
+        difference: Largest absolute difference of any feature.
+        maps: Shapes of the compared maps.
+        fresh: Names that the file does not have and that start fresh, to the reason.
+    """
+
+    difference: float
+    maps: list[tuple[int, ...]]
+    fresh: dict[str, str]
+
+
+def verify(export: Export) -> Verification:
+    """Load the weights into the library's own model, strictly, and compare features.
+
+    Only names that ``export.fresh`` lists may be missing. Both models see the same two images of
+    random numbers, in double precision.
+
+    Raises:
+        ExportError: If the library is not installed, names are missing or unknown, or a feature
+            differs by more than ``TOLERANCE``.
+    """
+    model, missing, unexpected = libraries.load(export)
+    fresh = {
+        name: reason
+        for name in missing
+        for pattern, reason in export.fresh.items()
+        if fnmatchcase(name, pattern)
+    }
+    missing = [name for name in missing if name not in fresh]
+    for what, names in (('misses', missing), ('does not know', unexpected)):
+        names = [name for name in names if not _BUILT.fullmatch(name)]
+        if names:
+            raise ExportError(
+                f"{export.target}'s {export.architecture} {what} {len(names)} of the names, such "
+                f'as {names[0]}: nothing is written'
+            )
+
+    channels = export.backbone.patch_embed.projection.in_channels
+    images = torch.randn(2, channels, *export.size, generator=torch.Generator().manual_seed(0))
+    images = images.double()  # outputs before the last norm may be large, and so their rounding
+    with torch.inference_mode():
+        native = list(deepcopy(export.backbone).double()(images))
+        other = libraries.features(export, model.double(), images)
+    shapes = [[tuple(x.shape) for x in maps] for maps in (native, other)]
+    if shapes[0] != shapes[1]:
+        raise ExportError(f'features are {shapes[1]} in {export.target}, {shapes[0]} here')
+    difference = max((a - b).abs().max().item() for a, b in zip(native, other))
+    if not difference <= TOLERANCE:  # also of NaN
+        raise ExportError(
+            f"features of {export.target}'s {export.architecture} differ by {difference:.1e} from "
+            f'ours, more than {TOLERANCE:.0e}: nothing is written'
+        )
+    return Verification(difference, shapes[0], fresh)
+
+
+_verify = verify  # an argument of export_checkpoint hides it
 
 
 @dataclass(frozen=True)
@@ -32,7 +101,7 @@ class ExportReport:
     @property
     def snippet(self) -> str:
         """What a user of the library writes to have this backbone with these weights."""
-        return snippet(self.export, self.out)
+        return libraries.snippet(self.export, self.out)
 
     def __str__(self) -> str:
         export, (height, width) = self.export, self.export.size
@@ -86,15 +155,12 @@ def export_checkpoint(
         ExportError: If the library cannot hold the backbone, the verification fails, or ``out``
             exists or cannot be written.
     """
-    size = None
-    if img_size is not None:
-        values = [img_size] if isinstance(img_size, int) else list(img_size)
-        if not 1 <= len(values) <= 2:
-            raise ValueError(f'--img-size takes a height and a width, got {len(values)} numbers')
-        size = values[0], values[-1]
+    sizes = [] if img_size is None else [img_size] if isinstance(img_size, int) else list(img_size)
+    if len(sizes) > 2:
+        raise ValueError(f'--img-size takes a height and a width, got {len(sizes)} numbers')
     source = read_source(checkpoint)
-    export = export_backbone(source, to, window, size)
-    check_output(to, out, overwrite)
-    outcome = verify_export(export) if verify else None
-    write_export(export, out, overwrite)
+    export = export_backbone(source, to, window, (sizes[0], sizes[-1]) if sizes else None)
+    libraries.check_output(to, out, overwrite)
+    outcome = _verify(export) if verify else None
+    libraries.write_export(export, out, overwrite)
     return ExportReport(Path(checkpoint), source.family, export, Path(out), outcome)

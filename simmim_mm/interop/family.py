@@ -27,7 +27,7 @@ OPENMMLAB_RULES = (
 
 
 class MissingWeight(ValueError):
-    """The weights lack an entry from which an argument is read; its only argument is our name."""
+    """An argument cannot be read without the entry of this name of ours."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Family:
         rules: Names there and here.
         detect: Whether a state dict is of this family.
         model_config: Our model config from the authors' constructor arguments.
-        infer: Those arguments from weights and index tables under our names and from hints (the
-            config or the arguments that were stored beside the weights, possibly empty).
+        infer: Those arguments, as far as they can be told, from weights and index tables under our
+            names and from the config that was stored beside the weights, possibly empty.
         prefix: What larger models there put before these names (``'vit.'``). Taken off on the way
             in where a file has it, not put on on the way back.
     """
@@ -54,10 +54,8 @@ class Family:
     infer: Callable[[Mapping[str, Tensor], dict], dict]
     prefix: str = ''
 
-    def bare(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def bare(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The entries without the prefix."""
-        if not self.prefix:
-            return state_dict
         return {key.removeprefix(self.prefix): value for key, value in state_dict.items()}
 
     def infer_config(self, state_dict: Mapping[str, Tensor], hints: dict) -> dict:
@@ -69,19 +67,19 @@ class Family:
         """
         conversion = apply_rules(self.rules, self.bare(state_dict), self.name)
         try:
-            return self.infer({**conversion.state_dict, **conversion.tables}, hints)
+            config = self.infer({**conversion.state_dict, **conversion.tables}, hints)
         except MissingWeight as error:
-            (name,) = error.args
-            known = (rule.restore(name) for rule in self.rules)
-            name = next((source for source in known if source), name)
+            sources = (rule.restore(str(error)) for rule in self.rules)
+            name = next(filter(None, sources), str(error))
             raise ValueError(f'the weights have no {name}, which tells the architecture') from None
+        if 'encoder' in config:
+            return {**config, 'encoder': complete_arguments(config['encoder'], hints)}
+        return complete_arguments(config, hints)
 
 
-def having(*names: str, without: tuple[str, ...] = ()) -> Callable[[Mapping[str, Tensor]], bool]:
-    """A test of a state dict: it has all of the names, and none of those to be ``without``."""
-    return lambda state: (
-        all(name in state for name in names) and not any(name in state for name in without)
-    )
+def having(*names: str, without: str = '') -> Callable[[Mapping[str, Tensor]], bool]:
+    """A test of a state dict: whether it has all of the names, and not the one ``without``."""
+    return lambda state: all(name in state for name in names) and without not in state
 
 
 def shape(weights: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
@@ -125,16 +123,13 @@ def data_preprocessor(in_chans: int) -> dict:
 
 def simmim_model(backbone: dict, width: int, stride: int, **options: Any) -> dict:
     """SimMIM's model around a backbone with ``width`` channels in its last map."""
+    channels = backbone['in_channels']
+    neck = dict(type='PixelShuffleDecoder', in_channels=width, stride=stride, out_channels=channels)
     return dict(
         type='MaskedImageModel',
-        data_preprocessor=data_preprocessor(backbone['in_channels']),
+        data_preprocessor=data_preprocessor(channels),
         backbone=backbone,
-        neck=dict(
-            type='PixelShuffleDecoder',
-            in_channels=width,
-            stride=stride,
-            out_channels=backbone['in_channels'],
-        ),
+        neck=neck,
         head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l1')),
         **options,
     )

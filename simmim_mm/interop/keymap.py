@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from simmim_mm._renamed import renamed_arguments
 
-_TEXTS = ('rest', 'part')  # fields that do not stand for a number
 _FIELD = re.compile(r'\{(\w+)(?:\+(\d+))?\}')
 
 
@@ -41,14 +41,11 @@ class Rule:
     one_way: bool = False
 
     def rename(self, key: str) -> str | None:
-        """Our name of ``key`` in other code, or None where the rule does not apply."""
+        """Our name of ``key`` there, or None where the rule does not apply."""
         return _translate(key, self._patterns[0], self.source, self.native)
 
     def restore(self, key: str) -> str | None:
-        """The name of our ``key`` in other code, or None where the rule does not apply.
-
-        Of a rule with parts, it holds ``{part}``.
-        """
+        """The name there of our ``key``, with ``{part}`` if it has parts, or None."""
         if not self.native or self.one_way:
             return None
         return _translate(key, self._patterns[1], self.native, self.source)
@@ -82,7 +79,7 @@ class Conversion:
 def apply_rules(rules: Sequence[Rule], state_dict: Mapping[str, Tensor], family: str) -> Conversion:
     """Entries of other code under our names; the first rule that fits decides."""
     result = Conversion(family)
-    apart: dict[str, tuple[Rule, dict[str, str]]] = {}  # our name: rule, {part: source's name}
+    apart: dict[str, tuple[Rule, dict]] = {}  # our name: rule, {part: source's name}
     for key, tensor in state_dict.items():
         for rule in rules:
             new = rule.rename(key)
@@ -137,14 +134,12 @@ def qkv_rules(source: str, native: str, separate_bias: bool = False) -> tuple[Ru
 
     With ``separate_bias`` keys have no bias and those of queries and values are apart here, too.
     """
-    qkv, part = ('query', 'key', 'value'), source + '.{part}.'
-    weight = Rule(f'{part}weight', f'{native}.qkv.weight', parts=qkv)
-    if not separate_bias:
-        return weight, Rule(f'{part}bias', f'{native}.qkv.bias', parts=qkv)
+    kinds = ('weight',) if separate_bias else ('weight', 'bias')
+    qkv = ('query', 'key', 'value')
+    biases = [('query', 'q_bias'), ('value', 'v_bias')] if separate_bias else []
     return (
-        weight,
-        Rule(f'{source}.query.bias', f'{native}.q_bias'),
-        Rule(f'{source}.value.bias', f'{native}.v_bias'),
+        *(Rule(f'{source}.{{part}}.{n}', f'{native}.qkv.{n}', parts=qkv) for n in kinds),
+        *(Rule(f'{source}.{a}.bias', f'{native}.{b}') for a, b in biases),
     )
 
 
@@ -154,30 +149,27 @@ def not_written(rules: Sequence[Rule]) -> tuple[Rule, ...]:
 
 
 def _compile(template: str, parts: tuple[str, ...] = ()) -> re.Pattern:
-    pattern, start = '', 0
     texts = {'rest': '.+', 'part': '|'.join(map(re.escape, parts))}
-    for found in _FIELD.finditer(template):
-        name = found.group(1)
-        pattern += re.escape(template[start : found.start()])
-        pattern += rf'(?P<{name}>{texts.get(name, "[0-9]+")})'
-        start = found.end()
-    return re.compile(pattern + re.escape(template[start:]))
+
+    def group(field: re.Match) -> str:
+        return f'(?P<{field[1]}>{texts.get(field[1], "[0-9]+")})'
+
+    return re.compile(re.sub(r'\\\{(\w+)(\\\+\d+)?\\\}', group, re.escape(template)))
 
 
 def _translate(key: str, pattern: re.Pattern, source: str, target: str) -> str | None:
     found = pattern.fullmatch(key)
     if found is None:
         return None
-    values = {'part': '{part}', **found.groupdict()}
-    numbers = {}
+    values: dict[str, Any] = {'part': '{part}', **found.groupdict()}
     for name, offset in _FIELD.findall(source):
-        if name not in _TEXTS:
-            numbers[name] = int(values[name]) - int(offset or 0)
-            if numbers[name] < 0:  # the target counts from a later number
+        if offset:
+            values[name] = int(values[name]) - int(offset)
+            if values[name] < 0:  # the target counts from a later number
                 return None
 
-    def fill(found: re.Match) -> str:
-        name, offset = found.groups()
-        return values[name] if name in _TEXTS else str(numbers[name] + int(offset or 0))
+    def fill(field: re.Match) -> str:
+        value, offset = values[field[1]], field[2]
+        return str(int(value) + int(offset) if offset else value)
 
     return _FIELD.sub(fill, target)

@@ -21,7 +21,7 @@ from simmim_mm.interop.export import Export, ExportError
 from simmim_mm.version import __version__
 
 SUFFIXES = ('.pth', '.safetensors')
-# A model, the names that it misses in the weights, and those that it does not know.
+# A model in evaluation mode, the names that it misses, and those that it does not know.
 Loaded = tuple[nn.Module, list[str], list[str]]
 
 
@@ -39,16 +39,17 @@ class Library(ABC):
     module: str
     prefix: str = ''
 
+    @abstractmethod
     def load(self, export: Export) -> Loaded:
         """Build the library's own model and load the weights."""
-        model = self.build(self.imported(), export)
-        try:
-            loaded = model.load_state_dict(dict(export.state_dict), strict=False)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()
-            raise ExportError(f"the weights do not fit {self.name}'s own model: {reason}") from None
-        model.eval()  # mmpretrain's forgets to return the module
-        return model, list(loaded.missing_keys), list(loaded.unexpected_keys)
+
+    @abstractmethod
+    def features(self, export: Export, model: Any, x: Tensor) -> list[Tensor]:
+        """The maps ``(B, C, h, w)`` that its model makes of ``(B, C, H, W)`` images."""
+
+    @abstractmethod
+    def snippet(self, export: Export, path: Path) -> str:
+        """What its user writes to have this backbone with these weights."""
 
     def imported(self) -> Any:
         """The library's module."""
@@ -61,18 +62,6 @@ class Library(ABC):
                 'install it, or export without --verify'
             ) from None
 
-    @abstractmethod
-    def build(self, module: Any, export: Export) -> nn.Module:
-        """The library's own model."""
-
-    @abstractmethod
-    def features(self, export: Export, model: nn.Module, x: Tensor) -> list[Tensor]:
-        """The maps ``(B, C, h, w)`` that its model makes of ``(B, C, H, W)`` images."""
-
-    @abstractmethod
-    def snippet(self, export: Export, path: Path) -> str:
-        """What its user writes to have this backbone with these weights."""
-
     def files(self, path: Path) -> list[Path]:
         """The files that are written; refuses a name that will not do."""
         if path.suffix not in SUFFIXES:
@@ -82,7 +71,7 @@ class Library(ABC):
         return [path]
 
     def write(self, export: Export, path: Path) -> None:
-        """Write the weights."""
+        """Write the weights, and nothing else unless ``contents`` adds it."""
         state = {f'{self.prefix}{k}': v.contiguous() for k, v in export.state_dict.items()}
         if path.suffix == '.safetensors':
             _write_safetensors(state, path)
@@ -95,12 +84,14 @@ class Library(ABC):
 
 
 class _OpenMMLab(Library):
-    def build(self, module: Any, export: Export) -> nn.Module:
+    def load(self, export: Export) -> Loaded:
+        self.imported()
         registry = importlib.import_module(f'{self.name}.registry').MODELS
         with DefaultScope.overwrite_default_scope(self.name):
-            return registry.build(dict(export.arguments, type=export.architecture))
+            model = registry.build(dict(export.arguments, type=export.architecture))
+        return _fill(export, model)
 
-    def features(self, export: Export, model: nn.Module, x: Tensor) -> list[Tensor]:
+    def features(self, export: Export, model: Any, x: Tensor) -> list[Tensor]:
         return list(model(x))
 
     def snippet(self, export: Export, path: Path) -> str:
@@ -120,8 +111,8 @@ class _OpenMMLab(Library):
 
 
 class _Timm(Library):
-    def build(self, module: Any, export: Export) -> nn.Module:
-        return module.create_model(export.architecture, **export.arguments)
+    def load(self, export: Export) -> Loaded:
+        return _fill(export, self.imported().create_model(export.architecture, **export.arguments))
 
     def features(self, export: Export, model: Any, x: Tensor) -> list[Tensor]:
         return [_last_map(export, model.forward_features(x))]
@@ -132,9 +123,13 @@ class _Timm(Library):
 
 
 class _Transformers(Library):
-    """A folder for ``from_pretrained``."""
+    """Reads a folder, with ``from_pretrained``."""
 
     def load(self, export: Export) -> Loaded:
+        # beside the environment, where `make setup` puts it: mmpretrain does not import next to it
+        beside = str(Path(sys.prefix) / 'transformers')
+        if beside not in sys.path:
+            sys.path.append(beside)
         transformers = self.imported()
         logging = transformers.utils.logging
         level = logging.get_verbosity()
@@ -154,18 +149,7 @@ class _Transformers(Library):
             raise ExportError(f"the weights do not fit transformers' own model: {name}")
         return model.eval(), sorted(info['missing_keys']), sorted(info['unexpected_keys'])
 
-    def imported(self) -> Any:
-        # beside the environment, where `make setup` puts it: mmpretrain does not import next to it
-        beside = str(Path(sys.prefix) / 'transformers')
-        if beside not in sys.path:
-            sys.path.append(beside)
-        return super().imported()
-
-    def build(self, module: Any, export: Export) -> nn.Module:
-        architecture = getattr(module, export.architecture)
-        return architecture(architecture.config_class(**export.arguments))
-
-    def features(self, export: Export, model: nn.Module, x: Tensor) -> list[Tensor]:
+    def features(self, export: Export, model: Any, x: Tensor) -> list[Tensor]:
         return [_last_map(export, model(pixel_values=x).last_hidden_state)]
 
     def snippet(self, export: Export, path: Path) -> str:
@@ -201,10 +185,7 @@ PREFIX = {name: library.prefix for name, library in LIBRARIES.items()}
 
 
 def load(export: Export) -> Loaded:
-    """Build the library's model and load the weights.
-
-    Returns:
-        The model in evaluation mode, the names that it misses, and those that it does not know.
+    """See :meth:`Library.load`.
 
     Raises:
         ExportError: If the library is not installed, or a weight has another shape.
@@ -213,7 +194,7 @@ def load(export: Export) -> Loaded:
 
 
 def features(export: Export, model: nn.Module, x: Tensor) -> list[Tensor]:
-    """The maps ``(B, C, h, w)`` that the library's model makes of ``(B, C, H, W)`` images."""
+    """See :meth:`Library.features`."""
     return LIBRARIES[export.target].features(export, model, x)
 
 
@@ -236,8 +217,7 @@ def write_export(export: Export, path: str | Path, overwrite: bool = False) -> N
     """Write the weights, all of them or nothing.
 
     A ``.pth`` for OpenMMLab has them under ``state_dict``, beside what they are; other files have
-    nothing but the weights, as timm's users give ``torch.load``'s result to ``load_state_dict``.
-    For transformers a folder is written.
+    nothing but the weights. For transformers a folder is written.
 
     Raises:
         ExportError: If the name will not do, the file exists, or it cannot be written.
@@ -247,6 +227,16 @@ def write_export(export: Export, path: str | Path, overwrite: bool = False) -> N
         LIBRARIES[export.target].write(export, Path(path))
     except OSError as error:
         raise ExportError(f'cannot write {path}: {error.strerror or error}') from None
+
+
+def _fill(export: Export, model: nn.Module) -> Loaded:
+    try:
+        loaded = model.load_state_dict(dict(export.state_dict), strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise ExportError(f"the weights do not fit {export.target}'s own model: {reason}") from None
+    model.eval()  # mmpretrain's forgets to return the module
+    return model, list(loaded.missing_keys), list(loaded.unexpected_keys)
 
 
 def _last_map(export: Export, out: Tensor) -> Tensor:

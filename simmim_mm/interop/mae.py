@@ -5,98 +5,74 @@ Exported is the encoder, which is a plain ViT: see :mod:`simmim_mm.interop.vit`.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
-from simmim_mm.interop.family import (
-    OPENMMLAB_RULES,
-    UNKNOWN,
-    Family,
-    complete_arguments,
-    count,
-    data_preprocessor,
-    having,
-    shape,
-)
+from simmim_mm.interop import family, vit
+from simmim_mm.interop.family import Family, count, having, shape
 from simmim_mm.interop.keymap import Rule, block_rules
-from simmim_mm.interop.vit import (
-    OPENMMLAB_PLAIN,
-    PLAIN,
-    VIT_BLOCK,
-    encoder_rules,
-    hf_block_rules,
-    hf_encoder_rules,
-    plain_arguments,
-)
 
+_EMBED_AND_PRED = ('decoder_embed', 'decoder_pred')
 DECODER_RULES = (
     Rule('mask_token', 'neck.mask_token'),
     Rule('decoder_pos_embed', 'neck.decoder_pos_embed'),
-    Rule('decoder_embed.{rest}', 'neck.decoder_embed.{rest}'),
-    *block_rules('decoder_blocks.{i}', 'neck.decoder_blocks.{i}', VIT_BLOCK),
+    *(Rule(f'{n}.{{rest}}', f'neck.{n}.{{rest}}') for n in _EMBED_AND_PRED),
+    *block_rules('decoder_blocks.{i}', 'neck.decoder_blocks.{i}', vit.VIT_BLOCK),
     Rule('decoder_norm.{rest}', 'neck.ln1.{rest}'),
-    Rule('decoder_pred.{rest}', 'neck.decoder_pred.{rest}'),
 )
 _HF_DECODER = (
     *(Rule(f'decoder.{n}', f'neck.{n}') for n in ('mask_token', 'decoder_pos_embed')),
-    *(
-        Rule(f'decoder.{n}.{{rest}}', f'neck.{n}.{{rest}}')
-        for n in ('decoder_embed', 'decoder_pred')
-    ),
+    *(Rule(f'decoder.{n}.{{rest}}', f'neck.{n}.{{rest}}') for n in _EMBED_AND_PRED),
     Rule('decoder.decoder_norm.{rest}', 'neck.ln1.{rest}'),
-    *hf_block_rules('decoder.decoder_layers.{i}', 'neck.decoder_blocks.{i}'),
+    *vit.hf_block_rules('decoder.decoder_layers.{i}', 'neck.decoder_blocks.{i}'),
     *(  # as version 5 writes it
         replace(rule, one_way=True)
-        for rule in hf_block_rules('decoder.decoder_encoder.layer.{i}', 'neck.decoder_blocks.{i}')
+        for rule in vit.hf_block_rules(
+            'decoder.decoder_encoder.layer.{i}', 'neck.decoder_blocks.{i}'
+        )
     ),
 )
 # The published decoders and the usual small ones: the weights do not tell the number of heads.
 _DECODER_HEADS = {128: 4, 192: 6, 256: 8, 384: 12, 512: 16}
 
 
-def mae_model(config: dict, backbone: dict, with_cls_token: bool) -> dict:
-    """Model of the MAE family: decoder, loss and target around a backbone in gather mode."""
-    patch = config['token_stride'] if 'token_stride' in config else config['patch_size']
-    norm_pix = config.get('norm_pix_loss', False)
+def mae_model(
+    config: dict, backbone: dict, width: int, patch: int, mlp_ratio: float, with_cls_token: bool
+) -> dict:
+    """Model of the MAE family: decoder, loss and target around a backbone in gather mode.
+
+    Args:
+        config: The authors' arguments, of which those of the decoder and the target are used.
+        backbone: Our config.
+        width: Channels of its tokens.
+        patch: Their size in pixels.
+        mlp_ratio: Of the decoder.
+        with_cls_token: Whether a class token goes through the decoder.
+    """
     return dict(
         type='MaskedImageModel',
-        data_preprocessor=data_preprocessor(config['in_chans']),
+        data_preprocessor=family.data_preprocessor(backbone['in_channels']),
         backbone=backbone,
         neck=dict(
             type='TransformerDecoder',
-            in_channels=config['width'],
-            img_size=config['img_size'],
+            in_channels=width,
+            img_size=backbone['img_size'],
             patch_size=patch,
-            out_channels=config['in_chans'],
-            decoder_embed_dim=config['decoder_embed_dim'],
-            decoder_depth=config['decoder_depth'],
-            decoder_num_heads=config['decoder_num_heads'],
-            mlp_ratio=config.get('decoder_mlp_ratio', 4.0),
+            out_channels=backbone['in_channels'],
+            **{k: config[k] for k in ('decoder_embed_dim', 'decoder_depth', 'decoder_num_heads')},
+            mlp_ratio=mlp_ratio,
             with_cls_token=with_cls_token,
         ),
         head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l2')),
-        target=[dict(type='NormPix', patch_size=patch)] if norm_pix else [],
+        target=[dict(type='NormPix', patch_size=patch)] if config.get('norm_pix_loss') else [],
     )
 
 
 def _model_config(config: dict) -> dict:
-    dims, ratio = config['embed_dim'], config.get('mlp_ratio', 4.0)
-    in_chans = config.get('in_chans', 3)
-    backbone = dict(
-        type='MaskedViT',
-        mask_mode='gather',
-        arch=dict(
-            embed_dims=dims,
-            num_layers=config['depth'],
-            num_heads=config['num_heads'],
-            feedforward_channels=int(dims * ratio),
-        ),
-        img_size=config['img_size'],
-        patch_size=config['patch_size'],
-        in_channels=in_chans,
-    )
-    config = {**config, 'width': dims, 'decoder_mlp_ratio': ratio, 'in_chans': in_chans}
-    return mae_model(config, backbone, with_cls_token=True)
+    backbone = vit.vit_backbone('MaskedViT', config, mask_mode='gather')
+    patch, ratio = config['patch_size'], config.get('mlp_ratio', 4.0)
+    return mae_model(config, backbone, config['embed_dim'], patch, ratio, with_cls_token=True)
 
 
 def decoder_arguments(weights: Mapping[str, Tensor]) -> dict:
@@ -107,35 +83,31 @@ def decoder_arguments(weights: Mapping[str, Tensor]) -> dict:
     return dict(
         decoder_embed_dim=width,
         decoder_depth=count(weights, r'neck\.decoder_blocks\.(\d+)\.'),
-        decoder_num_heads=_DECODER_HEADS.get(width, UNKNOWN),
+        decoder_num_heads=_DECODER_HEADS.get(width, family.UNKNOWN),
     )
 
 
 def _infer(weights: Mapping[str, Tensor], hints: dict) -> dict:
-    config = dict(plain_arguments(weights), **decoder_arguments(weights), norm_pix_loss=True)
-    return complete_arguments(config, hints)
+    return {**vit.plain_arguments(weights), **decoder_arguments(weights), 'norm_pix_loss': True}
 
 
-_MODEL = dict(model_config=_model_config, infer=_infer)
-FAMILY = Family(
+_family = partial(Family, model_config=_model_config, infer=_infer)
+FAMILY = _family(
     'mae',
     'MAE and LSMAE (facebookresearch/mae, facebookresearch/long_seq_mae)',
-    rules=(*encoder_rules(), *DECODER_RULES),
-    detect=PLAIN,
-    **_MODEL,
+    rules=(*vit.encoder_rules(), *DECODER_RULES),
+    detect=vit.PLAIN,
 )
-HUGGINGFACE = Family(
+HUGGINGFACE = _family(
     'hf_vit_mae',
     'MAE of transformers',
-    rules=(*hf_encoder_rules(), *_HF_DECODER),
+    rules=(*vit.hf_encoder_rules(), *_HF_DECODER),
     detect=having('decoder.decoder_embed.weight'),
     prefix='vit.',
-    **_MODEL,
 )
-OPENMMLAB = Family(
+OPENMMLAB = _family(
     'openmmlab_mae',
     'MAE and PixMIM of mmpretrain and mmselfsup',
-    rules=OPENMMLAB_RULES,
-    detect=OPENMMLAB_PLAIN,
-    **_MODEL,
+    rules=family.OPENMMLAB_RULES,
+    detect=vit.OPENMMLAB_PLAIN,
 )

@@ -35,7 +35,14 @@ _FAMILIES = {
     )
 }
 
-BACKBONES = ('MaskedSwin', 'MaskedSwinV2', 'MaskedViT', 'MaskedBEiT', 'MaskedConvViT')
+# By backbone, the architecture that another library may not have.
+BACKBONES = {
+    'MaskedSwin': 'Swin',
+    'MaskedSwinV2': 'Swin v2',
+    'MaskedViT': 'plain ViT',
+    'MaskedBEiT': 'plain ViT',
+    'MaskedConvViT': 'ConvMAE encoder',
+}
 EXPORTS: dict[tuple[str, str], Callable[[Source], Export]] = {
     ('MaskedSwin', 'mmpretrain'): swin.swin_to_mmpretrain,
     ('MaskedSwin', 'mmdet'): swin.swin_to_mmdet,
@@ -53,12 +60,6 @@ EXPORTS: dict[tuple[str, str], Callable[[Source], Export]] = {
     ('MaskedBEiT', 'mmseg'): beit.beit_to_mmseg,
     ('MaskedBEiT', 'timm'): beit.beit_to_timm,
     ('MaskedBEiT', 'huggingface'): beit.beit_to_huggingface,
-}
-_ABSENT = {
-    ('MaskedSwinV2', 'mmdet'): 'mmdet has no Swin v2',
-    ('MaskedSwinV2', 'mmseg'): 'mmseg has no Swin v2',
-    ('MaskedViT', 'mmdet'): 'mmdet has no plain ViT',
-    ('MaskedBEiT', 'mmdet'): 'mmdet has no plain ViT',
 }
 
 
@@ -137,9 +138,9 @@ def refusal(family: str, target: str) -> str | None:
     """Why no export of our class to the library exists; None if one does."""
     if supports(family, target):
         return None
-    if family == 'MaskedConvViT':
-        return f'{target} has no ConvMAE encoder'
-    return _ABSENT.get((family, target), f'no rule for {family} is written')
+    if family in BACKBONES:
+        return f'{target} has no {BACKBONES[family]}'
+    return f'no rule for {family} is written'
 
 
 def export_backbone(

@@ -4,36 +4,15 @@ timm took over the names of microsoft/Swin-Transformer, which are those of SimMI
 files without ``encoder.``. No mask token is stored there: pretraining starts with a new one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from simmim_mm.interop.export import (
-    Export,
-    ExportError,
-    Source,
-    forget_stage_windows,
-    image_size,
-    plain_size,
-    refuse_unknown,
-    renamed,
-    whole_ratio,
-    without,
-)
-from simmim_mm.interop.family import (
-    LINEAR_DECODER,
-    OPENMMLAB_RULES,
-    UNKNOWN,
-    Family,
-    complete_arguments,
-    count,
-    having,
-    shape,
-    simmim_model,
-    square_side,
-)
+from simmim_mm.interop import export, family
+from simmim_mm.interop.export import Export, ExportError, Source
+from simmim_mm.interop.family import Family, count, having, shape
 from simmim_mm.interop.keymap import Rule, block_rules, not_written, qkv_rules
 from simmim_mm.interop.vit import HF_EMBEDDING, HF_MLP, NO_CLASSIFIER
 
@@ -54,15 +33,14 @@ def from_unfold(x: Tensor) -> Tensor:
 
 
 _SWAP = [0, 2, 1, 3]
-# By version, the parameters of patch merging that have one entry for each merged channel: in
-# Swin v2 the norm comes after the reduction.
+# By version: parameters of patch merging that have an entry for each merged channel (in Swin v2 the
+# norm comes after the reduction), and what else only this version has.
 _MERGED = {1: ('reduction.weight', 'norm.weight', 'norm.bias'), 2: ('reduction.weight',)}
+_MARK = {1: 'relative_position_bias_table', 2: 'logit_scale'}
 # Where the merging between stages i and i + 1 stands: at the end of one or the start of the other.
 _END, _START = '{i}', '{i+1}'
 _NATIVE_MERGING = {1: f'stages.{_END}', 2: f'stages.{_START}'}
 _BLOCK, _ATTENTION = 'backbone.stages.{i}.blocks.{j}', 'attn.w_msa'
-_TABLE, _SCALE = 'relative_position_bias_table', 'logit_scale'
-_MARK = {1: _TABLE, 2: _SCALE}  # what only this version has
 _REBUILT = ('relative_position_index', 'relative_coords_table')
 
 
@@ -77,13 +55,8 @@ def _rules(version: int, prefix: str = '', merging: str = _END) -> tuple[Rule, .
     """Microsoft's names, behind a prefix."""
     block = f'{prefix}layers.{{i}}.blocks.{{j}}'
     attention = f'{block}.attn', f'{_BLOCK}.{_ATTENTION}'
-    names = (
-        ('norm1', 'norm1'),
-        ('norm2', 'norm2'),
-        ('attn', _ATTENTION),
-        ('mlp.fc1', 'ffn.layers.0.0'),
-        ('mlp.fc2', 'ffn.layers.1'),
-    )
+    names = [('norm1', 'norm1'), ('norm2', 'norm2'), ('attn', _ATTENTION)]
+    names += [('mlp.fc1', 'ffn.layers.0.0'), ('mlp.fc2', 'ffn.layers.1')]
     return (
         *merge_rules(f'{prefix}layers.{merging}', _NATIVE_MERGING[version], _MERGED[version]),
         Rule(f'{prefix}absolute_pos_embed', 'backbone.absolute_pos_embed'),
@@ -97,8 +70,8 @@ def _rules(version: int, prefix: str = '', merging: str = _END) -> tuple[Rule, .
 
 
 def _hf_rules(version: int) -> tuple[Rule, ...]:
-    """Names of transformers, where the merging stands at the end of a stage."""
-    block, merging = 'encoder.layers.{i}.blocks.{j}', f'encoder.layers.{_END}'
+    """Names of transformers."""
+    block = 'encoder.layers.{i}.blocks.{j}'
     attention = f'{block}.attention.self', f'{_BLOCK}.{_ATTENTION}'
     names = (
         ('layernorm_before', 'norm1'),
@@ -112,12 +85,12 @@ def _hf_rules(version: int) -> tuple[Rule, ...]:
         Rule('embeddings.position_embeddings', 'backbone.absolute_pos_embed'),
         Rule('embeddings.norm.{rest}', 'backbone.patch_embed.norm.{rest}'),
         *qkv_rules(*attention, separate_bias=version == 2),
-        *(Rule(f'{attention[0]}.{n}', f'{attention[1]}.{n}') for n in (_TABLE, _SCALE)),
+        *(Rule(f'{attention[0]}.{n}', f'{attention[1]}.{n}') for n in _MARK.values()),
         *(Rule(f'{attention[0]}.{n}', regenerated=True) for n in _REBUILT),
         *block_rules(block, _BLOCK, names),
-        *merge_rules(merging, _NATIVE_MERGING[version], _MERGED[version]),
+        *merge_rules(f'encoder.layers.{_END}', _NATIVE_MERGING[version], _MERGED[version]),
         Rule('layernorm.{rest}', 'backbone.norm3.{rest}'),
-        LINEAR_DECODER,
+        family.LINEAR_DECODER,
     )
 
 
@@ -150,52 +123,47 @@ def _model_config(config: dict, version: int) -> dict:
         backbone['stage_cfgs'] = dict(block_cfgs=block)
     if not enc.get('patch_norm', True):
         backbone['patch_cfg'] = dict(norm_cfg=None)
-    return simmim_model(
-        backbone,
-        width=enc['embed_dim'] * 2 ** (len(enc['depths']) - 1),
-        stride=config['encoder_stride'],
-        target=[dict(type='LocalNorm', patch_size=patch)] if patch else [],
-    )
+    width = enc['embed_dim'] * 2 ** (len(enc['depths']) - 1)
+    target = [dict(type='LocalNorm', patch_size=patch)] if patch else []
+    return family.simmim_model(backbone, width, config['encoder_stride'], target=target)
 
 
 def _infer(
     weights: Mapping[str, Tensor], hints: dict, version: int, pretrained_at: int | None = None
 ) -> dict:
     dims, in_chans, patch, _ = shape(weights, 'backbone.patch_embed.projection.weight')
-    stages = count(weights, r'backbone\.stages\.(\d+)\.')
-    depths = [count(weights, rf'backbone\.stages\.{i}\.blocks\.(\d+)\.') for i in range(stages)]
-    first = [_BLOCK.format(i=i, j=0) for i in range(stages)]
-    attention = [f'{block}.{_ATTENTION}' for block in first]
+    stages = range(count(weights, r'backbone\.stages\.(\d+)\.'))
+    blocks = [_BLOCK.format(i=i, j=0) for i in stages]
+    attention = [f'{block}.{_ATTENTION}' for block in blocks]
+    marks = [shape(weights, f'{name}.{_MARK[version]}') for name in attention]
     if version == 1:
-        tables = [shape(weights, f'{name}.{_TABLE}') for name in attention]
-        windows = [(square_side(rows, 'position biases') + 1) // 2 for rows, _ in tables]
-        heads = [n for _, n in tables]
+        sides = [family.square_side(rows, 'position biases') for rows, _ in marks]
+        windows, heads = [(side + 1) // 2 for side in sides], [n for _, n in marks]
     else:
         index = [weights.get(f'{name}.relative_position_index') for name in attention]
-        windows = [square_side(len(table), 'tokens') for table in index if table is not None]
-        heads = [shape(weights, f'{name}.{_SCALE}')[0] for name in attention]
+        windows = [family.square_side(len(x), 'tokens') for x in index if x is not None]
+        heads = [mark[0] for mark in marks]
     size = hints.get('DATA', {}).get('IMG_SIZE')  # of the config in official files
     if not size and windows:
         size = _image_size(weights, windows, patch, pretrained_at)
     encoder = dict(
-        img_size=size or UNKNOWN,
+        img_size=size or family.UNKNOWN,
         patch_size=patch,
         in_chans=in_chans,
         embed_dim=dims,
-        depths=depths,
+        depths=[count(weights, rf'backbone\.stages\.{i}\.blocks\.(\d+)\.') for i in stages],
         num_heads=heads,
-        window_size=max(windows, default=UNKNOWN),
-        mlp_ratio=shape(weights, f'{first[0]}.ffn.layers.0.0.weight')[0] / dims,
+        window_size=max(windows, default=family.UNKNOWN),
+        mlp_ratio=shape(weights, f'{blocks[0]}.ffn.layers.0.0.weight')[0] / dims,
         qkv_bias=f'{attention[0]}.{"qkv.bias" if version == 1 else "q_bias"}' in weights,
         ape='backbone.absolute_pos_embed' in weights,
         patch_norm='backbone.patch_embed.norm.weight' in weights,
         drop_path_rate=0.0,
     )
-    if version == 2:  # of another window than now, where weights were fine-tuned
-        encoder['pretrained_window_sizes'] = [0] * stages
-    stride = patch * 2 ** (stages - 1)
-    config = dict(encoder=complete_arguments(encoder, hints), encoder_stride=stride)
+    config = dict(encoder=encoder, encoder_stride=patch * 2 ** (len(stages) - 1))
     if version == 2:
+        # of another window than now, where weights were fine-tuned
+        encoder['pretrained_window_sizes'] = [0] * len(stages)
         norm = hints.get('MODEL', {}).get('SIMMIM', {}).get('NORM_TARGET', {})
         patch_size = norm.get('PATCH_SIZE', 47) if norm.get('ENABLE', True) else None
         config['norm_target_patch'] = hints.get('norm_target_patch', patch_size)
@@ -209,7 +177,7 @@ def _image_size(
     for i, window in enumerate(windows):
         mask = weights.get(f'backbone.stages.{i}.blocks.1.attn_mask')
         if mask is not None:
-            return square_side(len(mask), 'windows') * window * patch * 2**i
+            return family.square_side(len(mask), 'windows') * window * patch * 2**i
     # windows that are not clamped leave several sizes
     if pretrained_at and 'backbone.mask_token' in weights and windows[-1] == max(windows):
         return pretrained_at
@@ -217,65 +185,56 @@ def _image_size(
     return windows[-1] * patch * 2 ** (len(windows) - 1)
 
 
-def _family(
-    version: int,
-    name: str,
-    title: str,
-    rules: tuple[Rule, ...],
-    detect: Callable[[Mapping[str, Tensor]], bool],
-    prefix: str = '',
-    **known: Any,
-) -> Family:
-    infer = partial(_infer, version=version, **known)
-    return Family(
-        name, title, rules, detect, partial(_model_config, version=version), infer, prefix
+def _families(version: int) -> tuple[Family, ...]:
+    """SimMIM's, Microsoft's, and those of timm, transformers and mmpretrain."""
+    v, title, mark = ('', 'Swin', _MARK[1]) if version == 1 else ('v2', 'Swin v2', _MARK[2])
+    repository = 'microsoft/SimMIM' if version == 1 else 'microsoft/Swin-Transformer'
+    mask_token = Rule('encoder.mask_token', 'backbone.mask_token')
+    merged = 'layers.0.downsample.reduction.weight'  # at the end of the first stage
+    make = partial(Family, model_config=partial(_model_config, version=version))
+    infer = partial(_infer, version=version)
+    return (
+        make(
+            f'simmim_swin{v}',
+            f'SimMIM {title} ({repository})',
+            rules=(mask_token, *_rules(version, 'encoder.'), family.LINEAR_DECODER),
+            detect=having(f'encoder.layers.0.blocks.0.attn.{mark}', 'encoder.mask_token'),
+            infer=infer,
+        ),
+        make(
+            f'swin{v}',
+            f'{title}, trained with labels or fine-tuned (microsoft/Swin-Transformer)',
+            rules=_rules(version),
+            detect=having(f'layers.0.blocks.0.attn.{mark}', merged),
+            infer=infer,
+        ),
+        make(
+            f'timm_swin{v}',
+            f'{title} of timm',
+            rules=not_written(_rules(version, merging=_START)),
+            detect=having(f'layers.0.blocks.0.attn.{mark}', without=merged),
+            infer=infer,
+        ),
+        make(
+            f'hf_swin{v}',
+            f'{title} of transformers',
+            rules=_hf_rules(version),
+            detect=having(f'encoder.layers.0.blocks.0.attention.self.{mark}'),
+            infer=infer,
+            prefix=f'swin{v}.',
+        ),
+        make(
+            'openmmlab_simmim' if version == 1 else 'openmmlab_swinv2',
+            f'{title}{", SimMIM and others" * (version == 1)} of mmpretrain and mmselfsup',
+            rules=family.OPENMMLAB_RULES,
+            detect=having(f'{_BLOCK.format(i=0, j=0)}.{_ATTENTION}.{mark}'),
+            infer=partial(infer, pretrained_at=192 if version == 1 else None),
+        ),
     )
 
 
-def _simmim(version: int, name: str, title: str) -> Family:
-    rules = Rule('encoder.mask_token', 'backbone.mask_token'), *_rules(version, 'encoder.')
-    mark = f'encoder.layers.0.blocks.0.attn.{_MARK[version]}'
-    detect = having(mark, 'encoder.mask_token')
-    return _family(version, name, title, (*rules, LINEAR_DECODER), detect)
-
-
-def _microsoft(version: int, name: str, title: str) -> Family:
-    detect = having(f'layers.0.blocks.0.attn.{_MARK[version]}', _MERGED_AT_END)
-    title = f'{title}, trained with labels or fine-tuned (microsoft/Swin-Transformer)'
-    return _family(version, name, title, _rules(version), detect)
-
-
-def _timm(version: int, name: str, title: str) -> Family:
-    rules = not_written(_rules(version, merging=_START))
-    mark = f'layers.0.blocks.0.attn.{_MARK[version]}'
-    detect = having(mark, without=(_MERGED_AT_END,))
-    return _family(version, name, f'{title} of timm', rules, detect)
-
-
-def _huggingface(version: int, name: str, title: str, prefix: str) -> Family:
-    detect = having(f'encoder.layers.0.blocks.0.attention.self.{_MARK[version]}')
-    title = f'{title} of transformers'
-    return _family(version, name, title, _hf_rules(version), detect, prefix)
-
-
-def _openmmlab(version: int, name: str, title: str, **known: Any) -> Family:
-    detect = having(f'backbone.stages.0.blocks.0.{_ATTENTION}.{_MARK[version]}')
-    title = f'{title} of mmpretrain and mmselfsup'
-    return _family(version, name, title, OPENMMLAB_RULES, detect, **known)
-
-
-_MERGED_AT_END = 'layers.0.downsample.reduction.weight'
-SIMMIM = _simmim(1, 'simmim_swin', 'SimMIM Swin (microsoft/SimMIM)')
-SIMMIM_V2 = _simmim(2, 'simmim_swinv2', 'SimMIM Swin v2 (microsoft/Swin-Transformer)')
-MICROSOFT = _microsoft(1, 'swin', 'Swin')
-MICROSOFT_V2 = _microsoft(2, 'swinv2', 'Swin v2')
-TIMM = _timm(1, 'timm_swin', 'Swin')
-TIMM_V2 = _timm(2, 'timm_swinv2', 'Swin v2')
-HUGGINGFACE = _huggingface(1, 'hf_swin', 'Swin', 'swin.')
-HUGGINGFACE_V2 = _huggingface(2, 'hf_swinv2', 'Swin v2', 'swinv2.')
-# mmpretrain pretrains at 192 pixels
-OPENMMLAB = _openmmlab(1, 'openmmlab_simmim', 'Swin, SimMIM and others', pretrained_at=192)
-OPENMMLAB_V2 = _openmmlab(2, 'openmmlab_swinv2', 'Swin v2')
+SIMMIM, MICROSOFT, TIMM, HUGGINGFACE, OPENMMLAB = _families(1)
+SIMMIM_V2, MICROSOFT_V2, TIMM_V2, HUGGINGFACE_V2, OPENMMLAB_V2 = _families(2)
 
 # ---- to other libraries ----
 NORMS = (
@@ -289,25 +248,22 @@ def swin_to_mmpretrain(source: Source) -> Export:
     swin = source.build()
     # mmpretrain does not clamp windows to small maps, it refuses these
     windows = stage_windows(swin)
-    config = dict(source.config)
+    config = dict(source.config, window_size=max(windows), img_size=export.plain_size(swin))
     if len(set(windows)) > 1:
         stages = config.get('stage_cfgs') or {}
         stages = [stages] * len(windows) if isinstance(stages, dict) else stages
         config['stage_cfgs'] = [{**s, 'window_size': w} for s, w in zip(stages, windows)]
     else:
-        forget_stage_windows(config)
-    config.update(window_size=max(windows), img_size=plain_size(image_size(swin)))
-    state = without(swin.state_dict(), ['mask_token'])
-    return Export('mmpretrain', 'SwinTransformer', config, state, swin)
+        export.forget_stage_windows(config)
+    return Export('mmpretrain', 'SwinTransformer', config, export.weights_without(swin), swin)
 
 
 def swin_v2_to_mmpretrain(source: Source) -> Export:
     """Without tables of positions: mmpretrain removes them and keeps its own."""
     swin = source.build()
-    config = {**source.config, 'window_size': list(swin.window_sizes)}
-    config['img_size'] = plain_size(image_size(swin))
-    state = without(swin.state_dict(), ['mask_token', *_REBUILT])
-    return Export('mmpretrain', 'SwinTransformerV2', config, state, swin)
+    sizes = dict(window_size=list(swin.window_sizes), img_size=export.plain_size(swin))
+    state = export.weights_without(swin, *_REBUILT)
+    return Export('mmpretrain', 'SwinTransformerV2', {**source.config, **sizes}, state, swin)
 
 
 def swin_to_mmdet(source: Source, target: str = 'mmdet') -> Export:
@@ -315,21 +271,20 @@ def swin_to_mmdet(source: Source, target: str = 'mmdet') -> Export:
 
     Without the index of relative positions: mmdet builds it, and fails on one of another size.
     """
-    stages = len(swin_depths(source))
-    swin = _build(source, target, pad_small_map=True, out_indices=tuple(range(stages)))
-    arguments = swin_arguments(swin)
-    hidden, patch = arguments.pop('hidden'), arguments.pop('patch_size')
-    arguments.update(
-        mlp_ratio=whole_ratio(hidden, swin.embed_dims, target),
+    stages = range(len(swin_depths(source)))
+    swin = source.build_for(target, pad_small_map=True, out_indices=tuple(stages))
+    ratio = export.whole_ratio(_hidden(swin), swin.embed_dims, target)
+    arguments = dict(
+        swin_arguments(swin, 'patch_size in_channels embed_dims depths num_heads qkv_bias'),
+        mlp_ratio=ratio,
         window_size=stage_windows(swin)[0],
-        out_indices=tuple(range(stages)),
-        patch_size=patch,
-        strides=(patch,) + (2,) * (stages - 1),
+        out_indices=tuple(stages),
+        strides=(swin.token_stride,) + (2,) * (len(stages) - 1),
     )
     if target == 'mmdet':  # its base configs for Swin have it True
         arguments['convert_weights'] = False
-    fresh = [f'norm{i}.' for i in range(stages) if f'norm{i}.weight' not in source.state_dict]
-    state = without(swin.state_dict(), ['mask_token', 'relative_position_index'])
+    fresh = [f'norm{i}.' for i in stages if f'norm{i}.weight' not in source.state_dict]
+    state = export.weights_without(swin, 'relative_position_index')
     return Export(
         target,
         'SwinTransformer',
@@ -337,7 +292,7 @@ def swin_to_mmdet(source: Source, target: str = 'mmdet') -> Export:
         {k: v for k, v in state.items() if not k.startswith(tuple(fresh))},
         swin,
         fresh={f'{name}*': NORMS for name in fresh},
-        notes=[f'The neck takes in_channels={[swin.embed_dims * 2**i for i in range(stages)]}.'],
+        notes=[f'The neck takes in_channels={[swin.embed_dims * 2**i for i in stages]}.'],
     )
 
 
@@ -348,19 +303,33 @@ def swin_to_mmseg(source: Source) -> Export:
 
 def swin_to_timm(source: Source) -> Export:
     """Windows are clamped to small maps there too."""
-    return _timm_export(source, TIMM, 'swin_tiny_patch4_window7_224')
+    return _to_timm(source, TIMM, 'swin_tiny_patch4_window7_224')
 
 
 def swin_v2_to_timm(source: Source) -> Export:
     """As Swin, and with the windows of the pretraining if they differ."""
-    export = _timm_export(source, TIMM_V2, 'swinv2_tiny_window8_256')
-    export.arguments['pretrained_window_sizes'] = tuple(_trained_windows(source, export.backbone))
-    return export
+    result = _to_timm(source, TIMM_V2, 'swinv2_tiny_window8_256')
+    result.arguments['pretrained_window_sizes'] = tuple(_trained_windows(source))
+    return result
+
+
+def _to_timm(source: Source, names: Family, architecture: str) -> Export:
+    swin = _build_whole(source, 'timm')
+    check_maps(swin, 'timm')
+    arguments = dict(
+        swin_arguments(swin, 'patch_size in_chans embed_dim depths num_heads qkv_bias'),
+        img_size=export.plain_size(swin),
+        num_classes=0,
+        window_size=source.config.get('window_size', max(stage_windows(swin))),
+        mlp_ratio=_hidden(swin) / swin.embed_dims,
+    )
+    state = export.renamed(swin, names)
+    return Export('timm', architecture, arguments, state, swin, notes=[NO_CLASSIFIER])
 
 
 def swin_to_huggingface(source: Source) -> Export:
     """The tables there have the full window in every stage."""
-    swin, arguments = _hf_arguments(source)
+    swin = _build_whole(source, 'transformers')
     windows = stage_windows(swin)
     window = source.config.get('window_size', max(windows))
     for i, (own, (h, w)) in enumerate(zip(windows, stage_maps(swin))):
@@ -370,13 +339,14 @@ def swin_to_huggingface(source: Source) -> Export:
                 "which transformers' Swin cannot hold: give a larger --img-size or a smaller "
                 '--window'
             )
-    arguments.update(model_type='swin', window_size=window)
-    return Export('huggingface', 'SwinModel', arguments, renamed(swin, HUGGINGFACE), swin)
+    arguments = dict(_hf_arguments(swin), model_type='swin', window_size=window)
+    state = export.renamed(swin, HUGGINGFACE)
+    return Export('huggingface', 'SwinModel', arguments, state, swin)
 
 
 def swin_v2_to_huggingface(source: Source) -> Export:
     """Windows are clamped to small maps there too."""
-    swin, arguments = _hf_arguments(source)
+    swin = _build_whole(source, 'transformers')
     window = source.config.get('window_size', max(swin.window_sizes))
     for i, (own, (h, w)) in enumerate(zip(swin.window_sizes, stage_maps(swin))):
         if own != min(window, h, w) or (min(h, w) <= window and h != w):
@@ -384,57 +354,31 @@ def swin_v2_to_huggingface(source: Source) -> Export:
                 f'stage {i + 1} has a map of {h}x{w} tokens and windows of {own}, which '
                 "transformers' Swin v2 cannot hold: give a square --img-size, or one --window"
             )
-    trained = _trained_windows(source, swin)
-    arguments.update(model_type='swinv2', window_size=window, pretrained_window_sizes=trained)
-    return Export('huggingface', 'Swinv2Model', arguments, renamed(swin, HUGGINGFACE_V2), swin)
+    arguments = dict(_hf_arguments(swin), model_type='swinv2', window_size=window)
+    arguments['pretrained_window_sizes'] = _trained_windows(source)
+    state = export.renamed(swin, HUGGINGFACE_V2)
+    return Export('huggingface', 'Swinv2Model', arguments, state, swin)
 
 
-def _timm_export(source: Source, family: Family, name: str) -> Export:
-    stages = len(swin_depths(source))
-    swin = _build(source, 'timm', pad_small_map=False, out_indices=(stages - 1,))
-    check_maps(swin, 'timm')
-    known = swin_arguments(swin)
-    arguments = dict(
-        img_size=plain_size(image_size(swin)),
-        patch_size=known['patch_size'],
-        in_chans=known['in_channels'],
-        num_classes=0,
-        embed_dim=swin.embed_dims,
-        depths=known['depths'],
-        num_heads=known['num_heads'],
-        window_size=source.config.get('window_size', max(stage_windows(swin))),
-        mlp_ratio=known['hidden'] / swin.embed_dims,
-        qkv_bias=known['qkv_bias'],
-    )
-    return Export('timm', name, arguments, renamed(swin, family), swin, notes=[NO_CLASSIFIER])
-
-
-def _hf_arguments(source: Source) -> tuple[Any, dict[str, Any]]:
-    stages = len(swin_depths(source))
-    swin = _build(source, 'transformers', pad_small_map=False, out_indices=(stages - 1,))
-    known = swin_arguments(swin)
-    arguments = dict(
-        image_size=list(image_size(swin)),
-        patch_size=known['patch_size'],
-        num_channels=known['in_channels'],
-        embed_dim=swin.embed_dims,
-        depths=list(known['depths']),
-        num_heads=list(known['num_heads']),
-        mlp_ratio=float(whole_ratio(known['hidden'], swin.embed_dims, 'transformers')),
-        qkv_bias=known['qkv_bias'],
+def _hf_arguments(swin: Any) -> dict[str, Any]:
+    names = 'patch_size num_channels embed_dim depths num_heads qkv_bias'
+    return dict(
+        swin_arguments(swin, names),
+        image_size=list(export.image_size(swin)),
+        mlp_ratio=float(export.whole_ratio(_hidden(swin), swin.embed_dims, 'transformers')),
         layer_norm_eps=swin.stages[0].blocks[0].norm1.eps,
     )
-    return swin, arguments
 
 
-def _build(source: Source, library: str, **changes: Any) -> Any:
-    refuse_unknown(source, library)
-    forget_stage_windows(source.config)
-    return source.build(**changes)
+def _build_whole(source: Source, library: str) -> Any:
+    """Windows clamped to small maps, and the last map as the only output."""
+    last = len(swin_depths(source)) - 1
+    return source.build_for(library, pad_small_map=False, out_indices=(last,))
 
 
-def _trained_windows(source: Source, swin: Any) -> list[int]:
-    return list(source.config.get('pretrained_window_sizes') or [0] * len(swin.stages))
+def _trained_windows(source: Source) -> list[int]:
+    unknown = [0] * len(swin_depths(source))
+    return list(source.config.get('pretrained_window_sizes') or unknown)
 
 
 def stage_windows(swin: Any) -> list[int]:
@@ -471,22 +415,26 @@ def check_maps(swin: Any, library: str) -> None:
             )
 
 
-def swin_arguments(swin: Any) -> dict[str, Any]:
-    """Width, depths, heads, ratio and bias of a Swin, under the names that mmdet and timm share."""
-    block = swin.stages[0].blocks[0]
-    msa = block.attn.w_msa
-    return dict(
-        embed_dims=swin.embed_dims,
-        depths=tuple(len(stage.blocks) for stage in swin.stages),
-        num_heads=tuple(stage.blocks[0].attn.w_msa.num_heads for stage in swin.stages),
-        hidden=block.ffn.layers[1].in_features,
-        qkv_bias=getattr(msa, 'q_bias', msa.qkv.bias) is not None,
-        patch_size=swin.token_stride,
-        in_channels=swin.patch_embed.projection.in_channels,
+def swin_arguments(swin: Any, names: str) -> dict[str, Any]:
+    """Patch, channels, width, depths, heads and bias, under a library's names for them."""
+    first = [stage.blocks[0].attn.w_msa for stage in swin.stages]
+    values = (
+        swin.token_stride,
+        swin.patch_embed.projection.in_channels,
+        swin.embed_dims,
+        tuple(len(stage.blocks) for stage in swin.stages),
+        tuple(attention.num_heads for attention in first),
+        getattr(first[0], 'q_bias', first[0].qkv.bias) is not None,
     )
+    return dict(zip(names.split(), values))
+
+
+def _hidden(swin: Any) -> int:
+    return swin.stages[0].blocks[0].ffn.layers[1].in_features
 
 
 def swin_depths(source: Source) -> tuple[int, ...]:
     """Blocks of each stage, counted in the weights."""
-    stages = count(source.state_dict, r'stages\.(\d+)\.')
-    return tuple(count(source.state_dict, rf'stages\.{i}\.blocks\.(\d+)\.') for i in range(stages))
+    stages = range(count(source.state_dict, r'stages\.(\d+)\.'))
+    blocks = (rf'stages\.{i}\.blocks\.(\d+)\.' for i in stages)
+    return tuple(count(source.state_dict, pattern) for pattern in blocks)

@@ -7,12 +7,9 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from simmim_mm.checkpoint import LoadReport, find_state_dict, load_into, load_weights
-from simmim_mm.checkpoint.stored_config import GIVE_CONFIG, check_config_types, read_config
+from simmim_mm.checkpoint import LoadReport, load_into, open_run
 from simmim_mm.datasets import sample_seed, seeded_rng
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.transforms.resizing import resize
@@ -58,22 +55,11 @@ class Reconstructor:
             ValueError: If it is not a checkpoint, carries no config, or has no encoder weights that
                 fit.
         """
-        checkpoint = load_weights(path)
-        trusted = config is not None
-        if not trusted:
-            config = read_config(checkpoint, path, GIVE_CONFIG)
-        import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
-        init_default_scope(config.get('default_scope', 'simmim_mm'))
-        steps = evaluation_pipeline(config)
-        model_cfg = dict(config.model)
-        model_cfg.pop('init_cfg', None)
-        if not trusted:
-            parts = [(model_cfg, MODELS), (steps, TRANSFORMS)]
-            check_config_types(path, parts, GIVE_CONFIG)
+        config, state = open_run(path, config, _parts)
+        (model_cfg, _), (steps, _) = _parts(config)
         model = MODELS.build(model_cfg)
         if not model.target.invertible:
             raise ValueError(f'{path}: what this model predicts is not an image: nothing to draw')
-        state = find_state_dict(checkpoint, path)
         report = load_into(model, state, file=str(path), check=LoadReport.require_backbone)
         return cls(model.to(device), Compose(steps), config, report.missing)
 
@@ -150,3 +136,8 @@ class Reconstructor:
         filled = image.astype(np.float32)
         filled[window][hole[window]] = prediction[hole[window]]
         return image, hole, filled
+
+
+def _parts(config: Config) -> list:
+    model = {key: value for key, value in config.model.items() if key != 'init_cfg'}
+    return [(model, MODELS), (evaluation_pipeline(config), TRANSFORMS)]
