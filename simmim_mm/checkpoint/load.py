@@ -118,7 +118,7 @@ class LoadReport:
 
 def load_into(
     module: nn.Module,
-    weights: Mapping[str, Tensor] | str | PathLike,
+    weights: Mapping[str, Tensor] | str | PathLike[str],
     prefix: str | None = '',
     *,
     file: str = '',

@@ -1,6 +1,7 @@
 """A checkpoint's backbone as it is read, and what it is in another library before it is written."""
 
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -130,20 +131,8 @@ class Source:
         return backbone.eval()
 
     def build_for(self, library: str, **changes: Any) -> Any:
-        """:meth:`build` for a library with an architecture of its own.
-
-        Raises:
-            ExportError: If an argument says something of the network which others cannot.
-        """
-        for key, value in self.config.items():
-            known = key in PORTABLE[self.family].split() or _NEUTRAL.get(key, ...) == value
-            if key == 'stage_cfgs':
-                known = all(map(_portable_stage, [value] if isinstance(value, dict) else value))
-            if not known:
-                raise ExportError(
-                    f'{library} cannot express {key}={value!r} of {self.path}: export to '
-                    'mmpretrain, or use our backbone'
-                )
+        """:meth:`build`, for a library that has to express all arguments in its own way."""
+        refuse_unknown(self, library)
         forget_stage_windows(self.config)
         return self.build(**changes)
 
@@ -157,6 +146,23 @@ class Source:
             if here is not None and here.shape != tensor.shape and not BUILT.fullmatch(key):
                 lines.append(f'{key} {tuple(tensor.shape)} to {tuple(here.shape)}')
         return lines
+
+
+def refuse_unknown(source: Source, library: str) -> None:
+    """Refuse arguments of a backbone that say something of the network which others cannot.
+
+    Raises:
+        ExportError: If there is such an argument; the message names it.
+    """
+    for key, value in source.config.items():
+        known = key in PORTABLE[source.family].split() or _NEUTRAL.get(key, ...) == value
+        if key == 'stage_cfgs':
+            known = all(map(_portable_stage, [value] if isinstance(value, dict) else value))
+        if not known:
+            raise ExportError(
+                f'{library} cannot express {key}={value!r} of {source.path}: export to mmpretrain, '
+                'or use our backbone'
+            )
 
 
 def _portable_stage(stage: dict) -> bool:
@@ -273,10 +279,9 @@ def whole_ratio(hidden: int, dims: int, library: str) -> int:
     return hidden // dims
 
 
-def weights_without(backbone: nn.Module, *endings: str) -> dict[str, Tensor]:
-    """The weights, without the mask token and what else ends so."""
-    endings = ('mask_token', *endings)
-    return {k: v for k, v in backbone.state_dict().items() if not k.endswith(endings)}
+def without(state_dict: dict[str, Tensor], endings: Sequence[str]) -> dict[str, Tensor]:
+    """The entries whose names do not end so."""
+    return {k: v for k, v in state_dict.items() if not k.endswith(tuple(endings))}
 
 
 def renamed(backbone: Any, family: Family) -> dict[str, Tensor]:

@@ -106,7 +106,7 @@ def _model_config(config: dict, version: int) -> dict:
         block['ffn_ratio'] = enc['mlp_ratio']
     if not enc.get('qkv_bias', True):
         block['attn_cfgs'] = dict(qkv_bias=False)
-    backbone = dict(
+    backbone: dict[str, Any] = dict(
         type='MaskedSwin' if version == 1 else 'MaskedSwinV2',
         arch=arch,
         img_size=enc['img_size'],
@@ -160,7 +160,7 @@ def _infer(
         patch_norm='backbone.patch_embed.norm.weight' in weights,
         drop_path_rate=0.0,
     )
-    config = dict(encoder=encoder, encoder_stride=patch * 2 ** (len(stages) - 1))
+    config: dict[str, Any] = dict(encoder=encoder, encoder_stride=patch * 2 ** (len(stages) - 1))
     if version == 2:
         # of another window than now, where weights were fine-tuned
         encoder['pretrained_window_sizes'] = [0] * len(stages)
@@ -197,7 +197,7 @@ def _families(version: int) -> tuple[Family, ...]:
         make(
             f'simmim_swin{v}',
             f'SimMIM {title} ({repository})',
-            rules=(mask_token, *_rules(version, 'encoder.'), family.LINEAR_DECODER),
+            rules=(mask_token, *_rules(version, family.ENCODER), family.LINEAR_DECODER),
             detect=having(f'encoder.layers.0.blocks.0.attn.{mark}', 'encoder.mask_token'),
             infer=infer,
         ),
@@ -255,14 +255,15 @@ def swin_to_mmpretrain(source: Source) -> Export:
         config['stage_cfgs'] = [{**s, 'window_size': w} for s, w in zip(stages, windows)]
     else:
         export.forget_stage_windows(config)
-    return Export('mmpretrain', 'SwinTransformer', config, export.weights_without(swin), swin)
+    state = export.without(swin.state_dict(), ['mask_token'])
+    return Export('mmpretrain', 'SwinTransformer', config, state, swin)
 
 
 def swin_v2_to_mmpretrain(source: Source) -> Export:
     """Without tables of positions: mmpretrain removes them and keeps its own."""
     swin = source.build()
     sizes = dict(window_size=list(swin.window_sizes), img_size=export.plain_size(swin))
-    state = export.weights_without(swin, *_REBUILT)
+    state = export.without(swin.state_dict(), ['mask_token', *_REBUILT])
     return Export('mmpretrain', 'SwinTransformerV2', {**source.config, **sizes}, state, swin)
 
 
@@ -284,7 +285,7 @@ def swin_to_mmdet(source: Source, target: str = 'mmdet') -> Export:
     if target == 'mmdet':  # its base configs for Swin have it True
         arguments['convert_weights'] = False
     fresh = [f'norm{i}.' for i in stages if f'norm{i}.weight' not in source.state_dict]
-    state = export.weights_without(swin, 'relative_position_index')
+    state = export.without(swin.state_dict(), ['mask_token', 'relative_position_index'])
     return Export(
         target,
         'SwinTransformer',

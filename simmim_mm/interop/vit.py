@@ -186,7 +186,7 @@ def mmpretrain_export(source: Source, architecture: str, vit: Any, **changes: An
     """To mmpretrain, whose names and arguments are ours."""
     size = export.plain_size(vit)
     arguments = {**source.config, **changes, 'out_type': vit.out_type, 'img_size': size}
-    state = export.weights_without(vit)
+    state = export.without(vit.state_dict(), ['mask_token'])
     return Export('mmpretrain', architecture, arguments, state, vit, notes=[_OUTPUTS])
 
 
@@ -251,7 +251,7 @@ def vit_to_mmseg(source: Source) -> Export:
         raise ExportError(
             "mmseg's ViT without qkv_bias has no bias after the attention either: use our backbone"
         )
-    state = undo_rules(_MMSEG_RULES, export.weights_without(vit))
+    state = undo_rules(_MMSEG_RULES, export.without(vit.state_dict(), ['mask_token']))
     token = vit.cls_token is not None
     if not token:  # mmseg adds a position to it, then removes it
         state['cls_token'] = torch.zeros(1, 1, vit.embed_dims)
