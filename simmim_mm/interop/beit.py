@@ -140,7 +140,8 @@ def beit_to_mmseg(source: Source) -> Export:
             "mmseg's BEiT loads weights for square images only: give a square --img-size, or use "
             'our backbone in the config'
         )
-    arguments = dict(vit.mmseg_arguments(beit), qv_bias=qv_bias, init_values=0.1)
+    options = dict(qv_bias=qv_bias, final_norm=beit.final_norm, init_values=0.1)
+    arguments = {**vit.mmseg_arguments(beit), **options}
     state, notes = export.without(beit.state_dict(), ['mask_token', _INDEX]), []
     if beit.layers[0].gamma_1 is None:
         arguments['init_values'] = 1.0

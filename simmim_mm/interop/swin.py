@@ -274,13 +274,14 @@ def swin_to_mmdet(source: Source, target: str = 'mmdet') -> Export:
     """
     stages = range(len(swin_depths(source)))
     swin = source.build_for(target, pad_small_map=True, out_indices=tuple(stages))
-    ratio = export.whole_ratio(_hidden(swin), swin.embed_dims, target)
-    arguments = dict(
-        swin_arguments(swin, 'patch_size in_channels embed_dims depths num_heads qkv_bias'),
-        mlp_ratio=ratio,
+    arguments = swin_arguments(swin)
+    hidden, patch = arguments.pop('hidden'), arguments.pop('patch_size')
+    arguments.update(
+        mlp_ratio=export.whole_ratio(hidden, swin.embed_dims, target),
         window_size=stage_windows(swin)[0],
         out_indices=tuple(stages),
-        strides=(swin.token_stride,) + (2,) * (len(stages) - 1),
+        patch_size=patch,
+        strides=(patch,) + (2,) * (len(stages) - 1),
     )
     if target == 'mmdet':  # its base configs for Swin have it True
         arguments['convert_weights'] = False
@@ -317,12 +318,18 @@ def swin_v2_to_timm(source: Source) -> Export:
 def _to_timm(source: Source, names: Family, architecture: str) -> Export:
     swin = _build_whole(source, 'timm')
     check_maps(swin, 'timm')
+    known = swin_arguments(swin)
     arguments = dict(
-        swin_arguments(swin, 'patch_size in_chans embed_dim depths num_heads qkv_bias'),
         img_size=export.plain_size(swin),
+        patch_size=known['patch_size'],
+        in_chans=known['in_channels'],
         num_classes=0,
+        embed_dim=swin.embed_dims,
+        depths=known['depths'],
+        num_heads=known['num_heads'],
         window_size=source.config.get('window_size', max(stage_windows(swin))),
-        mlp_ratio=_hidden(swin) / swin.embed_dims,
+        mlp_ratio=known['hidden'] / swin.embed_dims,
+        qkv_bias=known['qkv_bias'],
     )
     state = export.renamed(swin, names)
     return Export('timm', architecture, arguments, state, swin, notes=[NO_CLASSIFIER])
@@ -362,11 +369,16 @@ def swin_v2_to_huggingface(source: Source) -> Export:
 
 
 def _hf_arguments(swin: Any) -> dict[str, Any]:
-    names = 'patch_size num_channels embed_dim depths num_heads qkv_bias'
+    known = swin_arguments(swin)
     return dict(
-        swin_arguments(swin, names),
         image_size=list(export.image_size(swin)),
-        mlp_ratio=float(export.whole_ratio(_hidden(swin), swin.embed_dims, 'transformers')),
+        patch_size=known['patch_size'],
+        num_channels=known['in_channels'],
+        embed_dim=swin.embed_dims,
+        depths=list(known['depths']),
+        num_heads=list(known['num_heads']),
+        mlp_ratio=float(export.whole_ratio(known['hidden'], swin.embed_dims, 'transformers')),
+        qkv_bias=known['qkv_bias'],
         layer_norm_eps=swin.stages[0].blocks[0].norm1.eps,
     )
 
@@ -416,22 +428,18 @@ def check_maps(swin: Any, library: str) -> None:
             )
 
 
-def swin_arguments(swin: Any, names: str) -> dict[str, Any]:
-    """Patch, channels, width, depths, heads and bias, under a library's names for them."""
-    first = [stage.blocks[0].attn.w_msa for stage in swin.stages]
-    values = (
-        swin.token_stride,
-        swin.patch_embed.projection.in_channels,
-        swin.embed_dims,
-        tuple(len(stage.blocks) for stage in swin.stages),
-        tuple(attention.num_heads for attention in first),
-        getattr(first[0], 'q_bias', first[0].qkv.bias) is not None,
+def swin_arguments(swin: Any) -> dict[str, Any]:
+    """What defines a Swin, under mmdet's names, but for ``hidden``, the width of the first MLP."""
+    attention = [stage.blocks[0].attn.w_msa for stage in swin.stages]
+    return dict(
+        embed_dims=swin.embed_dims,
+        depths=tuple(len(stage.blocks) for stage in swin.stages),
+        num_heads=tuple(msa.num_heads for msa in attention),
+        hidden=swin.stages[0].blocks[0].ffn.layers[1].in_features,
+        qkv_bias=getattr(attention[0], 'q_bias', attention[0].qkv.bias) is not None,
+        patch_size=swin.token_stride,
+        in_channels=swin.patch_embed.projection.in_channels,
     )
-    return dict(zip(names.split(), values))
-
-
-def _hidden(swin: Any) -> int:
-    return swin.stages[0].blocks[0].ffn.layers[1].in_features
 
 
 def swin_depths(source: Source) -> tuple[int, ...]:

@@ -199,7 +199,6 @@ def mmseg_arguments(vit: Any) -> dict[str, Any]:
         mlp_ratio=export.whole_ratio(layer.ffn.layers[1].in_features, vit.embed_dims, 'mmseg'),
         out_indices=list(vit.out_indices),
         norm_cfg=dict(type='LN', eps=layer.ln1.eps),
-        final_norm=vit.final_norm,
     )
 
 
@@ -213,8 +212,12 @@ def timm_arguments(vit: Any) -> dict[str, Any]:
     """Arguments that timm's ViT and BEiT share."""
     return dict(
         img_size=export.plain_size(vit),
+        patch_size=vit.token_stride,
+        in_chans=vit.patch_embed.projection.in_channels,
         num_classes=0,
-        **named_arguments(vit, 'patch_size in_chans embed_dim depth num_heads'),
+        embed_dim=vit.embed_dims,
+        depth=len(vit.layers),
+        num_heads=vit.layers[0].attn.num_heads,
         mlp_ratio=vit.layers[0].ffn.layers[1].in_features / vit.embed_dims,
     )
 
@@ -256,7 +259,8 @@ def vit_to_mmseg(source: Source) -> Export:
     if not token:  # mmseg adds a position to it, then removes it
         state['cls_token'] = torch.zeros(1, 1, vit.embed_dims)
         state['pos_embed'] = torch.cat((state['cls_token'], state['pos_embed']), dim=1)
-    arguments = dict(mmseg_arguments(vit), with_cls_token=token, patch_bias=True)
+    options = dict(with_cls_token=token, patch_bias=True, final_norm=vit.final_norm)
+    arguments = {**mmseg_arguments(vit), **options}
     return Export('mmseg', 'VisionTransformer', arguments, state, vit)
 
 
