@@ -98,10 +98,7 @@ class Source:
         return replace(self, config=config)
 
     def build(self, **changes: Any) -> Any:
-        """The backbone with its weights, resized where its size differs from the trained one.
-
-        Args:
-            **changes: Arguments that differ from the stored ones.
+        """The backbone with its weights, resized where ``changes`` of its arguments ask for it.
 
         Raises:
             ExportError: If it cannot be built, or the file lacks weights of it or has others.
@@ -149,11 +146,7 @@ class Source:
 
 
 def refuse_unknown(source: Source, library: str) -> None:
-    """Refuse arguments of a backbone that say something of the network which others cannot.
-
-    Raises:
-        ExportError: If there is such an argument; the message names it.
-    """
+    """Raise an ExportError at an argument that says of the network what others cannot."""
     for key, value in source.config.items():
         known = key in PORTABLE[source.family].split() or _NEUTRAL.get(key, ...) == value
         if key == 'stage_cfgs':
@@ -266,11 +259,7 @@ def plain_size(backbone: Any) -> int | tuple[int, int]:
 
 
 def whole_ratio(hidden: int, dims: int, library: str) -> int:
-    """``hidden / dims`` as the whole number that some libraries multiply with.
-
-    Raises:
-        ExportError: If it is none.
-    """
+    """``hidden / dims`` as the whole number that some libraries need, or an ExportError."""
     if hidden % dims:
         raise ExportError(
             f'{library} takes the width of the MLP as a whole multiple of the embedding, here '
@@ -285,11 +274,7 @@ def without(state_dict: dict[str, Tensor], endings: Sequence[str]) -> dict[str, 
 
 
 def renamed(backbone: Any, family: Family) -> dict[str, Tensor]:
-    """The weights under the names of a family of other code, the mask token left out.
-
-    Raises:
-        ExportError: If a weight has no name there.
-    """
+    """The weights under the names of other code, the mask token left out, or an ExportError."""
     result = {}
     for key, tensor in backbone.state_dict().items():
         if BUILT.fullmatch(key):

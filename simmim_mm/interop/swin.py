@@ -408,10 +408,9 @@ def stage_maps(swin: Any) -> list[tuple[int, int]]:
 
 
 def check_maps(swin: Any, library: str) -> None:
-    """Refuse maps on which the library places its windows in another way than we do.
+    """Refuse maps where windows are clamped but the map is not square, or do not divide it.
 
-    Raises:
-        ExportError: If windows are clamped on a map that is not square, or do not divide it.
+    There the library places its windows in another way than we do.
     """
     for i, (window, (h, w)) in enumerate(zip(stage_windows(swin), stage_maps(swin))):
         if min(h, w) <= window and h != w:

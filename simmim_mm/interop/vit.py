@@ -70,7 +70,7 @@ VIT_HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16}
 
 
 def vit_backbone(kind: str, config: dict, **options: Any) -> dict:
-    """Config of a ViT of ours from the arguments that all authors name alike."""
+    """Config of our ViT of a ``kind`` from arguments that all authors give the same name."""
     dims = config['embed_dim']
     return dict(
         type=kind,
@@ -100,10 +100,7 @@ def vit_model(config: dict) -> dict:
 
 
 def plain_arguments(weights: Mapping[str, Tensor], grid: int | None = None) -> dict:
-    """Constructor arguments that ViTs share, from the shapes of weights under our names.
-
-    The side of the token grid is that of the position embedding, unless it is given.
-    """
+    """Constructor arguments that ViTs share; ``grid``: its side, else from the embedding."""
     dims, in_chans, patch, _ = shape(weights, 'backbone.patch_embed.projection.weight')
     if grid is None:
         grid = family.square_side(shape(weights, 'backbone.pos_embed')[1] - 1, 'tokens')
@@ -223,11 +220,7 @@ def timm_arguments(vit: Any) -> dict[str, Any]:
 
 
 def hf_arguments(vit: Any) -> dict[str, Any]:
-    """Arguments that the ViT and the BEiT of transformers share.
-
-    Raises:
-        ExportError: If the last block has no norm, which these have.
-    """
+    """Arguments that ViT and BEiT of transformers share; both normalize the last tokens."""
     if not vit.final_norm:
         raise ExportError(
             'transformers normalizes the tokens of the last block, and this backbone does not: use '

@@ -46,7 +46,7 @@ def run(monkeypatch, *args) -> None:
     tool.run_tool(lambda: tool.main(arguments))
 
 
-def test_converted_file_draws_pictures_without_a_config(source, tmp_path, monkeypatch, capsys):
+def test_converted_file_draws_images_without_a_config(source, tmp_path, monkeypatch, capsys):
     from PIL import Image
 
     from simmim_mm.visualization.reconstructor import Reconstructor
