@@ -191,36 +191,32 @@ def _families(version: int) -> tuple[Family, ...]:
     repository = 'microsoft/SimMIM' if version == 1 else 'microsoft/Swin-Transformer'
     mask_token = Rule('encoder.mask_token', 'backbone.mask_token')
     merged = 'layers.0.downsample.reduction.weight'  # at the end of the first stage
-    make = partial(Family, model_config=partial(_model_config, version=version))
     infer = partial(_infer, version=version)
+    make = partial(Family, model_config=partial(_model_config, version=version), infer=infer)
     return (
         make(
             f'simmim_swin{v}',
             f'SimMIM {title} ({repository})',
             rules=(mask_token, *_rules(version, family.ENCODER), family.LINEAR_DECODER),
             detect=having(f'encoder.layers.0.blocks.0.attn.{mark}', 'encoder.mask_token'),
-            infer=infer,
         ),
         make(
             f'swin{v}',
             f'{title}, trained with labels or fine-tuned (microsoft/Swin-Transformer)',
             rules=_rules(version),
             detect=having(f'layers.0.blocks.0.attn.{mark}', merged),
-            infer=infer,
         ),
         make(
             f'timm_swin{v}',
             f'{title} of timm',
             rules=not_written(_rules(version, merging=_START)),
             detect=having(f'layers.0.blocks.0.attn.{mark}', without=merged),
-            infer=infer,
         ),
         make(
             f'hf_swin{v}',
             f'{title} of transformers',
             rules=_hf_rules(version),
             detect=having(f'encoder.layers.0.blocks.0.attention.self.{mark}'),
-            infer=infer,
             prefix=f'swin{v}.',
         ),
         make(
