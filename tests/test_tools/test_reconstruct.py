@@ -20,7 +20,7 @@ def _module(path: Path):
     return module
 
 
-toys = _module(ROOT / 'tests' / 'test_visualization' / 'vis_toys.py')
+toys = _module(ROOT / 'tests' / 'vis_toys.py')
 tool = _module(ROOT / 'tools' / 'reconstruct.py')
 COLUMN, ROW, CAPTION = 192 + 6, 128 + 6, 22  # 48 x 32 pixels, enlarged by 4
 
