@@ -1,6 +1,5 @@
-# Pretrained by configs/simmim/simmim_vit-base-p16_*.py. The shared position bias is copied to
-# every block.
-channels = 768
+# ViT-B/16 as pretrained by configs/simmim/simmim_vit-base-p16_*.py. The position bias that all
+# blocks share in the pretraining is copied to every block.
 backbone = dict(
     type='simmim_mm.MaskedBEiT',
     arch='base',
