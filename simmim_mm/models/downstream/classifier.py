@@ -29,8 +29,8 @@ class Classifier(ImageClassifier):
         **kwargs: Any,
     ) -> None:
         module = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
-        if isinstance(module, BaseMaskedBackbone) and module.out_channels:
-            channels = module.out_channels[-1]
-            derived = dict(in_channels=channels, input_features=channels)  # ClsBatchNormNeck's name
+        maps = module.out_channels if isinstance(module, BaseMaskedBackbone) else ()
+        if maps:
+            derived = dict(in_channels=maps[-1], input_features=maps[-1])  # ClsBatchNormNeck's name
             neck, head = (part and MODELS.with_defaults(part, **derived) for part in (neck, head))
         super().__init__(module, neck, head, **kwargs)
