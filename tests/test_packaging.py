@@ -91,10 +91,10 @@ def test_configs_of_the_wheel_load_with_their_bases(wheel):
 def test_the_wheel_lists_and_finds_its_configs(wheel):
     code = (
         'from simmim_mm.catalog import find_config, list_configs\n'
-        'for entry in list_configs("mae/"): print(entry.path, find_config(entry.path.stem)[0])'
+        'for entry in list_configs("pixmim/"): print(entry.path, find_config(entry.path.stem)[0])'
     )
     lines = outside_the_clone(wheel, '-c', code).splitlines()
-    assert len(lines) == len(list((ROOT / 'configs' / 'mae').glob('*.py')))
+    assert len(lines) == len(list((ROOT / 'configs' / 'pixmim').glob('*.py')))
     for path, found in map(str.split, lines):
         assert path == found and path.startswith(str(wheel.resolve()))
 

@@ -1,6 +1,6 @@
 # Demo: the foreground branch on generated shapes, whose segmentation maps are known.
 #
-# docs/foreground.md explains it.
+# docs/how-to/foreground.md explains it.
 _base_ = 'simmim_demo.py'
 
 data_root = 'data/shapes/images/train'

@@ -1,7 +1,7 @@
 # Demo: SimMIM at 96 pixels with a small Swin, three to five minutes on two CPU cores (`make demo`).
 #
-# The method is that of the recipes in configs/simmim. Different are the size, and the crop and the
-# colors, which make many different views of few photographs.
+# The method is that of the recipes in configs/simmim. The size differs, and the crop and the color
+# jitter, which make many different views of few photographs.
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'work_dirs/demo/photos/train'

@@ -17,7 +17,7 @@ flip = dict(type='RandomFlip', prob=0.5)
 model = dict(
     backbone=_base_.three_stages,
     neck=dict(_base_.three_maps, out_channels=width, num_outs=4),
-    # objects are of 15 pixels and more
+    # for objects of 15 pixels and more
     rpn_head=dict(
         taken,
         feat_channels=width,

@@ -1,6 +1,6 @@
 # SimMIM that also learns where the objects are, with a Swin of 5M parameters at 96 pixels.
 #
-# docs/foreground.md explains it.
+# docs/how-to/foreground.md explains it.
 _base_ = 'simmim_swin-micro-w6_1xb64-coslr-100e_folder-96px.py'
 
 # An estimate. If you have them, a segmentation map beside each image or the boxes of a COCO file

@@ -1,7 +1,6 @@
 # SimMIM, a Swin of 5M parameters at 96 pixels, on a folder of your own images without a GPU.
 #
-#   python tools/train.py CONFIG \
-#       --cfg-options train_dataloader.dataset.data_root=/my/images
+#   simmim train simmim_swin-micro-w6_1xb64-coslr-100e_folder-96px --data /my/images
 _base_ = [
     '../_base_/datasets/folder.py',
     '../_base_/models/simmim_swin-base.py',
@@ -12,9 +11,8 @@ _base_ = [
 img_size = 96
 lr = 5e-4
 crop = dict(_base_.crop, scale=img_size)
-mask = dict(
-    _base_.mask, mask_patch_size=img_size // 6
-)  # the same fraction of the side as in SimMIM
+# A sixth of the side, as in SimMIM.
+mask = dict(_base_.mask, mask_patch_size=img_size // 6)
 
 model = dict(
     backbone=dict(

@@ -1,7 +1,7 @@
 # SimMIM, a three-stage Swin with patches of 2 pixels, 200 epochs of CIFAR-10.
 #
 # `python tools/dataset/cifar10_folders.py data/cifar10` writes the images. The stages have 16, 8
-# and 4 positions a side. In blocks of 4 pixels, the mean distance of a masked pixel from the
+# and 4 positions per side. In blocks of 4 pixels, the mean distance of a masked pixel from the
 # nearest visible one is the same fraction of the image as in the paper. For a GPU or a patient CPU.
 _base_ = [
     '../_base_/datasets/folder.py',

@@ -1,6 +1,8 @@
 # SimMIM, Swin-T at 192 pixels, on a folder of your own images and one GPU: the one to start from.
 #
-# Copy this file and change the lines below.
+# Copy this file and change the lines below, or
+#
+#   simmim train simmim_swin-tiny-w6_1xb64-amp-coslr-100e_folder-192px --data /my/images
 _base_ = [
     '../_base_/datasets/folder.py',
     '../_base_/models/simmim_swin-base.py',

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from simmim_mm.experiments.labeled_data import LabeledData
-from simmim_mm.models.backbones.swin_parts import clamped_windows
+from simmim_mm.models.backbones.masked_swin import clamped_windows
 from simmim_mm.registry import MODELS
 
 TASK_METRICS = dict(classification='accuracy/top1', detection='coco/bbox_mAP', segmentation='mIoU')
@@ -127,7 +127,7 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
         if kind == 'MaskedResNet':
             own.pop('drop_path_rate')
     cfg.model.backbone = own
-    if 'AveragePool' in (cfg.model.get('neck') or {}).get('type', ''):
+    if (cfg.model.get('neck') or {}).get('type', '').startswith('simmim_mm.'):
         cfg.model.neck.in_channels = channels
     cfg.model.head.update(in_channels=channels, num_classes=len(data.classes))
     cfg.model.data_preprocessor.num_classes = len(data.classes)

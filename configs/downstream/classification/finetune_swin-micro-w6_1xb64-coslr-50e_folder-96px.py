@@ -1,6 +1,6 @@
 # Fine-tune a Swin of 5M parameters on your own class folders, at 96 pixels without a GPU.
 #
-#   python tools/train.py CONFIG --pretrained PRETRAINED.pth --cfg-options \
+#   simmim train CONFIG --pretrained PRETRAINED.pth --cfg-options \
 #       train_dataloader.dataset.data_root=/my/images \
 #       val_dataloader.dataset.data_root=/my/images \
 #       model.head.num_classes=7 model.data_preprocessor.num_classes=7

@@ -2,7 +2,7 @@
 #
 # The first lines of _base_/coco_json.py name the data.
 #
-#   python tools/train.py CONFIG --pretrained PRETRAINED.pth
+#   simmim train CONFIG --pretrained PRETRAINED.pth
 _base_ = [
     '_base_/mask-rcnn_narrow.py',
     '../_base_/backbones/swin-micro.py',

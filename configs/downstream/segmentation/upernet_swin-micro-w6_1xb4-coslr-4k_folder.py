@@ -2,7 +2,7 @@
 #
 # The first lines of _base_/folder.py name the data.
 #
-#   python tools/train.py CONFIG --pretrained PRETRAINED.pth
+#   simmim train CONFIG --pretrained PRETRAINED.pth
 _base_ = [
     '_base_/upernet_swin.py',
     '_base_/folder.py',
@@ -10,7 +10,7 @@ _base_ = [
     '../_base_/backbones/swin-micro.py',
 ]
 
-# SyncBN, mmseg's, needs several processes with GPUs.
+# Without SyncBN, which needs GPUs.
 heads = dict(num_classes=len(_base_.classes), norm_cfg=dict(type='BN'))
 
 model = dict(

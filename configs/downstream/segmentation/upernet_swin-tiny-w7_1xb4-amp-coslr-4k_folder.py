@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/backbones/swin-tiny.py',
 ]
 
-# SyncBN, mmseg's, needs several processes with GPUs.
+# Without SyncBN, which needs GPUs.
 heads = dict(num_classes=len(_base_.classes), norm_cfg=dict(type='BN'))
 
 model = dict(

@@ -10,7 +10,7 @@ _base_ = [
 
 width = _base_.maps.in_channels
 maps = dict(in_channels=4 * [width])
-# SyncBN, mmseg's, needs several processes with GPUs.
+# Without SyncBN, which needs GPUs.
 heads = dict(num_classes=len(_base_.classes), norm_cfg=dict(type='BN'))
 
 model = dict(

@@ -110,7 +110,8 @@ HEAD = dict(type='mmpretrain.LinearClsHead', num_classes=3)
 
 @pytest.mark.parametrize('kind', ['Classifier', 'FrozenClassifier'])
 @pytest.mark.parametrize(
-    'neck', ['simmim_mm.AveragePool', 'simmim_mm.AttentivePool', 'mmpretrain.ClsBatchNormNeck', None]
+    'neck',
+    ['simmim_mm.AveragePool', 'simmim_mm.AttentivePool', 'mmpretrain.ClsBatchNormNeck', None],
 )
 def test_neck_and_head_get_the_channels_of_the_backbone(kind, neck):
     vectors = neck is None or 'Cls' in neck

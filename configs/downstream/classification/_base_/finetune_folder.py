@@ -1,5 +1,5 @@
 # Fine-tuning on your own folders, data_root/train/<class>/* and data_root/val/<class>/*, on a
-# workstation. As it is, on the images of `python tools/dataset/make_shapes.py data/shapes`.
+# workstation. As it is, on the images of `simmim make-shapes data/shapes`.
 _base_ = 'finetune_simmim.py'
 
 data_root = 'data/shapes/classification'
@@ -15,8 +15,7 @@ center = dict(_base_.center, crop_size=img_size)
 train_pipeline = [_base_.load, crop, *_base_.train_pipeline[2:]]
 val_pipeline = [_base_.load, resize, center, _base_.pack]
 
-# Without Mixup and CutMix, which need longer schedules: `train_cfg=_base_.model.train_cfg` restores
-# them.
+# Without Mixup and CutMix, which need longer schedules.
 model = dict(
     data_preprocessor=dict(num_classes=num_classes),
     head=dict(num_classes=num_classes),

@@ -1,6 +1,5 @@
 # A linear probe on your own folders, data_root/train/<class>/* and data_root/val/<class>/*, on a
-# workstation. As it is, on the images of `python tools/dataset/make_shapes.py data/shapes`. The
-# schedule is ours.
+# workstation. As it is, on the images of `simmim make-shapes data/shapes`. The schedule is ours.
 _base_ = 'linear.py'
 
 data_root = 'data/shapes/classification'

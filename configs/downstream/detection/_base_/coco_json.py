@@ -1,6 +1,6 @@
 # Your own data, labeled in COCO's format: a json file and a folder of images to train, another pair
-# to validate. Change the first lines, or override the settings that they end up in on the command
-# line (docs/guide.md). As it is, the images of `python tools/dataset/make_shapes.py data/shapes`.
+# to validate. Change the first lines, or override the settings that they end up in
+# (docs/tutorials/detector.md). As it is, the images of `simmim make-shapes data/shapes`.
 data_root = 'data/shapes/'
 train_json, train_images = 'annotations/instances_train.json', 'images/train/'
 val_json, val_images = 'annotations/instances_val.json', 'images/val/'

@@ -1,5 +1,5 @@
 # ADE20K and 80000 iterations of mmseg, with the optimization of the SimMIM paper (appendix C.1):
-# AdamW in batches of 32, layer decay 0.9. The paper searches for the rate from 1e-4 to 3e-4.
+# AdamW in batches of 32, layer decay 0.9. The paper searches the rate between 1e-4 and 3e-4.
 #
 # By path: `mmseg::` does not resolve when mmseg is installed as onedl-mmsegmentation.
 _base_ = [

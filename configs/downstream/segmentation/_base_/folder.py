@@ -1,8 +1,7 @@
 # Your own images and segmentation maps in mmseg's layout: a folder of images and one of maps of the
 # same names to train, another pair to validate. A pixel of a map has the number of its class, or
-# 255 to be ignored. Change the first lines, or override the settings that they end up in on the
-# command line (docs/guide.md). As it is, the images of
-# `python tools/dataset/make_shapes.py data/shapes`.
+# 255 if it is to be ignored. Change the first lines, or override the settings that they end up in
+# (docs/tutorials/detector.md). As it is, the images of `simmim make-shapes data/shapes`.
 data_root = 'data/shapes'
 train_images, train_maps = 'images/train', 'semantic/train'
 val_images, val_maps = 'images/val', 'semantic/val'
