@@ -118,7 +118,6 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
         own.update(use_rel_pos_bias=True, use_shared_rel_pos_bias=False)
     if kind == 'MaskedConvViT':
         own['fusion'] = False
-    channels = _features(own, size).channels[-1]
     if probe == 'finetune':
         settings = cfg.model.backbone
         for key in ('drop_path_rate', 'frozen_pos_embed', 'out_type', 'final_norm'):
@@ -127,10 +126,7 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
         if kind == 'MaskedResNet':
             own.pop('drop_path_rate')
     cfg.model.backbone = own
-    if (cfg.model.get('neck') or {}).get('type', '').startswith('simmim_mm.'):
-        cfg.model.neck.in_channels = channels
-    cfg.model.head.update(in_channels=channels, num_classes=len(data.classes))
-    cfg.model.data_preprocessor.num_classes = len(data.classes)
+    cfg.model.head.num_classes = cfg.model.data_preprocessor.num_classes = len(data.classes)
     for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
         loader.dataset.update(data_root='', data_prefix=str(split.images))
         _set_size(loader.dataset.pipeline, size)

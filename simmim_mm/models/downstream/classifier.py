@@ -21,6 +21,8 @@ class Classifier(ImageClassifier):
         **kwargs: See mmpretrain's ``ImageClassifier``.
     """
 
+    backbone: nn.Module
+
     def __init__(
         self,
         backbone: dict | nn.Module,
@@ -33,4 +35,4 @@ class Classifier(ImageClassifier):
         if maps:
             derived = dict(in_channels=maps[-1], input_features=maps[-1])  # ClsBatchNormNeck's name
             neck, head = (part and MODELS.with_defaults(part, **derived) for part in (neck, head))
-        super().__init__(module, neck, head, **kwargs)
+        super().__init__(module, neck, head, **kwargs)  # type: ignore[arg-type]  a module will do
