@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar('T', bound=Callable)
+C = TypeVar('C', bound=type)
 
 # Old module below simmim_mm: the modules that have its names now.
 MODULES: dict[str, tuple[str, ...]] = {
@@ -72,6 +73,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'export.verify': ('interop.verify',),
     'export.writing': ('interop.writing',),
     'models.algorithms.simmim': ('models.algorithms.masked_image_model',),
+    'models.algorithms.compatibility': ('models.algorithms.masked_image_model',),
     'models.backbones.fit_weights': ('checkpoint.fit_weights',),
     'models.backbones.mask_token': ('masking.grid',),
     'models.backbones.patch_merging': ('models.backbones.masked_swin',),
@@ -168,7 +170,7 @@ def _warn_once(text: str) -> None:
 
 
 def old_names(module: str, **names: str) -> Callable[[str], Any]:
-    """A module's ``__getattr__`` for names that changed in it: ``old_names(__name__, A='B')``."""
+    """A ``__getattr__`` for names that changed in a module: ``old_names(__name__, Old='New')``."""
 
     def __getattr__(name: str) -> Any:
         if name not in names:
@@ -243,7 +245,7 @@ class _OldAttribute:
         setattr(instance, self.new, value)
 
 
-def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Callable[[T], T]:
+def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Callable[[C], C]:
     """Class decorator: attributes and methods that have a new name.
 
     The old name gives the new one, and a subclass that defines the old name defines the new one.
@@ -253,7 +255,7 @@ def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Ca
         **names: Old name to new name.
     """
 
-    def decorate(cls: T) -> T:
+    def decorate(cls: C) -> C:
         for old, new in names.items():
             setattr(cls, old, _OldAttribute(cls, old, new))
 
@@ -263,10 +265,11 @@ def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Ca
                 if old in vars(subclass):
                     warn_renamed(f'{subclass.__name__}.{old}', f'{subclass.__name__}.{new}')
                     value = vars(subclass)[old]
-                    known = isinstance(value, str) and values
-                    setattr(subclass, new, values.get(value, value) if known else value)
+                    if isinstance(value, str):
+                        value = (values or {}).get(value, value)
+                    setattr(subclass, new, value)
 
-        cls.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]  # on purpose
+        setattr(cls, '__init_subclass__', classmethod(__init_subclass__))  # noqa: B010  as above
         return cls
 
     return decorate

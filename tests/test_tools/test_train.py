@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +96,8 @@ def tool(monkeypatch):
         spec.loader.exec_module(module)
         monkeypatch.setattr(sys, 'argv', [name, *args])
         monkeypatch.setenv('LOCAL_RANK', '0')
+        for kind in (MMLogger, MessageHub, Visualizer):  # named by the second: runs may share it
+            kind._instance_dict.clear()
         arguments = module.parse_args()
         module.run_tool(lambda: module.main(arguments))
 
