@@ -43,6 +43,7 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
 
     if TYPE_CHECKING:  # parts of the class behind
         patch_embed: Any
+        downsample_layers: Any
         patch_resolution: Any
         layers: Any
         stages: Any

@@ -98,7 +98,7 @@ class MaskedByHook(BaseMaskedBackbone):
 
     @torch.no_grad()
     def _measure(self, embed: nn.Module) -> None:
-        """Set mask token and attributes by what becomes of an image of zeros."""
+        """Set mask token and attributes, by what becomes of an image of zeros."""
         height, width = to_2tuple(self.img_size or getattr(embed, 'img_size', 224))
         seen: list[Any] = []
         hook = embed.register_forward_hook(lambda module, args, output: seen.append(output))

@@ -29,7 +29,7 @@ class VisibleUnits:
     that of the authors' dense computation.
 
     Args:
-        grid: VisibleUnits in the image, ``(h, w)``.
+        grid: Units in the image, ``(h, w)``.
         ids: ``(B, n)`` visible units, see :func:`visible_ids`; None = all.
     """
 

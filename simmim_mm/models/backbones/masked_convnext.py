@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 
+import torch
 from mmpretrain.models.backbones import ConvNeXt
+from torch import nn
 
 from simmim_mm.models.backbones.masked_adapter import MaskedByHook
 from simmim_mm.registry import MODELS
@@ -35,3 +37,9 @@ class MaskedConvNeXt(MaskedByHook, ConvNeXt):
         out_indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
         kwargs.update(out_indices=out_indices, gap_before_final_norm=gap_before_final_norm)
         super().__init__(*args, **kwargs)
+
+    def _measure(self, embed: nn.Module) -> None:
+        self.token_stride = self.downsample_layers[0][0].stride[0]
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.channels[0]))
+        self.out_channels = tuple(self.channels[i] for i in self.out_indices)
+        self.out_strides = tuple(self.token_stride * 2**i for i in self.out_indices)

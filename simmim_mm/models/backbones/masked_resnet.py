@@ -1,4 +1,8 @@
+import math
+
+import torch
 from mmpretrain.models.backbones import ResNet
+from torch import nn
 
 from simmim_mm.models.backbones.masked_adapter import MaskedByHook
 from simmim_mm.registry import MODELS
@@ -25,3 +29,9 @@ class MaskedResNet(MaskedByHook, ResNet):
     """
 
     token_modules = ('maxpool',)  # the end of the stem
+
+    def _measure(self, embed: nn.Module) -> None:
+        self.token_stride, width = 4, self.base_channels * self.expansion
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.stem_channels))
+        self.out_channels = tuple(width * 2**i for i in self.out_indices)
+        self.out_strides = tuple(4 * math.prod(self.strides[: i + 1]) for i in self.out_indices)
