@@ -88,6 +88,17 @@ def test_configs_of_the_wheel_load_with_their_bases(wheel):
     assert types and set(types) == {'MaskedImageModel'}
 
 
+def test_the_wheel_lists_and_finds_its_configs(wheel):
+    code = (
+        'from simmim_mm.catalog import find_config, list_configs\n'
+        'for entry in list_configs("pixmim/"): print(entry.path, find_config(entry.path.stem)[0])'
+    )
+    lines = outside_the_clone(wheel, '-c', code).splitlines()
+    assert len(lines) == len(list((ROOT / 'configs' / 'pixmim').glob('*.py')))
+    for path, found in map(str.split, lines):
+        assert path == found and path.startswith(str(wheel.resolve()))
+
+
 def test_editable_install_links_instead_of_copying(source_tree):
     subprocess.run(
         [sys.executable, '-c', EDITABLE], cwd=source_tree, check=True, capture_output=True

@@ -6,8 +6,8 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # `by_epoch=False` with an interval in iterations where an epoch takes hours: a run resumes in
-    # the middle of an epoch, too.
+    # Where an epoch takes hours, `by_epoch=False` and an interval in iterations: a run also resumes
+    # in the middle of an epoch.
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
@@ -19,17 +19,17 @@ custom_hooks = [
     dict(type='ReconstructionHook'),
 ]
 
-# The checkpoint's seed wins when a run is resumed. `deterministic=True` for equal bits on a GPU.
+# A resumed run takes the seed of its checkpoint. `deterministic=True` gives equal bits on a GPU.
 randomness = dict(seed=0)
-# Images are of one size, so trying out convolutions pays.
+# All images have one size, so it pays to let cuDNN try its algorithms.
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),  # gloo on machines without a GPU
 )
 
-# A validation is logged as it is. mmengine would show the mean of the last ones of a figure whose
-# name holds 'loss', as masked_loss/loss does.
+# A validation is logged as it is. By default mmengine logs the mean of the last ones for every
+# metric with 'loss' in its name, such as masked_loss/loss.
 log_processor = dict(
     window_size=50, mean_pattern=r'^(?!.*masked_loss).*(loss|time|data_time|grad_norm)'
 )

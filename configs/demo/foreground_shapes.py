@@ -1,4 +1,6 @@
-# The foreground branch on generated shapes, whose label maps are known (docs/foreground.md).
+# Demo: the foreground branch on generated shapes, whose segmentation maps are known.
+#
+# docs/how-to/foreground.md explains it.
 _base_ = 'simmim_demo.py'
 
 data_root = 'data/shapes/images/train'
@@ -10,13 +12,13 @@ max_iters = 600
 pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground'])
 crop, flip, jitter, mask = _base_.train_pipeline[1:5]
 resize = _base_.val_pipeline[1]
-# mmcv's, which takes the map along
+# mmcv's, which crops the map too
 center = dict(type='CenterCrop', crop_size=(_base_.img_size, _base_.img_size))
 
 model = dict(
     foreground=dict(
         type='ForegroundBranch',
-        neck=dict(type='PixelShuffleDecoder', in_channels=192, stride=16, out_channels=1),
+        neck=dict(type='PixelShuffleDecoder'),
         loss_weight=foreground_weight,
     )
 )

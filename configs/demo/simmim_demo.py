@@ -1,6 +1,7 @@
-# SimMIM at 96 pixels with a small Swin, for `make demo` (tools/demo.py): three to five minutes on
-# two CPU cores. The method is that of the large recipes in configs/simmim; what differs is the
-# size, and crop and colors, which make many different views out of few photographs.
+# Demo: SimMIM at 96 pixels with a small Swin, three to five minutes on two CPU cores (`make demo`).
+#
+# The method is that of the recipes in configs/simmim. The size differs, and the crop and the color
+# jitter, which make many different views of few photographs.
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'work_dirs/demo/photos/train'
@@ -16,7 +17,7 @@ model = dict(
     data_preprocessor=dict(
         type='MIMDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
     ),
-    # Three stages: one position of the last map stands for one block.
+    # Three stages: one position of the last map is one block.
     backbone=dict(
         type='MaskedSwin',
         arch=dict(embed_dims=48, depths=[2, 2, 4], num_heads=[2, 4, 8]),
@@ -24,18 +25,18 @@ model = dict(
         window_size=6,
         out_indices=(2,),
     ),
-    neck=dict(type='PixelShuffleDecoder', in_channels=192, stride=16),
+    neck=dict(type='PixelShuffleDecoder'),
     head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l1')),
 )
 
 load = dict(type='LoadImage')
-mask = dict(type='RandomBlockMask', mask_patch_size=block, mask_ratio=0.6, token_stride=4)
+mask = dict(type='RandomBlockMask', mask_patch_size=block, mask_ratio=0.6)
 pack = dict(type='mmpretrain.PackInputs', algorithm_keys=['mask'])
 train_pipeline = [
     load,
     dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.2, 1.0)),
     dict(type='mmpretrain.RandomFlip', prob=0.5),
-    # Without it the model remembers the colors of these few photographs.
+    # Without it the model memorizes the colors of these few photographs.
     dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.5),
     mask,
     pack,
@@ -47,7 +48,7 @@ val_pipeline = [
     mask,
     pack,
 ]
-# The few files are repeated into one long epoch; each time they get another crop and mask.
+# The few files are repeated into one long epoch, with another crop and mask each time.
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=1,

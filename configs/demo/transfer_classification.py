@@ -1,14 +1,14 @@
-# For `make demo-transfer`: a classifier of single shapes, a short one.
+# Demo: a short training of a classifier on the single shapes of `make demo-transfer`.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 
 data_root = 'work_dirs/demo_transfer/data/classification'
 num_classes = 4
 max_iters = 250
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
-find_unused_parameters = True  # the mask token takes no part after the pretraining
+find_unused_parameters = True  # the mask token is not used after the pretraining
 
 model = dict(
-    type='ImageClassifier',
+    type='simmim_mm.Classifier',
     data_preprocessor=dict(
         num_classes=num_classes, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
     ),
@@ -25,7 +25,6 @@ model = dict(
     head=dict(
         type='LinearClsHead',
         num_classes=num_classes,
-        in_channels=192,
         loss=dict(type='CrossEntropyLoss'),
         topk=(1,),
     ),

@@ -1,31 +1,33 @@
-# For `make demo-transfer`: Mask R-CNN on the labeled shapes, a short one.
-_base_ = '../downstream/detection/mask-rcnn_swin-micro-w6_1xb4-coslr-36e_coco-json.py'
+# Demo: a short training of Mask R-CNN on the labeled shapes of `make demo-transfer`.
+_base_ = [
+    '../downstream/detection/mask-rcnn_swin-micro-w6_1xb4-coslr-36e_coco-json.py',
+    '_base_/three_stages.py',
+]
 
 data_root = 'work_dirs/demo_transfer/data/'
 max_iters = 400
 scale = (96, 96)
+width = 64
+taken = dict(in_channels=width)
 load = dict(type='LoadImageFromFile')
 resize = dict(type='Resize', scale=scale, keep_ratio=True)
 annotations = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
 flip = dict(type='RandomFlip', prob=0.5)
 
 model = dict(
-    # the three stages that transfer_pretrain.py trains
-    backbone=dict(
-        arch=dict(depths=[2, 2, 4], num_heads=[2, 4, 8]), out_indices=(0, 1, 2), drop_path_rate=0.0
-    ),
-    neck=dict(in_channels=[48, 96, 192], out_channels=64, num_outs=4),
-    # objects are of 15 pixels and more
+    backbone=_base_.three_stages,
+    neck=dict(_base_.three_maps, out_channels=width, num_outs=4),
+    # for objects of 15 pixels and more
     rpn_head=dict(
-        in_channels=64,
-        feat_channels=64,
+        taken,
+        feat_channels=width,
         anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8, 16]),
-        bbox_head=dict(in_channels=64),
-        mask_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8, 16]),
-        mask_head=dict(in_channels=64, conv_out_channels=64),
+        bbox_roi_extractor=dict(out_channels=width, featmap_strides=[4, 8, 16]),
+        bbox_head=taken,
+        mask_roi_extractor=dict(out_channels=width, featmap_strides=[4, 8, 16]),
+        mask_head=dict(taken, conv_out_channels=width),
     ),
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=200, max_per_img=100), rcnn=dict(sampler=dict(num=32))
@@ -58,7 +60,7 @@ val_evaluator = dict(ann_file=data_root + _base_.val_json)
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-# The same rate for all layers: from scratch, the first ones have most to learn.
+# The same rate for all layers: from scratch, the first layers have most to learn.
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
     constructor='DefaultOptimWrapperConstructor',

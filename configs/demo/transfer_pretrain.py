@@ -1,4 +1,4 @@
-# For `make demo-transfer` (tools/demo_transfer.py): SimMIM on the unlabeled shapes, a short one.
+# Demo: a short pretraining with SimMIM on the unlabeled shapes of `make demo-transfer`.
 _base_ = 'simmim_demo.py'
 
 data_root = 'work_dirs/demo_transfer/data/unlabeled'

@@ -1,10 +1,13 @@
-# For `make demo-transfer`: UPerNet on the label maps of the shapes, a short one.
-_base_ = '../downstream/segmentation/upernet_swin-micro-w6_1xb4-coslr-4k_folder.py'
+# Demo: a short training of UPerNet on the segmentation maps of `make demo-transfer`.
+_base_ = [
+    '../downstream/segmentation/upernet_swin-micro-w6_1xb4-coslr-4k_folder.py',
+    '_base_/three_stages.py',
+]
 
 data_root = 'work_dirs/demo_transfer/data'
 max_iters = 500
 size = (96, 96)
-class_weight = [0.2, 1, 1, 1, 1]  # or so short a training finds the background and nothing else
+class_weight = [0.2, 1, 1, 1, 1]  # otherwise so short a training finds the background only
 
 test_pipeline = [
     _base_.load,
@@ -14,12 +17,9 @@ test_pipeline = [
 ]
 model = dict(
     data_preprocessor=dict(size=size),
-    # the three stages that transfer_pretrain.py trains
-    backbone=dict(
-        arch=dict(depths=[2, 2, 4], num_heads=[2, 4, 8]), out_indices=(0, 1, 2), drop_path_rate=0.0
-    ),
+    backbone=_base_.three_stages,
     decode_head=dict(
-        in_channels=[48, 96, 192],
+        _base_.three_maps,
         in_index=[0, 1, 2],
         channels=64,
         loss_decode=dict(class_weight=class_weight),
@@ -46,7 +46,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# The same rate for all layers: from scratch, the first ones have most to learn.
+# The same rate for all layers: from scratch, the first layers have most to learn.
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
     constructor='DefaultOptimWrapperConstructor',

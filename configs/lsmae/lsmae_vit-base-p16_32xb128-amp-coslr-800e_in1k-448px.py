@@ -1,4 +1,6 @@
-# MAE on 28 x 28 tokens of which blocks of 2 x 2 are masked together; a smaller decoder.
+# LSMAE, ViT-B/16 at 448 pixels, 800 epochs of ImageNet-1k.
+#
+# MAE on 28 x 28 tokens, of which blocks of 2 x 2 are masked together, with a smaller decoder.
 _base_ = '../mae/mae_vit-base-p16_8xb512-amp-coslr-800e_in1k.py'
 
 img_size = 448
@@ -8,8 +10,7 @@ val_crop = dict(_base_.val_crop, crop_size=img_size)
 mask = dict(_base_.mask, mask_patch_size=32)
 
 model = dict(
-    backbone=dict(img_size=img_size),
-    neck=dict(img_size=img_size, decoder_embed_dim=384, decoder_num_heads=12),
+    backbone=dict(img_size=img_size), neck=dict(decoder_embed_dim=384, decoder_num_heads=12)
 )
 train_dataloader = dict(
     batch_size=128,

@@ -1,3 +1,4 @@
+# MAE, ViT-B/16 at 224 pixels, 300 epochs of ImageNet-1k.
 _base_ = [
     '../_base_/datasets/imagenet_mae.py',
     '../_base_/models/mae_vit-base.py',

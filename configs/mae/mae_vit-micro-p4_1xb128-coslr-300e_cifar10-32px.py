@@ -1,17 +1,17 @@
-# CIFAR-10: 32 pixels, patches of 4. `python tools/dataset/cifar10_folders.py data/cifar10` writes
-# the images. For a GPU or a patient CPU.
+# MAE, a ViT of 4M parameters with patches of 4 pixels, 300 epochs of CIFAR-10.
+#
+# `python tools/dataset/cifar10_folders.py data/cifar10` writes the images. For a GPU or a patient
+# CPU.
 _base_ = 'mae_vit-micro-p8_1xb64-coslr-300e_folder-96px.py'
 
 img_size = 32
 patch_size = 4
 crop = dict(_base_.crop, scale=img_size)
-mask = dict(_base_.mask, mask_patch_size=patch_size, token_stride=patch_size)
+mask = dict(_base_.mask, mask_patch_size=patch_size)
 
 model = dict(
     data_preprocessor=dict(mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7]),
     backbone=dict(img_size=img_size, patch_size=patch_size),
-    neck=dict(img_size=img_size, patch_size=patch_size),
-    target=[dict(type='NormPix', patch_size=patch_size)],
 )
 train_dataloader = dict(
     batch_size=128,

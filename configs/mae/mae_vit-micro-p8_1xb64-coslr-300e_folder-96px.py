@@ -1,4 +1,4 @@
-# A small one for a folder of images and a workstation without a GPU.
+# MAE, a ViT of 4M parameters at 96 pixels, on a folder of your own images without a GPU.
 _base_ = [
     '../_base_/datasets/folder.py',
     '../_base_/models/mae_vit-base.py',
@@ -9,37 +9,20 @@ _base_ = [
 img_size = 96
 patch_size = 8
 lr = 5e-4
-embed_dims = 192
 crop = dict(_base_.crop, scale=img_size, crop_ratio_range=(0.2, 1.0), interpolation='bicubic')
 mask = dict(
-    type='RandomBlockMask',
-    mask_patch_size=patch_size,
-    mask_ratio=0.75,
-    token_stride=patch_size,
-    rounding='floor_visible',
+    type='RandomBlockMask', mask_patch_size=patch_size, mask_ratio=0.75, rounding='floor_visible'
 )
 
 model = dict(
     backbone=dict(
         arch=dict(
-            _delete_=True,
-            embed_dims=embed_dims,
-            num_layers=8,
-            num_heads=6,
-            feedforward_channels=768,
+            _delete_=True, embed_dims=192, num_layers=8, num_heads=6, feedforward_channels=768
         ),
         img_size=img_size,
         patch_size=patch_size,
     ),
-    neck=dict(
-        in_channels=embed_dims,
-        patch_size=patch_size,
-        img_size=img_size,
-        decoder_embed_dim=128,
-        decoder_depth=2,
-        decoder_num_heads=4,
-    ),
-    target=[dict(type='NormPix', patch_size=patch_size)],
+    neck=dict(decoder_embed_dim=128, decoder_depth=2, decoder_num_heads=4),
 )
 train_dataloader = dict(dataset=dict(pipeline=[_base_.load, crop, _base_.flip, mask, _base_.pack]))
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=lr))

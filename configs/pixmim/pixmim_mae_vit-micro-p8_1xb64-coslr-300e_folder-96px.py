@@ -1,3 +1,4 @@
+# PixMIM on MAE, a ViT of 4M parameters at 96 pixels, on a folder of your own images.
 _base_ = ['../mae/mae_vit-micro-p8_1xb64-coslr-300e_folder-96px.py', '../_base_/pixmim.py']
 
 crop = dict(_base_.pixmim_crop, size=_base_.img_size)

@@ -1,3 +1,4 @@
+# PixMIM on SimMIM, Swin-B at 192 pixels, 100 epochs of ImageNet-1k.
 _base_ = [
     '../simmim/simmim_swin-base-w6_8xb256-amp-coslr-100e_in1k-192px.py',
     '../_base_/pixmim.py',

@@ -1,3 +1,4 @@
+# SimMIM, Swin-B at 192 pixels, 100 epochs of ImageNet-1k: the recipe of the paper's ablations.
 _base_ = [
     '../_base_/datasets/imagenet_simmim.py',
     '../_base_/models/simmim_swin-base.py',

@@ -1,7 +1,6 @@
-# A small one for a folder of images and a workstation without a GPU (5M parameters and a
-# decoder of 1M).
+# SimMIM, a Swin of 5M parameters at 96 pixels, on a folder of your own images without a GPU.
 #
-#   python tools/train.py CONFIG --cfg-options train_dataloader.dataset.data_root=/my/images
+#   simmim train simmim_swin-micro-w6_1xb64-coslr-100e_folder-96px --data /my/images
 _base_ = [
     '../_base_/datasets/folder.py',
     '../_base_/models/simmim_swin-base.py',
@@ -12,14 +11,14 @@ _base_ = [
 img_size = 96
 lr = 5e-4
 crop = dict(_base_.crop, scale=img_size)
-mask = dict(_base_.mask, mask_patch_size=img_size // 6)  # the authors' share of the side
+# A sixth of the side, as in SimMIM.
+mask = dict(_base_.mask, mask_patch_size=img_size // 6)
 
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=48, depths=[2, 2, 2, 2], num_heads=[2, 4, 8, 16]),
         img_size=img_size,
-    ),
-    neck=dict(in_channels=384),
+    )
 )
 train_dataloader = dict(dataset=dict(pipeline=[_base_.load, crop, _base_.flip, mask, _base_.pack]))
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=lr))

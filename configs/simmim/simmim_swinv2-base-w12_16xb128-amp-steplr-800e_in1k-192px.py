@@ -1,4 +1,6 @@
-# From the Swin Transformer repository: each pixel is normalized by its surroundings (47 px).
+# SimMIM, Swin v2-B at 192 pixels, 800 epochs of ImageNet-1k, with a locally normalized target.
+#
+# From the Swin Transformer repository: each pixel is normalized by its surroundings (47 pixels).
 _base_ = 'simmim_swin-base-w6_16xb128-amp-steplr-800e_in1k-192px.py'
 
 model = dict(

@@ -13,18 +13,25 @@ from typing import NoReturn
 
 from mmengine.config import Config
 
+from simmim_mm.catalog import find_config
+
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
 
 
 def load_config(path: str | Path) -> Config:
     """Read a config file.
 
+    Args:
+        path: A path, or the name of a config of the package.
+
     Raises:
         FileNotFoundError: If there is none; names files with similar names.
     """
-    path = Path(path)
+    path, options = find_config(path)
     if path.is_file():
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(options)
+        return cfg
     near = next(p for p in (*path.parents, Path('.')) if p.is_dir())
     # Not the whole tree below the working directory, which may hold anything.
     files = near.glob('*.py') if near == Path('.') else near.rglob('*.py')

@@ -105,12 +105,11 @@ def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None)
 
 def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData) -> Config:
     kind = _kind(backbone)
-    families = dict(
-        MaskedViT='vit-micro-p8_1xb64-coslr-50e_folder-96px',
-        MaskedBEiT='vit-micro-p8_1xb64-coslr-50e_folder-96px',
-        MaskedConvViT='convvit-tiny_1xb64-coslr-50e_folder-128px',
-    )
-    family = families.get(kind, 'swin-micro-w6_1xb64-coslr-50e_folder-96px')
+    family = 'swin-micro-w6_1xb64-coslr-50e_folder-96px'
+    if probe == 'finetune' and kind in ('MaskedViT', 'MaskedBEiT'):
+        family = 'vit-micro-p8_1xb64-coslr-50e_folder-96px'
+    elif probe == 'finetune' and kind == 'MaskedConvViT':
+        family = 'convvit-tiny_1xb64-coslr-50e_folder-128px'
     cfg = Config.fromfile(folder / f'{probe}_{family}.py')
     size = _as_pair(backbone.get('img_size', _size_of(cfg)))
     own = {key: value for key, value in _checked(backbone).items() if key != 'init_cfg'}
@@ -119,7 +118,6 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
         own.update(use_rel_pos_bias=True, use_shared_rel_pos_bias=False)
     if kind == 'MaskedConvViT':
         own['fusion'] = False
-    channels = _features(own, size).channels[-1]
     if probe == 'finetune':
         settings = cfg.model.backbone
         for key in ('drop_path_rate', 'frozen_pos_embed', 'out_type', 'final_norm'):
@@ -128,10 +126,7 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
         if kind == 'MaskedResNet':
             own.pop('drop_path_rate')
     cfg.model.backbone = own
-    if 'in_channels' in (cfg.model.get('neck') or {}):
-        cfg.model.neck.in_channels = channels
-    cfg.model.head.update(in_channels=channels, num_classes=len(data.classes))
-    cfg.model.data_preprocessor.num_classes = len(data.classes)
+    cfg.model.head.num_classes = cfg.model.data_preprocessor.num_classes = len(data.classes)
     for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
         loader.dataset.update(data_root='', data_prefix=str(split.images))
         _set_size(loader.dataset.pipeline, size)

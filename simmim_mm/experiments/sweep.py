@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from simmim_mm._renamed import warn_renamed
+from simmim_mm.catalog import find_config
 from simmim_mm.experiments import report
 from simmim_mm.experiments.labeled_data import read_class_folders
 from simmim_mm.experiments.pretrained import read_pretrained
@@ -73,14 +74,14 @@ class Sweep:
 
 
 def load_sweep(path: str | Path) -> Sweep:
-    """Read a plan file; ``base`` is looked for beside it, then in the working directory.
+    """Read a sweep file; ``base`` is looked for beside it, in the working directory and by name.
 
     Raises:
         FileNotFoundError: If it or its base does not exist.
         ValueError: If a key or the kind of probe is not known, or keys are missing or contradict
             each other.
     """
-    path = Path(path)
+    path, _ = find_config(path)
     if not path.is_file():
         raise FileNotFoundError(f'no sweep file {path}')
     content = Config.fromfile(path).to_dict()
@@ -90,9 +91,10 @@ def load_sweep(path: str | Path) -> Sweep:
         raise ValueError(f"{path}: give base = 'CONFIG', the pretraining to vary")
     plan = Sweep(**content)
     beside = path.parent / plan.base
-    plan.base = str(beside if beside.is_file() else plan.base)
-    if not Path(plan.base).is_file():
+    base, changed = find_config(beside if beside.is_file() else plan.base)
+    if not base.is_file():
         raise FileNotFoundError(f'{path}: no config {plan.base}')
+    plan.base, plan.options = str(base), {**changed, **plan.options}
     if bool(plan.sweep) == bool(plan.cases):
         raise ValueError(f'{path}: give either sweep or cases')
     if plan.iters and plan.epochs:

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from config_files import FILES as PRETRAINING
-from config_files import ROOT, _NoWeights, build_model
+from config_files import ROOT, _NoWeights, build_model, load, names
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
@@ -20,20 +20,12 @@ pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mm
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 
-FILES = sorted(
-    str(path.relative_to(ROOT))
-    for task in ('detection', 'segmentation')
-    for path in (ROOT / 'downstream' / task).glob('*.py')
-)
+FILES = names('downstream/detection', 'downstream/segmentation')
 SMALL = [name for name in FILES if name.endswith(('_coco-json.py', '_folder.py'))]
 CPU = [name for name in SMALL if 'swin-tiny' not in name]
 SIMMIM_COCO = 'downstream/detection/mask-rcnn_swin-base-w7_8xb4-amp-lsj-3x_coco.py'
 VITDET = 'downstream/detection/mask-rcnn_vit-base-p16-sfp_8xb8-amp-lsj-100e_coco.py'
 SIMMIM_ADE = 'downstream/segmentation/upernet_swin-base-w20_8xb4-amp-80k_ade20k-512px.py'
-
-
-def load(name: str) -> Config:
-    return Config.fromfile(ROOT / name)
 
 
 def registry(cfg):
@@ -61,7 +53,7 @@ def test_loads_builds_and_survives_being_written_down(name):
     with _NoWeights():
         model = models.build(cfg.model)
     assert type(model.backbone).__module__.startswith('simmim_mm.models.backbones')
-    assert model.backbone.init_cfg is None
+    assert model.backbone.init_cfg is None and 'init_cfg' not in cfg.model.backbone
     gpus, per_gpu = map(int, re.search(r'_(\d+)xb(\d+)', name).groups())
     assert cfg.train_dataloader.batch_size == per_gpu
     assert cfg.auto_scale_lr.base_batch_size == gpus * per_gpu
@@ -95,30 +87,9 @@ def test_backbone_has_the_names_and_shapes_of_its_pretraining(name):
     assert not [key for key in theirs if key.startswith('stages.') and key not in own]
 
 
-def with_checkpoint(name: str, file: str, folder) -> Config:
-    """The config with a file in the variable at its top."""
-    text = (ROOT / name).read_text()
-    assert '\ncheckpoint = None' in text
-    text = text.replace('checkpoint = None', f'checkpoint = {file!r}')
-    for base in re.findall(r"'([\w./-]+\.py)'", text):
-        text = text.replace(f"'{base}'", f"'{(ROOT / name).parent / base}'")
-    (folder / 'config.py').write_text(text)
-    return Config.fromfile(folder / 'config.py')
-
-
-@pytest.mark.parametrize('name', FILES)
-def test_checkpoint_at_the_top_is_what_the_backbone_starts_from(name, tmp_path):
-    cfg = with_checkpoint(name, 'a.pth', tmp_path)
-    wanted = dict(type='Pretrained', checkpoint='a.pth', prefix='backbone.')
-    assert cfg.model.backbone.pop('init_cfg') == wanted
-    plain = load(name).model
-    plain.backbone.pop('init_cfg')
-    assert cfg.model == plain
-
-
 @pytest.mark.parametrize('name', CPU)
 def test_a_checkpoint_of_the_pretraining_loads(name, tmp_path):
-    """By the line of the config, with all weights of the blocks as they were pretrained."""
+    """As `--pretrained` enters it, with all weights of the blocks as they were pretrained."""
     cfg, source = load(name), pretraining_of(name)
     init_default_scope('simmim_mm')
     pretrained = MODELS.build(source.model).state_dict()
@@ -129,7 +100,8 @@ def test_a_checkpoint_of_the_pretraining_loads(name, tmp_path):
     file = str(tmp_path / 'epoch_1.pth')
     torch.save(dict(state_dict=pretrained), file)
 
-    backbone = registry(cfg).build(with_checkpoint(name, file, tmp_path).model.backbone)
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=file, prefix='backbone.')
+    backbone = registry(cfg).build(cfg.model.backbone)
     backbone.init_weights()
     own = backbone.state_dict()
     for key, tensor in pretrained.items():

@@ -114,7 +114,7 @@ def test_all_folders_of_the_training_are_known(cases):
 
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = [ROOT / 'docs/study.md', *sorted((ROOT / 'configs/studies').glob('*.py'))]
+EXAMPLES = [ROOT / 'docs/study.md', *sorted((ROOT / 'configs/sweeps').glob('*.py'))]
 
 
 @pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.name)
@@ -138,6 +138,16 @@ def test_the_examples_are_studies_of_settings_that_exist(path, tmp_path, monkeyp
 
 
 SWEEP = "sweep = {'mask.mask_ratio': [0.5]}\n"
+
+
+def test_sweeps_and_bases_of_version_0_1_are_found(tmp_path):
+    old, new = 'studies/cifar10_ratio_and_unit.py', 'sweeps/cifar10_ratio_and_block.py'
+    assert load_sweep(ROOT / 'configs' / old) == load_sweep(ROOT / 'configs' / new)
+    base = 'pixmim_mae_vit-micro-p4_1xb128-coslr-300e_cifar10-32px.py'
+    (tmp_path / 'study.py').write_text(f"base = '../configs/pixmim/{base}'\n{SWEEP}")
+    (case,) = sweep_cases(load_sweep(tmp_path / 'study.py'))
+    assert [target.type for target in case.cfg.model.target] == ['LowFreq', 'NormPix']
+    assert case.cfg.train_dataloader.dataset.pipeline[1].size == 32
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ SWIN = dict(
 SWIN_V2 = dict(SWIN['arch'], extra_norm_every_n_blocks=0)
 BEIT = dict(use_abs_pos_emb=False, use_rel_pos_bias=True, use_shared_rel_pos_bias=False)
 CONV = dict(embed_dims=(8, 8, CHANNELS), depths=(1, 1, 1), num_heads=2, mlp_ratios=(2, 2, 2))
+BASES = dict(
+    finetune='_base_/finetune_folder.py',
+    linear='_base_/linear_folder.py',
+    attentive='attentive_swin-micro-w6_1xb64-coslr-50e_folder-96px.py',
+)
 BACKBONES = dict(
     swin=dict(SWIN, type='simmim_mm.MaskedSwin'),
     swinv2=dict(SWIN, type='simmim_mm.MaskedSwinV2', arch=SWIN_V2),
@@ -40,8 +45,9 @@ BACKBONES = dict(
 
 def write_config(path: Path, kind: str, family: str) -> None:
     """A small recipe of ``kind`` on a tiny backbone, twelve steps long."""
-    backbone, neck = dict(BACKBONES[family]), dict(in_channels=CHANNELS)
+    backbone, neck = dict(BACKBONES[family]), {}
     if kind == 'attentive':
+        backbone.update(_delete_=True)
         neck.update(num_heads=2)
     elif kind == 'finetune':
         backbone.update(drop_path_rate=0.1)
@@ -51,18 +57,16 @@ def write_config(path: Path, kind: str, family: str) -> None:
             neck = None
         elif family == 'convvit':
             backbone.update(final_norm=False, frozen_pos_embed=False)
-            neck = dict(type='simmim_mm.AveragePool', in_channels=CHANNELS, norm='layer')
+            neck = dict(type='simmim_mm.AveragePool', norm='layer')
     path.write_text(
         f"""
-_base_ = '{CONFIGS}/_base_/{kind}_small.py'
+_base_ = '{CONFIGS}/{BASES[kind]}'
 resize = dict(type='Resize', scale=(32, 32))
 train = [_base_.load, resize, _base_.flip, _base_.pack]
 val = [_base_.load, resize, _base_.pack]
 root = 'shapes/classification'
 # no mixing of images: over twelve steps its targets would be noise
-model = dict(
-    backbone={backbone}, neck={neck}, head=dict(in_channels={CHANNELS}), train_cfg=None
-)
+model = dict(backbone={backbone}, neck={neck}, train_cfg=None)
 train_dataloader = dict(
     batch_size=12, num_workers=0, dataset=dict(data_root=root, pipeline=train)
 )

@@ -1,5 +1,5 @@
-# The user's own images, without a held-out part. To watch the loss on held-out images, set
-# `val_dataloader`, `val_cfg` and `val_evaluator` as imagenet_simmim.py does, with a second folder.
+# A folder of your own images, without a held-out part. To watch the loss on held-out images, set
+# `val_dataloader`, `val_cfg` and `val_evaluator` as in imagenet_simmim.py, with a second folder.
 _base_ = 'imagenet_simmim.py'
 
 data_root = 'data/images'

@@ -1,3 +1,4 @@
+# MAE with ViT-B/16. Widths and patch sizes of decoder and target follow from the backbone.
 model = dict(
     type='MaskedImageModel',
     data_preprocessor=dict(
@@ -5,14 +6,8 @@ model = dict(
     ),
     backbone=dict(type='MaskedViT', arch='base', img_size=224, patch_size=16, mask_mode='gather'),
     neck=dict(
-        type='TransformerDecoder',
-        in_channels=768,
-        patch_size=16,
-        img_size=224,
-        decoder_embed_dim=512,
-        decoder_depth=8,
-        decoder_num_heads=16,
+        type='TransformerDecoder', decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16
     ),
-    target=[dict(type='NormPix', patch_size=16)],
+    target=[dict(type='NormPix')],
     head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l2')),
 )

@@ -1,32 +1,24 @@
-# Your own folders: see _base_/finetune_small.py.
-_base_ = ['_base_/finetune_small.py', '_base_/backbones/convvit-tiny.py']
+# Fine-tune a small ConvMAE encoder on your own class folders, at 128 pixels without a GPU.
+_base_ = '_base_/finetune_folder.py'
 
-checkpoint = None  # of the pretraining; None: from scratch
-pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
 img_size = 128
 crop = dict(_base_.crop, scale=img_size)
 resize = dict(_base_.resize, scale=img_size * 256 // 224)
 center = dict(_base_.center, crop_size=img_size)
-train_pipeline = [
-    _base_.load,
-    crop,
-    _base_.flip,
-    _base_.rand_augment,
-    _base_.erasing,
-    _base_.pack,
-]
+train_pipeline = [_base_.load, crop, *_base_.train_pipeline[2:]]
 val_pipeline = [_base_.load, resize, center, _base_.pack]
 
 model = dict(
     backbone=dict(
-        _base_.backbone,
+        type='simmim_mm.MaskedConvViT',
+        arch='tiny',
+        img_size=img_size,
+        fusion=False,  # layers that only the pretraining uses
         drop_path_rate=0.1,
         frozen_pos_embed=False,
         final_norm=False,
-        init_cfg=pretrained,
     ),
-    neck=dict(type='simmim_mm.AveragePool', in_channels=_base_.channels, norm='layer'),
-    head=dict(in_channels=_base_.channels),
+    neck=dict(type='simmim_mm.AveragePool', norm='layer'),
 )
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = test_dataloader = dict(dataset=dict(pipeline=val_pipeline))

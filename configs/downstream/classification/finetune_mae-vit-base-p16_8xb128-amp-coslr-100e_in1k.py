@@ -1,8 +1,7 @@
-# MAE, pretrained for 1600 epochs: 83.6 in the paper. Mean of the patches, then a norm.
-_base_ = ['_base_/finetune_mae.py', '_base_/backbones/mae-vit-base-p16.py']
-
-checkpoint = None  # of the pretraining; None: from scratch
-pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
+# Fine-tune ViT-B of MAE on ImageNet-1k at 224 pixels.
+#
+# The head gets the mean of the patches, then a norm.
+_base_ = ['_base_/finetune_mae.py', '../_base_/backbones/mae-vit-base-p16.py']
 
 model = dict(
     backbone=dict(
@@ -11,7 +10,5 @@ model = dict(
         frozen_pos_embed=False,
         out_type='avg_featmap',
         final_norm=False,
-        init_cfg=pretrained,
-    ),
-    head=dict(in_channels=_base_.channels),
+    )
 )

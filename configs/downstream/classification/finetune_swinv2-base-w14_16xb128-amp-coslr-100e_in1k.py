@@ -1,12 +1,15 @@
-# SimMIM for Swin v2, pretrained for 800 epochs.
-_base_ = ['_base_/finetune_simmim.py', '_base_/backbones/swinv2-base-w14.py']
-
-checkpoint = None  # of the pretraining; None: from scratch
-pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
+# Fine-tune Swin v2-B of SimMIM on ImageNet-1k at 224 pixels with windows of 14.
+_base_ = '_base_/finetune_simmim.py'
 
 model = dict(
-    backbone=dict(_base_.backbone, drop_path_rate=0.1, init_cfg=pretrained),
+    backbone=dict(
+        type='simmim_mm.MaskedSwinV2',
+        arch='base',
+        img_size=224,
+        window_size=14,
+        pretrained_window_sizes=[12, 12, 12, 6],  # 12, clamped to the maps of 192 pixels
+        drop_path_rate=0.1,
+    ),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(in_channels=_base_.channels),
 )
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.75))

@@ -1,21 +1,5 @@
-# Your own folders: see _base_/finetune_small.py.
-_base_ = ['_base_/finetune_small.py', '_base_/backbones/vit-micro-p8.py']
-
-checkpoint = None  # of the pretraining; None: from scratch
-pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
-img_size = 96
-crop = dict(_base_.crop, scale=img_size)
-resize = dict(_base_.resize, scale=img_size * 256 // 224)
-center = dict(_base_.center, crop_size=img_size)
-train_pipeline = [
-    _base_.load,
-    crop,
-    _base_.flip,
-    _base_.rand_augment,
-    _base_.erasing,
-    _base_.pack,
-]
-val_pipeline = [_base_.load, resize, center, _base_.pack]
+# Fine-tune a ViT of 4M parameters on your own class folders, at 96 pixels without a GPU.
+_base_ = ['_base_/finetune_folder.py', '../_base_/backbones/vit-micro-p8.py']
 
 model = dict(
     backbone=dict(
@@ -24,9 +8,5 @@ model = dict(
         frozen_pos_embed=False,
         out_type='avg_featmap',
         final_norm=False,
-        init_cfg=pretrained,
-    ),
-    head=dict(in_channels=_base_.channels),
+    )
 )
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = test_dataloader = dict(dataset=dict(pipeline=val_pipeline))

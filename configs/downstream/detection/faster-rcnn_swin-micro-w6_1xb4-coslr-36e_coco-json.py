@@ -1,17 +1,16 @@
-# Faster R-CNN: boxes alone, for a json without masks.
+# Faster R-CNN on a Swin of 5M parameters, for your own COCO json file of boxes, without a GPU.
 _base_ = [
-    '_base_/faster-rcnn_narrow.py',
+    '_base_/mask-rcnn_narrow.py',
     '../_base_/backbones/swin-micro.py',
     '_base_/coco_json_boxes.py',
     '_base_/coslr-36e.py',
-    '_base_/runtime.py',
 ]
 
-checkpoint = None  # of the pretraining; None: from scratch
-pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
-
 model = dict(
-    backbone=dict(_base_.backbone, _delete_=True, init_cfg=pretrained),
-    neck=dict(in_channels=_base_.channels),
-    roi_head=dict(bbox_head=dict(num_classes=len(_base_.classes))),
+    type='FasterRCNN',
+    backbone=dict(_base_.dense_backbone, _delete_=True),
+    neck=_base_.maps,
+    roi_head=dict(
+        bbox_head=dict(num_classes=len(_base_.classes)), mask_roi_extractor=None, mask_head=None
+    ),
 )

@@ -1,31 +1,35 @@
-# Mask R-CNN on COCO with ConvMAE's encoder. The 25 epochs are those of its authors, who restrict
-# the attention to windows; rate, decay and layer decay are those of ViTDet, for batches of 32.
-_base_ = 'mask-rcnn_swin-base-w7_8xb4-amp-lsj-3x_coco.py'
+# Mask R-CNN on ConvMAE-B's encoder, 25 epochs of COCO.
+#
+# The epochs are those of its authors, who restrict the attention to windows; rate, weight decay and
+# layer decay are those of ViTDet, for batches of 32.
+_base_ = [
+    'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
+    'mmdet::common/lsj-100e_coco-instance.py',
+    '../_base_/backbones/convvit-base.py',
+]
 
-checkpoint = None  # of the pretraining; None: from scratch
 max_epochs = 25
-channels = [256, 384, 768]
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='simmim_mm.MaskedConvViT',
-        arch='base',
-        img_size=1024,
-        out_indices=(0, 1, 2),
-        drop_path_rate=0.1,
-        frozen_pos_embed=False,
-        fusion=False,  # layers that only the pretraining uses
-        init_cfg=checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.'),
-    ),
-    neck=dict(in_channels=channels),
-)
+lr = 5e-5
+no_decay = dict(decay_mult=0.0)
+
+custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
+model = dict(backbone=dict(_base_.dense_backbone, _delete_=True, img_size=1024), neck=_base_.maps)
+train_dataloader = dict(batch_size=4, num_workers=4, dataset=dict(times=1))
 optim_wrapper = dict(
-    optimizer=dict(lr=5e-5, weight_decay=0.1),
+    _delete_=True,
+    type='AmpOptimWrapper',
+    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.1),
     constructor='simmim_mm.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(layer_decay_rate=0.7),
+    paramwise_cfg=dict(
+        layer_decay_rate=0.7,
+        flat_decay_mult=0.0,
+        custom_keys=dict(pos_embed=no_decay, relative_position_bias_table=no_decay),
+    ),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, end=500, by_epoch=False),
     dict(type='MultiStepLR', end=max_epochs, milestones=[22, 24], gamma=0.1),
 ]
-train_cfg = dict(max_epochs=max_epochs)
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+auto_scale_lr = dict(base_batch_size=32)
+find_unused_parameters = True  # the mask token is not used after the pretraining

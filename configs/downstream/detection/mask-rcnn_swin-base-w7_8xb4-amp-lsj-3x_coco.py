@@ -1,22 +1,19 @@
-# Mask R-CNN on COCO as in the SimMIM paper (appendix C.1): 36 epochs, AdamW of rate 6e-5, batches
-# of 32, crops of 1024 pixels at 0.1 to 2 times the size. The steps are those of mmdet's 3x.
+# Mask R-CNN on Swin-B, 36 epochs of COCO as in the SimMIM paper.
+#
+# Appendix C.1: AdamW at a rate of 6e-5, batches of 32, crops of 1024 pixels at 0.1 to 2 times the
+# size. The steps of the rate are those of mmdet's 3x schedule.
 _base_ = [
     'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
     'mmdet::common/lsj-100e_coco-instance.py',
     '../_base_/backbones/swin-base.py',
 ]
 
-checkpoint = None  # of the pretraining; None: from scratch
-pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
 max_epochs = 36
 lr = 6e-5
 no_decay = dict(decay_mult=0.0)
 
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
-model = dict(
-    backbone=dict(_base_.backbone, _delete_=True, init_cfg=pretrained),
-    neck=dict(in_channels=_base_.channels),
-)
+model = dict(backbone=dict(_base_.dense_backbone, _delete_=True), neck=_base_.maps)
 train_dataloader = dict(batch_size=4, num_workers=4, dataset=dict(times=1))
 optim_wrapper = dict(
     _delete_=True,
@@ -33,4 +30,4 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 auto_scale_lr = dict(base_batch_size=32)
-find_unused_parameters = True  # the mask token takes no part after the pretraining
+find_unused_parameters = True  # the mask token is not used after the pretraining

@@ -1,20 +1,19 @@
-# Mask R-CNN for your own COCO json (_base_/coco_json.py) on a workstation without a GPU.
+# Mask R-CNN on a Swin of 5M parameters, for your own COCO json file, without a GPU.
 #
-#   python tools/train.py CONFIG --pretrained PRETRAINED.pth
+# The first lines of _base_/coco_json.py name the data.
+#
+#   simmim train CONFIG --pretrained PRETRAINED.pth
 _base_ = [
     '_base_/mask-rcnn_narrow.py',
     '../_base_/backbones/swin-micro.py',
     '_base_/coco_json.py',
     '_base_/coslr-36e.py',
-    '_base_/runtime.py',
 ]
 
-checkpoint = None  # of the pretraining; None: from scratch
 num_classes = len(_base_.classes)
-pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
 
 model = dict(
-    backbone=dict(_base_.backbone, _delete_=True, init_cfg=pretrained),
-    neck=dict(in_channels=_base_.channels),
+    backbone=dict(_base_.dense_backbone, _delete_=True),
+    neck=_base_.maps,
     roi_head=dict(bbox_head=dict(num_classes=num_classes), mask_head=dict(num_classes=num_classes)),
 )

@@ -1,17 +1,18 @@
-# For one GPU.
-_base_ = 'upernet_swin-micro-w6_1xb4-coslr-4k_folder.py'
+# UPerNet on Swin-T, for your own images and segmentation maps and one GPU.
+_base_ = [
+    '_base_/upernet_swin.py',
+    '_base_/folder.py',
+    '_base_/coslr-4k.py',
+    '../_base_/backbones/swin-tiny.py',
+]
 
-checkpoint = None  # of the pretraining; None: from scratch
+# Without SyncBN, which needs GPUs.
+heads = dict(num_classes=len(_base_.classes), norm_cfg=dict(type='BN'))
 
 model = dict(
-    backbone=dict(
-        arch='tiny',
-        img_size=224,
-        window_size=7,
-        init_cfg=checkpoint
-        and dict(_delete_=True, type='Pretrained', checkpoint=checkpoint, prefix='backbone.'),
-    ),
-    decode_head=dict(in_channels=[96, 192, 384, 768], channels=512),
-    auxiliary_head=dict(in_channels=384, channels=256),
+    data_preprocessor=dict(size=_base_.crop_size),
+    backbone=dict(_base_.dense_backbone, _delete_=True),
+    decode_head=heads,
+    auxiliary_head=heads,
 )
 optim_wrapper = dict(type='AmpOptimWrapper')

@@ -1,41 +1,30 @@
-# On a plain ViT of stride 8: maps of four blocks, brought to strides 4 to 32.
+# UPerNet on a plain ViT of 4M parameters, for your own images and segmentation maps, without a GPU.
+#
+# The maps of four blocks, of stride 8, resampled to strides 4 to 32.
 _base_ = [
     '_base_/upernet_vit.py',
     '_base_/folder.py',
     '_base_/coslr-4k.py',
-    '_base_/runtime.py',
+    '../_base_/backbones/vit-micro-p8.py',
 ]
 
-checkpoint = None  # of the pretraining; None: from scratch
-num_classes = len(_base_.classes)
-pretrained = checkpoint and dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
-dims = 192
-norm_cfg = dict(type='BN')  # of one process, without a GPU too
+width = _base_.maps.in_channels
+maps = dict(in_channels=4 * [width])
+# Without SyncBN, which needs GPUs.
+heads = dict(num_classes=len(_base_.classes), norm_cfg=dict(type='BN'))
 
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     backbone=dict(
+        _base_.backbone,
         _delete_=True,
-        type='simmim_mm.MaskedViT',
-        arch=dict(embed_dims=dims, num_layers=8, num_heads=6, feedforward_channels=768),
-        img_size=96,
-        patch_size=8,
-        mask_mode='gather',
         frozen_pos_embed=False,
         out_indices=(1, 3, 5, 7),
         drop_path_rate=0.1,
-        init_cfg=pretrained,
     ),
-    # strides 4 to 32
     neck=dict(
-        _delete_=True,
-        type='MultiLevelNeck',
-        in_channels=[dims] * 4,
-        out_channels=dims,
-        scales=[2, 1, 0.5, 0.25],
+        maps, _delete_=True, type='MultiLevelNeck', out_channels=width, scales=[2, 1, 0.5, 0.25]
     ),
-    decode_head=dict(
-        in_channels=[dims] * 4, channels=128, num_classes=num_classes, norm_cfg=norm_cfg
-    ),
-    auxiliary_head=dict(in_channels=dims, channels=64, num_classes=num_classes, norm_cfg=norm_cfg),
+    decode_head=dict(heads, **maps, channels=128),
+    auxiliary_head=dict(heads, **_base_.maps, channels=64),
 )

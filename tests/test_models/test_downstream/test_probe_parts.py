@@ -97,3 +97,48 @@ def test_only_the_probe_learns():
     assert losses[-1] < 0.3 * losses[0]
     for key, value in model.backbone.state_dict().items():
         assert torch.equal(value, frozen[key]), key
+
+
+VIT = dict(
+    type='simmim_mm.MaskedViT',
+    arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    img_size=32,
+    patch_size=8,
+)
+HEAD = dict(type='mmpretrain.LinearClsHead', num_classes=3)
+
+
+@pytest.mark.parametrize('kind', ['Classifier', 'FrozenClassifier'])
+@pytest.mark.parametrize(
+    'neck',
+    ['simmim_mm.AveragePool', 'simmim_mm.AttentivePool', 'mmpretrain.ClsBatchNormNeck', None],
+)
+def test_neck_and_head_get_the_channels_of_the_backbone(kind, neck):
+    vectors = neck is None or 'Cls' in neck
+    backbone = dict(VIT, out_type='cls_token' if vectors else 'featmap')
+    heads = dict(num_heads=2) if neck and 'Attentive' in neck else {}
+    model = MODELS.build(
+        dict(
+            type=f'simmim_mm.{kind}',
+            backbone=backbone,
+            neck=neck and dict(type=neck, **heads),
+            head=HEAD,
+        )
+    )
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+
+
+def test_given_channels_win_and_other_backbones_need_them():
+    with pytest.raises(RuntimeError, match='shapes cannot be multiplied'):
+        wrong = dict(HEAD, in_channels=15)
+        backbone = dict(VIT, out_type='cls_token')
+        MODELS.build(dict(type='simmim_mm.Classifier', backbone=backbone, head=wrong))(
+            torch.randn(2, 3, 32, 32)
+        )
+    other = dict(type='mmpretrain.ResNet', depth=18)
+    neck = dict(type='mmpretrain.GlobalAveragePooling')
+    with pytest.raises(TypeError, match='in_channels'):
+        MODELS.build(dict(type='simmim_mm.Classifier', backbone=other, neck=neck, head=HEAD))
+    head = dict(HEAD, in_channels=512)
+    model = MODELS.build(dict(type='simmim_mm.Classifier', backbone=other, neck=neck, head=head))
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)

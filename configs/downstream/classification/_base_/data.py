@@ -1,5 +1,8 @@
-# Images in one folder per class (ImageNet's layout, and your own): data_root/train/<class>/* and
-# data_root/val/<class>/*. The augmentation is that with which SimMIM, MAE and ConvMAE fine-tune.
+# Images in one folder per class, as ImageNet's: data_root/train/<class>/*, data_root/val/<class>/*.
+# The augmentation is the one with which SimMIM, MAE and ConvMAE fine-tune. At the end, what a run
+# does besides training.
+_base_ = '../../../_base_/default_runtime.py'
+
 data_root = 'data/imagenet'
 num_classes = 1000
 img_size = 224
@@ -7,7 +10,7 @@ img_size = 224
 load = dict(type='LoadImageFromFile')  # BGR; the preprocessor makes it RGB
 crop = dict(type='RandomResizedCrop', scale=img_size, backend='pillow', interpolation='bicubic')
 flip = dict(type='RandomFlip', prob=0.5)
-# timm's rand-m9-mstd0.5-inc1. timm leaves the color jitter of the recipes out when it is on.
+# timm's rand-m9-mstd0.5-inc1. With it, timm leaves out the color jitter that the recipes name.
 rand_augment = dict(
     type='RandAugment',
     policies='timm_increasing',
@@ -35,6 +38,8 @@ resize = dict(
     interpolation='bicubic',
 )
 center = dict(type='CenterCrop', crop_size=img_size)
+train_pipeline = [load, crop, flip, rand_augment, erasing, pack]
+val_pipeline = [load, resize, center, pack]
 
 preprocessor = dict(
     type='ClsDataPreprocessor',
@@ -54,7 +59,7 @@ train_dataloader = dict(
         type='CustomDataset',
         data_root=data_root,
         data_prefix='train',
-        pipeline=[load, crop, flip, rand_augment, erasing, pack],
+        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
@@ -67,9 +72,22 @@ val_dataloader = dict(
         type='CustomDataset',
         data_root=data_root,
         data_prefix='val',
-        pipeline=[load, resize, center, pack],
+        pipeline=val_pipeline,
     ),
 )
 val_cfg = dict()
 val_evaluator = dict(type='Accuracy', topk=(1, 5))
 test_dataloader, test_cfg, test_evaluator = val_dataloader, val_cfg, val_evaluator
+
+default_scope = 'mmpretrain'
+default_hooks = dict(
+    checkpoint=dict(
+        type='simmim_mm.AtomicCheckpointHook', max_keep_ckpts=1, save_best='accuracy/top1'
+    )
+)
+custom_hooks = [dict(type='simmim_mm.LossHook'), dict(type='simmim_mm.ThroughputHook')]
+# To average the weights over the training and to validate the average, add to a config
+#   custom_hooks = [*_base_.custom_hooks, _base_.ema]
+ema = dict(type='EMAHook', momentum=1e-4, priority='ABOVE_NORMAL')
+
+find_unused_parameters = True  # the mask token is not used after the pretraining

@@ -1,5 +1,5 @@
-# MAE's and ConvMAE's fine-tuning of base models: 100 epochs at 2e-3 for a batch of 1024, of which
-# 5 warm up from 0; no clipping.
+# MAE's and ConvMAE's fine-tuning of base models: 100 epochs at a rate of 2e-3 for a batch of 1024,
+# 5 of them warm-up from 0; no gradient clipping.
 _base_ = 'finetune_simmim.py'
 
 lr = 5e-4 * 1024 / 256

@@ -1,12 +1,12 @@
-# SimMIM's fine-tuning: 100 epochs at 5e-3 for a batch of 2048, of which 20 warm up. The layers'
-# rates decay from the head to the stem: layer_decay_rate, set for each backbone.
-_base_ = ['data.py', 'runtime.py']
+# SimMIM's fine-tuning: 100 epochs at a rate of 5e-3 for a batch of 2048, 20 of them warm-up. The
+# rates of the layers decay from the head to the stem by `layer_decay_rate`, set for each backbone.
+_base_ = 'data.py'
 
 lr = 1.25e-3 * 2048 / 512
 no_decay = dict(decay_mult=0.0)
 
 model = dict(
-    type='ImageClassifier',
+    type='simmim_mm.Classifier',
     data_preprocessor=_base_.preprocessor,
     head=dict(
         type='LinearClsHead',
@@ -14,7 +14,7 @@ model = dict(
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02),
     ),
-    # one or the other, by a coin
+    # one of the two for each batch, with equal probability
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]),
 )
 optim_wrapper = dict(
@@ -34,7 +34,7 @@ optim_wrapper = dict(
         ),
     ),
 )
-# Start and end are 2.5e-7 for the same batch; here as a share of each layer's rate.
+# Start and end are 2.5e-7 for the same batch; here as a fraction of each layer's rate.
 warmup = dict(
     type='simmim_mm.WarmupLR',
     start_factor=2.5e-7 / 1.25e-3,

@@ -1,8 +1,10 @@
 # MAE's linear probe (arXiv 2111.06377, appendix A.1): a linear layer behind a batch norm without
-# weights, on a frozen backbone; LARS at 6.4 for a batch of 16384, 90 epochs of which 10 warm up.
-_base_ = ['data.py', 'runtime.py']
+# weights, on a frozen backbone; LARS at a rate of 6.4 for a batch of 16384, 90 epochs, 10 of them
+# warm-up.
+_base_ = 'data.py'
 
 lr = 0.1 * 16384 / 256
+train_pipeline = [_base_.load, _base_.crop, _base_.flip, _base_.pack]
 
 model = dict(
     type='simmim_mm.FrozenClassifier',
@@ -14,10 +16,7 @@ model = dict(
         init_cfg=dict(type='TruncNormal', layer='Linear', std=0.01),
     ),
 )
-train_dataloader = dict(
-    batch_size=2048,
-    dataset=dict(pipeline=[_base_.load, _base_.crop, _base_.flip, _base_.pack]),
-)
+train_dataloader = dict(batch_size=2048, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(
     type='simmim_mm.AmpOptimWrapper',
     optimizer=dict(type='LARS', lr=lr, momentum=0.9, weight_decay=0.0),

@@ -1,10 +1,15 @@
-# Your own data, labeled in COCO's format: a json and a folder of images each to train and to
-# validate. Change the first lines, or override what is made of them on the command line
-# (docs/guide.md). As it stands: the images of `python tools/dataset/make_shapes.py data/shapes`.
+# Your own data, labeled in COCO's format: a json file and a folder of images to train, another pair
+# to validate. Change the first lines, or override the settings that they end up in
+# (docs/tutorials/detector.md). As it is, the images of `simmim make-shapes data/shapes`.
 data_root = 'data/shapes/'
 train_json, train_images = 'annotations/instances_train.json', 'images/train/'
 val_json, val_images = 'annotations/instances_val.json', 'images/val/'
-classes = ('circle', 'square', 'triangle', 'star')  # names and order of the json's categories
+classes = (
+    'circle',
+    'square',
+    'triangle',
+    'star',
+)  # names and order of the categories in the json file
 img_scale = (640, 384)  # longer and shorter side, at most
 batch_size = 4
 num_workers = 2

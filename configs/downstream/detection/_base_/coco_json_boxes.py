@@ -1,4 +1,4 @@
-# coco_json.py without masks.
+# As coco_json.py, without masks.
 _base_ = 'coco_json.py'
 
 boxes = dict(type='LoadAnnotations', with_bbox=True)

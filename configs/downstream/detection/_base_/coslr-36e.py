@@ -1,4 +1,11 @@
-# A schedule for small data sets, the same with and without pretraining.
+# A schedule for small data sets, the same with and without pretraining, and what else a run does.
+_base_ = 'mmdet::_base_/default_runtime.py'
+
+custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
+randomness = dict(seed=0)
+find_unused_parameters = True  # the mask token is not used after the pretraining
+
 max_epochs = 36
 lr = 2e-4
 no_decay = dict(decay_mult=0.0)

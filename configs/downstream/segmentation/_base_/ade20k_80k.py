@@ -1,9 +1,16 @@
-# mmseg's data and 80000 iterations with the optimization of the SimMIM paper (appendix C.1): AdamW
-# in batches of 32, layer decay 0.9. The paper searches the rate from 1e-4 to 3e-4.
+# ADE20K and 80000 iterations of mmseg, with the optimization of the SimMIM paper (appendix C.1):
+# AdamW in batches of 32, layer decay 0.9. The paper searches the rate between 1e-4 and 3e-4.
+#
+# By path: `mmseg::` does not resolve when mmseg is installed as onedl-mmsegmentation.
 _base_ = [
+    __import__('mmseg').__path__[0] + '/.mim/configs/_base_/default_runtime.py',
     __import__('mmseg').__path__[0] + '/.mim/configs/_base_/datasets/ade20k.py',
     __import__('mmseg').__path__[0] + '/.mim/configs/_base_/schedules/schedule_80k.py',
 ]
+
+custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
+randomness = dict(seed=0)
+find_unused_parameters = True  # the mask token is not used after the pretraining
 
 lr = 1e-4
 max_iters = 80000

@@ -1,4 +1,12 @@
-# A schedule for small data sets, the same with and without pretraining.
+# A schedule for small data sets, the same with and without pretraining, and what else a run does.
+#
+# By path: `mmseg::` does not resolve when mmseg is installed as onedl-mmsegmentation.
+_base_ = __import__('mmseg').__path__[0] + '/.mim/configs/_base_/default_runtime.py'
+
+custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
+randomness = dict(seed=0)
+find_unused_parameters = True  # the mask token is not used after the pretraining
+
 max_iters = 4000
 warmup_iters = 100
 lr = 2e-4

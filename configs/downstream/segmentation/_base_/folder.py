@@ -1,7 +1,7 @@
-# Your own images and label maps in mmseg's layout: a folder of images and one of maps of the same
-# names, each to train and to validate; a pixel of a map has the number of its class, or 255 to be
-# left out. Change the first lines, or override what is made of them on the command line
-# (docs/guide.md). As it stands: the images of `python tools/dataset/make_shapes.py data/shapes`.
+# Your own images and segmentation maps in mmseg's layout: a folder of images and one of maps of the
+# same names to train, another pair to validate. A pixel of a map has the number of its class, or
+# 255 if it is to be ignored. Change the first lines, or override the settings that they end up in
+# (docs/tutorials/detector.md). As it is, the images of `simmim make-shapes data/shapes`.
 data_root = 'data/shapes'
 train_images, train_maps = 'images/train', 'semantic/train'
 val_images, val_maps = 'images/val', 'semantic/val'
@@ -24,7 +24,7 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     pack,
 ]
-# The map keeps its size: predictions are brought to it. mmseg.apis looks for this name.
+# The map keeps its size, to which predictions are resized. mmseg.apis looks for this name.
 test_pipeline = [load, dict(type='Resize', scale=img_scale, keep_ratio=True), annotations, pack]
 train_dataloader = dict(
     batch_size=batch_size,

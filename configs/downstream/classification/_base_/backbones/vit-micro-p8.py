@@ -1,9 +1,0 @@
-# Pretrained by configs/mae/mae_vit-micro-p8_*.py.
-channels = 192
-backbone = dict(
-    type='simmim_mm.MaskedViT',
-    arch=dict(embed_dims=channels, num_layers=8, num_heads=6, feedforward_channels=768),
-    img_size=96,
-    patch_size=8,
-    mask_mode='gather',
-)

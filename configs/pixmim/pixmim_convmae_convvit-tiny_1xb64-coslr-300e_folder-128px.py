@@ -1,7 +1,0 @@
-_base_ = ['../convmae/convmae_convvit-tiny_1xb64-coslr-300e_folder-128px.py', '../_base_/pixmim.py']
-
-crop = dict(_base_.pixmim_crop, size=_base_.img_size)
-model = dict(target=[*_base_.pixmim_target, *_base_.model.target])
-train_dataloader = dict(
-    dataset=dict(pipeline=[_base_.load, crop, _base_.flip, _base_.mask, _base_.pack])
-)
