@@ -5,6 +5,7 @@
 - Names in modules that kept their path: ``__getattr__ = old_names(__name__, Old='New')``.
 - Registered types: :data:`TYPES`, looked up by our registries.
 - Arguments and their values: the decorator :func:`renamed_arguments`.
+- Attributes and methods, also those that users' subclasses define: :func:`renamed_attributes`.
 """
 
 import functools
@@ -72,12 +73,22 @@ MODULES: dict[str, tuple[str, ...]] = {
     'export.writing': ('interop.writing',),
     'models.algorithms.simmim': ('models.algorithms.masked_image_model',),
     'models.backbones.fit_weights': ('checkpoint.fit_weights',),
+    'models.backbones.mask_token': ('masking.grid',),
+    'models.backbones.patch_merging': ('models.backbones.masked_swin',),
+    'models.backbones.pretrained': ('models.backbones.base',),
+    'models.backbones.swin_parts': ('models.backbones.masked_swin',),
+    'models.backbones.window_layout': ('models.backbones.window_attention',),
     'models.fills': ('models.mask_fill',),
-    'models.fills.base': ('models.mask_fill.base',),
-    'models.fills.constant': ('models.mask_fill.constant',),
-    'models.fills.mean': ('models.mask_fill.mean',),
-    'models.fills.noise': ('models.mask_fill.noise',),
+    'models.fills.base': ('models.mask_fill',),
+    'models.fills.constant': ('models.mask_fill',),
+    'models.fills.mean': ('models.mask_fill',),
+    'models.fills.noise': ('models.mask_fill',),
+    'models.losses.base': ('models.losses.pixel_loss',),
     'models.losses.colour_bins': ('models.losses.color_bins',),
+    'models.losses.masked_pixel_loss': ('models.losses.pixel_loss',),
+    'models.losses.pixel_cross_entropy': ('models.losses.pixel_loss',),
+    'models.necks.mlp_decoder': ('models.necks.pixel_shuffle_decoder',),
+    'models.pixel_stats': ('models.data_preprocessor',),
     'models.targets': ('models.target_generators',),
     'models.targets.base': ('models.target_generators.base',),
     'models.targets.hog': ('models.target_generators.hog',),
@@ -117,10 +128,14 @@ NAMES = {
     'GREY': 'GRAY',
     'LabelledData': 'LabeledData',
     'LabelledImages': 'LabeledImages',
+    'PretrainedBackbone': 'BaseMaskedBackbone',
     'SimMIM': 'MaskedImageModel',
     'Study': 'Sweep',
     'box_shares': 'box_fractions',
     'choose_bands': 'choose_channels',
+    'Units': 'VisibleUnits',
+    'accelerate': 'swap_attention',
+    'check_mask': 'fit_mask',
     'compare_with_fills': 'compare_with_baselines',
     'evaluate_fill': 'evaluate_baseline',
     'hide_pixels': 'zero_masked_pixels',
@@ -129,6 +144,7 @@ NAMES = {
     'load_study': 'load_sweep',
     'mask_share': 'masked_fraction',
     'mean_colour_fill': 'mean_color_baseline',
+    'replace_masked_map': 'replace_masked',
     'settle_loaders': 'adapt_dataloaders',
     'study_cases': 'sweep_cases',
     'summarise': 'summarize',
@@ -203,6 +219,55 @@ def renamed_arguments(
             return wrapper  # type: ignore[return-value]  # of the same signature
         setattr(thing, '__init__', wrapper)  # noqa: B010  pyright takes an assignment for a mistake
         return thing  # type: ignore[return-value]  # isinstance narrows it to type
+
+    return decorate
+
+
+class _OldAttribute:
+    """Stands in a class for an attribute or method that has a new name there."""
+
+    def __init__(self, cls: type, old: str, new: str) -> None:
+        self.cls, self.old, self.new = cls, old, new
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        warn_renamed(f'{self.cls.__name__}.{self.old}', f'{self.cls.__name__}.{self.new}')
+        target = owner if instance is None else instance
+        # reached by super() from subclasses that define the old name: they come before
+        for base in reversed(owner.__mro__[: owner.__mro__.index(self.cls)]):
+            if self.old in vars(base):
+                return getattr(super(base, target), self.new)
+        return getattr(target, self.new)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        warn_renamed(f'{self.cls.__name__}.{self.old}', f'{self.cls.__name__}.{self.new}')
+        setattr(instance, self.new, value)
+
+
+def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Callable[[T], T]:
+    """Class decorator: attributes and methods that have a new name.
+
+    The old name gives the new one, and a subclass that defines the old name defines the new one.
+
+    Args:
+        values: Old values that have a new spelling.
+        **names: Old name to new name.
+    """
+
+    def decorate(cls: T) -> T:
+        for old, new in names.items():
+            setattr(cls, old, _OldAttribute(cls, old, new))
+
+        def __init_subclass__(subclass: type, **kwargs: Any) -> None:
+            super(cls, subclass).__init_subclass__(**kwargs)
+            for old, new in names.items():
+                if old in vars(subclass):
+                    warn_renamed(f'{subclass.__name__}.{old}', f'{subclass.__name__}.{new}')
+                    value = vars(subclass)[old]
+                    known = isinstance(value, str) and values
+                    setattr(subclass, new, values.get(value, value) if known else value)
+
+        cls.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]  # on purpose
+        return cls
 
     return decorate
 

@@ -5,6 +5,8 @@ look-up, so that ``import simmim_mm`` stays light and ``custom_imports=['simmim_
 config of mmpretrain, mmdet or mmseg needs to write ``type='simmim_mm.MaskedSwin'``.
 """
 
+import inspect
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -35,6 +37,35 @@ class _ModelRegistry(_Registry):
             if scope in (None, self.scope) and name in self.module_dict:
                 return self.module_dict[name]
         return super().get(key)
+
+    def class_of(self, cfg: dict) -> Any:
+        """The class or function that a config builds; None if there is none of that name."""
+        if not isinstance(cfg['type'], str):
+            return cfg['type']
+        with self.switch_scope_and_registry(cfg.get('_scope_')) as registry:
+            return registry.get(cfg['type'])
+
+    def with_defaults(self, cfg: dict, **derived: Any) -> dict:
+        """A config with arguments that follow from other parts of a model.
+
+        What the config says itself stays, and what its class does not take is left out.
+        """
+        function = self.class_of(cfg)
+        taken = _arguments(function) if function else ()
+        return {**{name: derived[name] for name in derived if name in taken}, **cfg}
+
+
+def _arguments(function: Callable) -> set[str]:
+    """Names of the arguments of a class or function, through bases that ``**kwargs`` go on to."""
+    classes = function.__mro__ if isinstance(function, type) else ()
+    names: set[str] = set()
+    for init in [vars(c)['__init__'] for c in classes if '__init__' in vars(c)] or [function]:
+        parameters = inspect.signature(init).parameters.values()
+        kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        names.update(p.name for p in parameters if p.kind in kinds)
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:

@@ -3,14 +3,15 @@ import pytest
 import torch
 
 from simmim_mm.datasets.transforms import BlockWiseMask, RandomBlockMask, SquareMask
+from simmim_mm.evaluation.mask_difficulty import on_tokens
 from simmim_mm.masking import avg_dist
 
 
 def mean_over_draws(generator, draws=1000, size=192):
     np.random.seed(0)
     results = dict(img=np.empty((size, size, 0)))
-    stride = generator.token_stride
-    return np.mean([avg_dist(generator(results)['mask'], stride) for _ in range(draws)])
+    masks = (on_tokens(generator(results)['mask'], (size, size), 4) for _ in range(draws))
+    return np.mean([avg_dist(mask, 4) for mask in masks])
 
 
 @pytest.mark.parametrize('seed', range(5))

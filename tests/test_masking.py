@@ -4,7 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from simmim_mm.masking import patchify, unpatchify, upsample_mask, visible_ids
+from simmim_mm.masking import (
+    fit_mask,
+    patchify,
+    replace_masked,
+    unpatchify,
+    upsample_mask,
+    visible_ids,
+)
 
 SEEDS = range(8)
 
@@ -30,6 +37,53 @@ def test_upsampling_is_repetition(seed):
 def test_upsampling_refuses_sizes_that_the_grid_does_not_tile(size):
     with pytest.raises(ValueError, match=f'4x5 token grid does not tile {size[0]}x{size[1]}'):
         upsample_mask(torch.zeros(1, 4, 5, dtype=torch.bool), size)
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_a_mask_of_blocks_is_repeated_on_the_tokens(seed):
+    B, rows, cols, factor = random_ints(seed, (1, 4), (1, 7), (1, 7), (1, 9))
+    mask = torch.rand(B, rows, cols, generator=torch.Generator().manual_seed(seed)) < 0.5
+    grid = rows * factor, cols * factor
+    tokens = fit_mask(mask, B, grid, stride=4)
+    assert tokens.dtype == torch.bool
+    assert torch.equal(tokens, upsample_mask(mask, grid)[:, 0])
+    assert torch.equal(fit_mask(tokens, B, grid, stride=4), tokens)
+    # the pixels that are masked do not depend on the grid
+    size = 4 * grid[0], 4 * grid[1]
+    assert torch.equal(upsample_mask(tokens, size), upsample_mask(mask, size))
+
+
+@pytest.mark.parametrize(
+    ('mask', 'grid', 'stride', 'message'),
+    [
+        # images of 60, 192, 192 and 96 x 160 pixels
+        ((2, 2, 2), (15, 15), 4, 'blocks of 30 pixels .* multiple of 4, such as 28'),
+        ((2, 96, 96), (48, 48), 4, 'blocks of 2 pixels are not whole tokens.* such as 4,'),
+        ((2, 48, 48), (12, 12), 16, 'blocks of 4 pixels .* multiple of 16, such as 16'),
+        ((2, 3, 3), (24, 40), 4, 'mask of 3x3 does not fit a 24x40 token grid .* not be square'),
+        ((2, 5, 3), (24, 40), 4, 'mask of 5x3 .*after the last crop'),
+        ((3, 6, 6), (48, 48), 4, r'mask is \(3, 6, 6\) but the batch has 2 images'),
+        ((6, 6), (48, 48), 4, r'mask is \(6, 6\) but the batch has 2 images'),
+    ],
+)
+def test_masks_that_do_not_fit_name_both_numbers(mask, grid, stride, message):
+    with pytest.raises(ValueError, match=message):
+        fit_mask(torch.zeros(mask, dtype=torch.bool), 2, grid, stride)
+
+
+@pytest.mark.parametrize('shape', [(2, 12, 5), (2, 12, 3, 7, 5), (2, 5, 3, 4)])
+def test_the_mask_token_stands_at_masked_places_only(shape):
+    x, mask, token = torch.randn(shape), torch.rand(2, 3, 4) < 0.5, torch.randn(1, 1, 5)
+    x[0].view(-1)[0] = float('nan')
+    mask[0, 0, 0] = True
+    replaced = replace_masked(x, mask, token)
+    # channels last, a token a row
+    if len(shape) == 4:
+        x, replaced = (t.flatten(2).transpose(1, 2) for t in (x, replaced))
+    for i, j in mask.flatten(1).nonzero().tolist():
+        assert torch.equal(replaced[i, j], token[0, 0].expand_as(replaced[i, j]))
+    visible = ~mask.flatten(1)
+    assert torch.equal(replaced[visible], x[visible])
 
 
 @pytest.mark.parametrize('seed', SEEDS)

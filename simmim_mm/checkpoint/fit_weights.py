@@ -18,8 +18,8 @@ def fit_state_dict(model: nn.Module, state_dict: dict, prefix: str = '') -> None
     """Bring entries to the shapes of a backbone, in place; what cannot be fitted stays as it is.
 
     - Tables of relative position biases are interpolated for other windows and grids
-      (:func:`~simmim_mm.checkpoint.resize_position_bias`); one table shared by all blocks is copied to
-      each block where the model has them apart.
+      (:func:`~simmim_mm.checkpoint.resize_position_bias`); one table shared by all blocks is copied
+      to each block where the model has them apart.
     - Absolute position embeddings, fixed ones too, are interpolated bicubically: a model built for
       another size then equals the old one, which interpolates in its forward.
     - The kernels of the patch embedding are summed for one channel, and repeated for another number
@@ -38,7 +38,7 @@ def fit_state_dict(model: nn.Module, state_dict: dict, prefix: str = '') -> None
     own = model.state_dict()
     _expand_shared_table(own, state_dict, prefix)
     grid = getattr(model, 'patch_resolution', getattr(model, 'grid', None))
-    stem = prefix + getattr(model, 'stem', '')
+    stem = prefix + getattr(model, 'stem_weight', '')
     for name, tensor in own.items():
         key = prefix + name
         if name.endswith(GEOMETRY):

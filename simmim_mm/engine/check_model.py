@@ -20,18 +20,8 @@ def check_model(model: nn.Module, sample: dict, mode: str = 'loss') -> None:
     Raises:
         ValueError: If they do not fit; the message names the sizes.
     """
-    image, mask = sample['inputs'], sample['data_samples'].get('mask')
+    image = sample['inputs']
     size = 'x'.join(map(str, image.shape[-2:]))
-    stride = getattr(getattr(model, 'backbone', None), 'token_stride', None)
-    if mask is not None and stride is not None:
-        expected = tuple(side // stride for side in image.shape[-2:])
-        if tuple(mask.shape) != expected:
-            raise ValueError(
-                f'the mask is {mask.shape[0]}x{mask.shape[1]} tokens, but an image of {size} '
-                f'pixels has {expected[0]}x{expected[1]} tokens of {stride} pixels in '
-                f"{type(model.backbone).__name__}: set the mask transform's token stride to "
-                f'{stride} and its image size to {size}'
-            )
     training, device = model.training, next(model.parameters()).device
     devices = [device] if device.type == 'cuda' else []
     try:

@@ -1,15 +1,23 @@
 """AvgDist of mask generators."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 
 from simmim_mm.datasets.seeding import seeded_rng
-from simmim_mm.masking import avg_dist
+from simmim_mm.masking import avg_dist, fit_mask
+from simmim_mm.registry import MODELS
+
+TOKEN_STRIDE = 4  # pixels, of Swin: the paper's
 
 
 def measure_generator(
-    generator: Callable, size: tuple[int, int], draws: int = 500, seed: int = 0
+    generator: Callable,
+    size: tuple[int, int],
+    draws: int = 500,
+    seed: int = 0,
+    token_stride: int = TOKEN_STRIDE,
 ) -> dict[str, float]:
     """AvgDist of the masks that a transform draws for images of a size.
 
@@ -19,36 +27,54 @@ def measure_generator(
         size: Height and width of the images in pixels.
         draws: Number of masks.
         seed: Of the masks.
+        token_stride: Side in pixels of the tokens between which distances are measured.
 
     Returns:
-        As :func:`measure_masks`.
+        See :func:`measure_masks`.
     """
     image = np.empty((*size, 0), np.uint8)
     with seeded_rng(seed):
         return measure_masks(
-            (generator(dict(img=image))['mask'], generator.token_stride) for _ in range(draws)
+            (on_tokens(generator(dict(img=image))['mask'], size, token_stride), token_stride)
+            for _ in range(draws)
         )
+
+
+def token_stride(model: Mapping) -> int:
+    """Side in pixels of the tokens of a model's backbone, by its config; 4 if it has none."""
+    if 'backbone' not in model:
+        return TOKEN_STRIDE
+    return MODELS.build(model['backbone']).token_stride
+
+
+def on_tokens(
+    mask: np.ndarray | torch.Tensor, size: Sequence[int], token_stride: int = TOKEN_STRIDE
+) -> np.ndarray:
+    """The mask ``(rows, columns)`` of an image of a size in pixels on a grid of tokens.
+
+    Raises:
+        ValueError: If its blocks are not whole tokens.
+    """
+    grid = size[0] // token_stride, size[1] // token_stride
+    return fit_mask(torch.as_tensor(mask)[None], 1, grid, token_stride)[0].numpy()
 
 
 def measure_masks(masks: Iterable[tuple[np.ndarray, int]]) -> dict[str, float]:
     """AvgDist of masks.
 
     Args:
-        masks: Masks ``(h, w)`` and the side of their tokens in pixels.
+        masks: Masks ``(h, w)`` on the token grid and the side of their tokens in pixels.
 
     Returns:
-        ``masked``, the mean share of masked tokens; ``avg_dist``, the mean over the masks in
+        ``masked``, the mean fraction of masked tokens; ``avg_dist``, the mean over the masks in
         pixels; ``std`` from mask to mask.
     """
-    shares, distances = [], []
+    fractions, distances = [], []
     for mask, stride in masks:
-        shares.append(float(np.mean(np.asarray(mask, dtype=float))))
+        fractions.append(float(np.mean(np.asarray(mask, dtype=float))))
         distances.append(avg_dist(mask, stride))
     return dict(
-        masked=float(np.mean(shares)),
+        masked=float(np.mean(fractions)),
         avg_dist=float(np.mean(distances)),
         std=float(np.std(distances)),
     )
-
-
-__all__ = ['measure_generator', 'measure_masks']

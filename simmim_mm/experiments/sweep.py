@@ -199,7 +199,7 @@ def _add_knn(cfg: Config, probe: dict) -> None:
 
 def mask_distance(cfg: Config, draws: int = 200) -> float | None:
     """AvgDist in pixels of the masks of a config; None if they depend on the image."""
-    from simmim_mm.evaluation.mask_difficulty import measure_generator
+    from simmim_mm.evaluation.mask_difficulty import measure_generator, token_stride
     from simmim_mm.registry import TRANSFORMS
 
     step = next(_mask_steps(cfg), None)
@@ -207,7 +207,10 @@ def mask_distance(cfg: Config, draws: int = 200) -> float | None:
     if step is None or size is None or 'Semantic' in step['type']:
         return None
     size = (size, size) if isinstance(size, int) else tuple(size)
-    return measure_generator(TRANSFORMS.build(dict(step)), size, draws)['avg_dist']
+    stride = token_stride(cfg.model)
+    return measure_generator(TRANSFORMS.build(dict(step)), size, draws, token_stride=stride)[
+        'avg_dist'
+    ]
 
 
 def data_folders(node: Any) -> list[str]:

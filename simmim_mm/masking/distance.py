@@ -1,18 +1,18 @@
-"""How far the hidden is from what can be seen."""
+"""How hard a mask makes it to predict what it hides."""
 
 import numpy as np
 from torch import Tensor
 
 
 def avg_dist(mask: np.ndarray | Tensor, token_stride: int = 1) -> float:
-    """SimMIM's AvgDist (figure 3, appendix C.2): how far a guess has to reach, on average.
+    """SimMIM's AvgDist (figure 3, appendix C.2): mean distance of masked tokens to visible ones.
 
-    The mean distance of masked tokens to the nearest visible one, Euclidean, from center to center,
-    times the side of a token: this is what reproduces the paper's figure. (From pixel to pixel it
-    would be two pixels less with tokens of four.) The paper finds 10 to 20 pixels good.
+    The distance is Euclidean, from the center of a masked token to that of the nearest visible one,
+    times the side of a token: this reproduces the paper's figure. (From pixel to pixel it would be
+    two pixels less with tokens of four.) The paper finds 10 to 20 pixels good.
 
     Args:
-        mask: ``(h, w)`` boolean, True = masked; or ``(B, h, w)``, whose images count alike.
+        mask: ``(h, w)`` boolean on the token grid; or ``(B, h, w)``, for the mean over images.
         token_stride: Side of a token in pixels; 1 gives the distance in tokens.
 
     Returns:

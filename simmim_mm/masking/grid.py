@@ -1,17 +1,90 @@
-"""Pure functions on token masks and patches.
+"""Pure functions on masks and patches.
 
-Convention, everywhere in the project: a mask is boolean, ``True`` = masked (hidden from the
-encoder, to be predicted), on the token grid ``(h, w)`` of the backbone; a batch is ``(B, h, w)``.
+Everywhere in the project a mask is boolean, ``True`` = masked (hidden from the encoder, to be
+predicted). It is drawn on a grid of square blocks; what the encoder and the decoder take is on the
+grid ``(h, w)`` of tokens, to which :func:`fit_mask` brings it. A batch is ``(B, h, w)``.
 """
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from simmim_mm._renamed import old_names
 
 
-def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring a token mask to pixel (or feature) resolution by repetition.
+def fit_mask(mask: Tensor, batch_size: int, grid: tuple[int, int], stride: int) -> Tensor:
+    """Bring a mask to the grid of the backbone's tokens, by repetition.
+
+    Args:
+        mask: ``(B, rows, columns)`` boolean, on the token grid or a coarser one of square blocks.
+        batch_size: B, the number of images.
+        grid: Rows and columns of tokens in the images.
+        stride: Side of a token in pixels, for the message.
+
+    Returns:
+        ``(B, *grid)`` boolean.
+
+    Raises:
+        ValueError: If the mask is of another number of images, its blocks are not whole tokens, or
+            it does not cover the images.
+    """
+    if mask.ndim != 3 or len(mask) != batch_size:
+        raise ValueError(
+            f'the mask is {tuple(mask.shape)} but the batch has {batch_size} images: expected '
+            f'({batch_size}, rows, columns)'
+        )
+    (rows, cols), (h, w) = mask.shape[1:], grid
+    factor = h // rows
+    if (rows * factor, cols * factor) == (h, w):
+        return (
+            mask if factor == 1 else mask.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+        )
+    what = f'a mask of {rows}x{cols} does not fit a {h}x{w} token grid of {stride} pixels a token: '
+    if rows * w != cols * h:
+        raise ValueError(
+            what + 'its blocks would not be square; draw it after the last crop or resize'
+        )
+    whole = max(1, h // rows) * stride
+    raise ValueError(
+        what + f'its blocks of {h * stride / rows:g} pixels are not whole tokens; set '
+        f'mask_patch_size to a multiple of {stride}, such as {whole}, that divides height and width'
+    )
+
+
+def replace_masked(x: Tensor, mask: Tensor, mask_token: Tensor) -> Tensor:
+    """Put the mask token in the place of masked tokens.
+
+    Args:
+        x: ``(B, h * w, C)`` or ``(B, h * w, ..., C)`` tokens in raster order, or a map
+            ``(B, C, h, w)``.
+        mask: ``(B, h, w)`` boolean.
+        mask_token: C values, of any shape.
+
+    Returns:
+        The shape of ``x``. What stood at masked places, NaN included, has no influence.
+    """
+    token = mask_token.to(x.dtype).flatten()
+    if x.ndim == 4:
+        return torch.where(mask.unsqueeze(1), token.view(-1, 1, 1), x)
+    return torch.where(mask.view(len(x), -1, *[1] * (x.ndim - 2)), token, x)
+
+
+def zero_masked_pixels(x: Tensor, mask: Tensor) -> Tensor:
+    """Set masked pixels to 0, the mean of normalized images.
+
+    For stems whose kernels overlap: a visible token would see the pixels of masked neighbors.
+
+    Args:
+        x: ``(B, C, H, W)``; H and W are multiples of h and w.
+        mask: ``(B, h, w)`` boolean.
+    """
+    return x.masked_fill(upsample_mask(mask, x.shape[-2:]), 0.0)
+
+
+def upsample_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring a mask to the resolution of pixels or features by repetition.
 
     Args:
         mask: ``(B, h, w)`` boolean.
@@ -32,7 +105,7 @@ def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     return mask.repeat_interleave(H // h, dim=-2).repeat_interleave(W // w, dim=-1).unsqueeze(1)
 
 
-def masked_fraction(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def masked_fraction(mask: Tensor, size: Sequence[int]) -> Tensor:
     """How much of each position is masked, on a finer or a coarser grid.
 
     Args:
@@ -40,8 +113,8 @@ def masked_fraction(mask: Tensor, size: tuple[int, int]) -> Tensor:
         size: ``(H, W)``, whole multiples of ``(h, w)`` or whole divisors of it.
 
     Returns:
-        ``(B, 1, H, W)``: boolean as of :func:`upsample_mask` on a finer grid; the masked share of
-        each position, float32 in [0, 1], on a coarser one.
+        ``(B, 1, H, W)``: boolean, as from :func:`upsample_mask`, on a finer grid; the masked
+        fraction of each position, float32 in [0, 1], on a coarser one.
 
     Raises:
         ValueError: If the grids do not fit.
@@ -100,7 +173,5 @@ def unpatchify(patches: Tensor, patch_size: int) -> Tensor:
     x = patches.view(B, h, w, p, p, n // (p * p))
     return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, h * p, w * p)
 
-
-__all__ = ['masked_fraction', 'patchify', 'unpatchify', 'upsample_mask', 'visible_ids']
 
 __getattr__ = old_names(__name__, mask_share='masked_fraction')

@@ -2,12 +2,14 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseDataPreprocessor
-from torch import Tensor
+from torch import Tensor, nn
 
+from simmim_mm._renamed import renamed_attributes
 from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
+@renamed_attributes(normalise='normalize', denormalise='denormalize')
 class MIMDataPreprocessor(BaseDataPreprocessor):
     """Stack and normalize a batch of images with any number of channels.
 
@@ -17,7 +19,7 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
     Args:
         mean: Mean of each channel, in the value range of the loaded images (0..255 for 8-bit files)
             and in their channel order (RGB from our loader).
-        std: Standard deviation of each channel, likewise; all positive.
+        std: Standard deviation of each channel, in the same range; all positive.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = True):
@@ -59,10 +61,27 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         if x.shape[1] != len(self.mean):
             raise ValueError(
                 f'images have {x.shape[1]} channels, but data_preprocessor has mean and std for '
-                f'{len(self.mean)}: set the loader, mean, std and in_channels alike'
+                f'{len(self.mean)}: set the channels of the loader, mean and std accordingly'
             )
         return (x.float() - self.mean) / self.std
 
     def denormalize(self, x: Tensor) -> Tensor:
         """Inverse of :meth:`normalize`, back to the value range of the loaded images."""
         return x * self.std + self.mean
+
+
+class PixelStats(nn.Module):
+    """Base of what needs to know the mean and standard deviation that the images are normalized by.
+
+    ``mean`` and ``std`` are ``(C, 1, 1)``, in the value range of the loaded images; until they are
+    set, 0 and 1. They are not part of a checkpoint: the data preprocessor's config has them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer('mean', torch.zeros(1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.ones(1, 1, 1), persistent=False)
+
+    def set_pixel_stats(self, mean: Tensor, std: Tensor) -> None:
+        """Take over the statistics ``(C, 1, 1)`` by which the data preprocessor normalizes."""
+        self.mean, self.std = mean.detach().clone(), std.detach().clone()

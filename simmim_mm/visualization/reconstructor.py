@@ -129,7 +129,8 @@ class Reconstructor:
         """
         with seeded_rng(0):
             sample = self.pipeline(dict(img_path=str(path), sample_idx=0))
-        size, grid = tuple(sample['inputs'].shape[-2:]), tuple(sample['data_samples'].mask.shape)
+        size = tuple(sample['inputs'].shape[-2:])
+        grid = self.model.stack_masks([sample['data_samples']], sample['inputs'][None]).shape[1:]
         image = self.pipeline.transforms[0](dict(img_path=str(path)))['img']
         hole = load_painted_mask(mask_path, image.shape[:2])
         top, left, height, width = window_around(hole, size)

@@ -66,7 +66,7 @@ def test_builds_and_suits_its_data(name, image_file):
     grid = side // model.backbone.token_stride
     for sample in samples(cfg, image_file):
         assert sample['inputs'].shape == (3, side, side)
-        mask = torch.as_tensor(sample['data_samples'].mask)
+        mask = model.stack_masks([sample['data_samples']], sample['inputs'][None])[0]
         assert mask.shape == (grid, grid) and mask.dtype == torch.bool
 
 

@@ -238,9 +238,11 @@ def check_mask(cfg, recipe, work_dir):
     crop, _, mask, _ = map(TRANSFORMS.build, cfg.train_dataloader.dataset.pipeline[1:])
     results = mask(crop(dict(img=np.zeros((500, 600, 3), np.uint8))))
     size, (side, masked) = recipe['size'], recipe['blocks']
-    grid = results['mask']
-    stride = build_model(cfg).backbone.token_stride
+    backbone = build_model(cfg).backbone
+    stride = backbone.token_stride
     assert results['img'].shape == (size, size, 3)
+    mask = torch.from_numpy(results['mask'])[None]
+    grid = backbone.token_mask(mask, torch.empty(1, 3, size, size))[0].numpy()
     assert grid.shape == (size // stride, size // stride)
     per_block = grid.reshape(side, len(grid) // side, side, -1).mean((1, 3))
     assert set(np.unique(per_block)) == {0.0, 1.0}  # whole blocks

@@ -156,7 +156,7 @@ def test_errors_say_what_to_change(batch):
     with pytest.raises(ValueError, match='LoadForeground'):
         build(foreground=BRANCH).loss(x, samples)
     with pytest.raises(ValueError, match='out_channels=1'):
-        build(foreground=dict(type='ForegroundBranch', neck=DECODER))
+        build(foreground=dict(type='ForegroundBranch', neck=dict(DECODER, out_channels=3)))
     with pytest.raises(ValueError, match='ForegroundBranch'):
         ForegroundIoU().process(None, [dict(masked_losses={})])
     with pytest.raises(ValueError, match='labels'):

@@ -64,7 +64,7 @@ def measure_config(args: argparse.Namespace) -> list[dict]:
     from mmengine.registry import init_default_scope
 
     from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
-    from simmim_mm.evaluation.mask_difficulty import measure_masks
+    from simmim_mm.evaluation.mask_difficulty import measure_masks, on_tokens, token_stride
     from simmim_mm.registry import DATASETS
 
     cfg = load_config(args.config)
@@ -72,11 +72,12 @@ def measure_config(args: argparse.Namespace) -> list[dict]:
     init_default_scope(cfg.get('default_scope', 'simmim_mm'))
     step = next(s for s in evaluation_pipeline(cfg) if 'Mask' in s['type'])
     name = Path(args.config).stem
+    stride = token_stride(cfg.get('model') or {})
     if not args.data:
         if step['type'].endswith('SemanticMask'):
             raise ValueError('SemanticMask looks at the images: add --data')
         size = args.size or cfg.get('img_size') or 192
-        return [measure(name, dict(step), size, args)]
+        return [measure(name, dict(step), size, args, stride)]
 
     import numpy as np
 
@@ -86,19 +87,18 @@ def measure_config(args: argparse.Namespace) -> list[dict]:
     indices = np.random.default_rng(args.seed).permutation(len(dataset))[: args.draws].tolist()
     samples = (dataset[SeededIndex(i, sample_seed(args.seed, 0, i))] for i in indices)
     pairs = (
-        (s['data_samples'].mask, s['inputs'].shape[-2] // s['data_samples'].mask.shape[-2])
-        for s in samples
+        (on_tokens(s['data_samples'].mask, s['inputs'].shape[-2:], stride), stride) for s in samples
     )
     return [dict(mask=name, ratio=step.get('mask_ratio'), **measure_masks(pairs))]
 
 
-def measure(name: str, step: dict, size, args: argparse.Namespace) -> dict:
+def measure(name: str, step: dict, size, args: argparse.Namespace, token_stride: int = 4) -> dict:
     from simmim_mm.evaluation.mask_difficulty import measure_generator
     from simmim_mm.registry import TRANSFORMS
 
     generator = TRANSFORMS.build(step)
     size = [size] if isinstance(size, int) else list(size)
-    figures = measure_generator(generator, (size[0], size[-1]), args.draws, args.seed)
+    figures = measure_generator(generator, (size[0], size[-1]), args.draws, args.seed, token_stride)
     return dict(mask=name, ratio=generator.mask_ratio, **figures)
 
 

@@ -4,11 +4,15 @@ from math import gcd
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from simmim_mm._renamed import renamed_arguments
 from simmim_mm.registry import TRANSFORMS
 
 
+@renamed_arguments(token_stride=None)
 class MaskTransform(BaseTransform, metaclass=ABCMeta):
-    """Base of the mask generators: draws blocks, writes the mask on the backbone's token grid.
+    """Base of the mask generators: chooses which square blocks of an image are masked.
+
+    The mask is on the grid of the blocks; the model brings it to the tokens of its backbone.
 
     A subclass implements :meth:`draw`. Random numbers must come from ``numpy.random``'s global
     functions, which ``ImageDataset`` seeds for each sample. All images of a size get the same
@@ -23,35 +27,25 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
     them.
 
     Required keys: ``img``, whose first two axes are height and width, which may differ.
-    Added keys: ``mask``, bool ``(H / token_stride, W / token_stride)``, True where masked.
+    Added keys: ``mask``, bool ``(H / mask_patch_size, W / mask_patch_size)``, True where masked.
 
     Args:
-        mask_patch_size: Side of a block in pixels. Has to divide the image's height and width.
-        mask_ratio: Share of the blocks to mask, above 0 and below 1.
-        token_stride: Side of a token in pixels (4 for Swin, 16 for ViT). Has to divide
-            ``mask_patch_size``; the same size for blocks of one token.
+        mask_patch_size: Side of a block in pixels. Has to divide the image's height and width, and
+            to be a multiple of the backbone's token (4 pixels for Swin, 16 for ViT).
+        mask_ratio: Fraction of the blocks to mask, above 0 and below 1.
         rounding: See above.
 
     Raises:
-        ValueError: If a size does not divide the other, the ratio is out of range, or the image has
-            so few blocks that none would stay visible.
+        ValueError: If the block does not divide the image, the ratio is out of range, or the image
+            has so few blocks that none would stay visible.
     """
 
     def __init__(
-        self,
-        mask_patch_size: int = 32,
-        mask_ratio: float = 0.6,
-        token_stride: int = 4,
-        rounding: str = 'ceil_masked',
-    ):
-        for name, value in dict(mask_patch_size=mask_patch_size, token_stride=token_stride).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} must be a positive number of pixels, got {value!r}')
-        if mask_patch_size % token_stride:
+        self, mask_patch_size: int = 32, mask_ratio: float = 0.6, rounding: str = 'ceil_masked'
+    ) -> None:
+        if not isinstance(mask_patch_size, int) or mask_patch_size < 1:
             raise ValueError(
-                f'mask_patch_size={mask_patch_size} is not a multiple of '
-                f'token_stride={token_stride}; a block has to cover whole tokens: choose '
-                f'{max(1, mask_patch_size // token_stride) * token_stride}, for example'
+                f'mask_patch_size must be a positive number of pixels, got {mask_patch_size!r}'
             )
         if not 0 < mask_ratio < 1:
             raise ValueError(
@@ -62,7 +56,6 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
             raise ValueError(f"rounding must be 'ceil_masked' or 'floor_visible', got {rounding!r}")
         self.mask_patch_size = mask_patch_size
         self.mask_ratio = mask_ratio
-        self.token_stride = token_stride
         self.rounding = rounding
 
     @abstractmethod
@@ -97,20 +90,13 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
                 f'mask_ratio={self.mask_ratio} masks all {rows * cols} blocks of {size} pixels in '
                 f'an image of {height} x {width}: use smaller blocks or a lower ratio'
             )
-        blocks = self.draw(rows, cols, num_masked, results)
-        tokens = size // self.token_stride
-        results['mask'] = blocks.repeat(tokens, axis=0).repeat(tokens, axis=1)
+        results['mask'] = self.draw(rows, cols, num_masked, results)
         return results
 
     def _does_not_divide(self, height: int, width: int) -> str:
         common = gcd(height, width)
-        sizes = range(self.token_stride, common + 1, self.token_stride)
-        fitting = [str(size) for size in sizes if common % size == 0]
-        advice = (
-            f'choose a mask_patch_size that does ({", ".join(fitting)})'
-            if fitting
-            else f'crop to multiples of token_stride={self.token_stride} first'
-        )
+        fitting = [str(size) for size in range(2, common + 1) if common % size == 0]
+        advice = f'choose one that does ({", ".join(fitting)})' if fitting else 'crop it first'
         return (
             f'mask_patch_size={self.mask_patch_size} does not divide the image of '
             f'{height} x {width} pixels (height x width): {advice}, or change the crop size'
@@ -125,11 +111,11 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
 class RandomBlockMask(MaskTransform):
     """SimMIM's mask: blocks chosen at random, without replacement (paper, section 3.2).
 
-    With ``mask_patch_size`` equal to ``token_stride`` every token is chosen by itself, as in MAE.
+    With a ``mask_patch_size`` of one token every token is chosen by itself, as in MAE.
 
     Args:
-        *args: As of :class:`MaskTransform`.
-        **kwargs: Likewise.
+        *args: See :class:`MaskTransform`.
+        **kwargs: See :class:`MaskTransform`.
     """
 
     def draw(self, rows: int, cols: int, num_masked: int, results: dict) -> np.ndarray:
@@ -139,6 +125,7 @@ class RandomBlockMask(MaskTransform):
 
 
 @TRANSFORMS.register_module()
+@renamed_arguments(token_stride=None)
 class UniformMask(MaskTransform):
     """Keeps one block of each 2 x 2, chosen at random: UM-MAE's uniform sampling (2205.10063).
 
@@ -147,11 +134,10 @@ class UniformMask(MaskTransform):
 
     Args:
         mask_patch_size: Side of a block in pixels.
-        token_stride: Side of a token in pixels.
     """
 
-    def __init__(self, mask_patch_size: int = 16, token_stride: int = 4):
-        super().__init__(mask_patch_size, mask_ratio=0.75, token_stride=token_stride)
+    def __init__(self, mask_patch_size: int = 16) -> None:
+        super().__init__(mask_patch_size, mask_ratio=0.75)
 
     def draw(self, rows: int, cols: int, num_masked: int, results: dict) -> np.ndarray:
         if rows % 2 or cols % 2:

@@ -1,7 +1,7 @@
 """Masks made of rectangles of blocks, with an exact total.
 
-A number of blocks is rarely the area of a rectangle that fits, so the last rectangle may miss a
-part of its last row or column.
+A given number of blocks is rarely the area of a rectangle that fits, so the last rectangle may lack
+a part of its last row or column.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ class SquareMask(MaskTransform):
     """One square at a random place (SimMIM paper, table 1, "square").
 
     Sides are whole blocks: ``round(sqrt(n * mask_ratio))`` of them, where the image has ``n``. The
-    share that is masked is that of the square, the same in all images of a size; smaller blocks
-    come closer to ``mask_ratio`` and allow more places.
+    masked fraction is that of the square, the same in all images of a size; smaller blocks come
+    closer to ``mask_ratio`` and allow more places.
 
     Args:
-        *args: As of :class:`MaskTransform`; ``rounding`` has no effect.
-        **kwargs: Likewise.
+        *args: See :class:`MaskTransform`; ``rounding`` has no effect.
+        **kwargs: See :class:`MaskTransform`.
 
     Raises:
         ValueError: If the square has no block or does not fit into the image.
@@ -50,7 +50,7 @@ class SquareMask(MaskTransform):
 class _Rectangles(MaskTransform):
     """Rectangles of random aspect ratios, height : width between the two of ``aspect_range``."""
 
-    def __init__(self, *args, aspect_range: Sequence[float] = (0.3, 1 / 0.3), **kwargs):
+    def __init__(self, *args, aspect_range: Sequence[float] = (0.3, 1 / 0.3), **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if len(aspect_range) != 2 or not 0 < aspect_range[0] <= aspect_range[1]:
             raise ValueError(
@@ -85,13 +85,13 @@ class RectangleMask(_Rectangles):
     Each adds the same number of blocks: it is enlarged until it does.
 
     Args:
-        *args: As of :class:`MaskTransform`.
+        *args: See :class:`MaskTransform`.
         num_rectangles: How many.
         aspect_range: Lowest and highest height : width. The image's own limits come first.
-        **kwargs: As of :class:`MaskTransform`.
+        **kwargs: See :class:`MaskTransform`.
     """
 
-    def __init__(self, *args, num_rectangles: int = 1, **kwargs):
+    def __init__(self, *args, num_rectangles: int = 1, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if not isinstance(num_rectangles, int) or num_rectangles < 1:
             raise ValueError(f'num_rectangles must be 1 or more, got {num_rectangles!r}')
@@ -132,16 +132,16 @@ class BlockWiseMask(_Rectangles):
     last rectangle is cut, so that the number is the same in every image.
 
     Args:
-        *args: As of :class:`MaskTransform`.
-        min_area: Smallest rectangle, as a share of the image. BEiT: 16 of 196 blocks.
+        *args: See :class:`MaskTransform`.
+        min_area: Smallest rectangle, as a fraction of the image. BEiT: 16 of 196 blocks.
         aspect_range: Lowest and highest height : width.
-        **kwargs: As of :class:`MaskTransform`.
+        **kwargs: See :class:`MaskTransform`.
     """
 
-    def __init__(self, *args, min_area: float = 16 / 196, **kwargs):
+    def __init__(self, *args, min_area: float = 16 / 196, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if not 0 <= min_area < 1:
-            raise ValueError(f'min_area must be a share of the image, 0 to 1, got {min_area}')
+            raise ValueError(f'min_area must be a fraction of the image, 0 to 1, got {min_area}')
         self.min_area = min_area
 
     def draw(self, rows: int, cols: int, num_masked: int, results: dict) -> np.ndarray:

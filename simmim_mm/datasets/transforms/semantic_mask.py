@@ -7,28 +7,30 @@ from simmim_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class SemanticMask(MaskTransform):
-    """Masks the objects first, or the background, or a given share of the objects.
+    """Masks the objects first, or the background, or a given fraction of the objects.
 
-    Blocks are foreground or background by the map ``gt_seg_map`` that ``LoadForeground``,
-    ``BoxForeground`` or ``SaliencyForeground`` has written. Within each of the two they are chosen
-    at random. The number of masked blocks is that of ``mask_ratio`` in every image: where there is
-    too little of the one, more of the other is taken, and an image without any object gets
-    ``RandomBlockMask``'s mask.
+    Blocks are foreground or background according to the map ``gt_seg_map`` that ``LoadForeground``,
+    ``BoxForeground`` or ``SaliencyForeground`` has written; within each of the two they are chosen
+    at random. The number of masked blocks follows from ``mask_ratio`` in every image: where there
+    are too few of one kind, more of the other are masked, and an image without any object gets the
+    mask of ``RandomBlockMask``.
 
     Required keys: ``img``, ``gt_seg_map``. Added keys: ``mask``.
 
     Args:
-        *args: As of :class:`MaskTransform`.
-        foreground_ratio: Share of the foreground blocks to mask: 1 masks the foreground first, 0
-            the background first, and ``mask_ratio`` as much of the one as of the other.
-        threshold: A block is foreground if at least this share of its pixels is.
-        **kwargs: As of :class:`MaskTransform`.
+        *args: See :class:`MaskTransform`.
+        foreground_ratio: Fraction of the foreground blocks to mask: 1 masks the foreground first,
+            0 the background first, and ``mask_ratio`` the same fraction of both.
+        threshold: A block is foreground if at least this fraction of its pixels is.
+        **kwargs: See :class:`MaskTransform`.
 
     Raises:
         ValueError: If there is no map or it is not of the image's size.
     """
 
-    def __init__(self, *args, foreground_ratio: float = 1.0, threshold: float = 0.25, **kwargs):
+    def __init__(
+        self, *args, foreground_ratio: float = 1.0, threshold: float = 0.25, **kwargs
+    ) -> None:
         super().__init__(*args, **kwargs)
         if not 0 <= foreground_ratio <= 1:
             raise ValueError(

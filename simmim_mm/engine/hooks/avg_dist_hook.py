@@ -1,6 +1,12 @@
+from typing import Any
+
+import torch
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 
 from simmim_mm.masking import avg_dist
+from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.registry import HOOKS
 
 
@@ -13,7 +19,7 @@ class AvgDistHook(Hook):
     tokens take about 10 ms.
 
     Args:
-        interval: Iterations between two batches that are looked at. The default is that of the log.
+        interval: Iterations between two batches that are measured. The default is that of the log.
     """
 
     # Before LoggerHook (BELOW_NORMAL).
@@ -22,11 +28,16 @@ class AvgDistHook(Hook):
     def __init__(self, interval: int = 50) -> None:
         self.interval = interval
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
         """Measure the masks of every ``interval``-th batch."""
         if not self.every_n_train_iters(runner, self.interval):
             return
-        masks = [sample.mask for sample in data_batch['data_samples']]
-        stride = data_batch['inputs'][0].shape[-2] // masks[0].shape[-2]
-        distance = sum(avg_dist(mask, stride) for mask in masks) / len(masks)
-        runner.message_hub.update_scalar('train/avg_dist', distance)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        samples, image = data_batch['data_samples'], data_batch['inputs'][0]
+        masks = torch.stack([torch.as_tensor(sample.mask) for sample in samples])
+        if isinstance(model, MaskedImageModel):
+            masks = model.token_mask(masks, image.expand(len(samples), *image.shape))
+        stride = image.shape[-2] // masks.shape[-2]
+        runner.message_hub.update_scalar('train/avg_dist', avg_dist(masks, stride))

@@ -1,16 +1,20 @@
+import math
+from collections.abc import Sequence
 from functools import cache
-from inspect import signature
+from typing import Any
 
 import torch
+from mmpretrain.models.utils import to_2tuple
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
-from simmim_mm.models.backbones.mask_token import check_mask, zero_masked_pixels
+from simmim_mm.masking import replace_masked, zero_masked_pixels
+from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module(name='MaskedBackbone')
-def build_masked_backbone(backbone: dict) -> nn.Module:
+def build_masked_backbone(backbone: dict, in_channels: int | None = None) -> BaseMaskedBackbone:
     """Build a backbone of mmpretrain that takes a mask, for those without a class of their own.
 
     The result is an instance of a subclass of the backbone's class, with its keys and its plain
@@ -22,17 +26,19 @@ def build_masked_backbone(backbone: dict) -> nn.Module:
         backbone: Config of the backbone, ``init_cfg`` included. ``out_type`` is ``'featmap'``
             unless given, where the class has that argument; other ways to ask for maps
             (``gap_before_final_norm=False``) are up to the config.
+        in_channels: Channels of the images, where the config does not say so.
 
     Raises:
         ValueError: If the class has no ``patch_embed`` that turns an image into a grid of tokens.
     """
-    cfg = dict(backbone)
-    base = MMPRETRAIN_MODELS.get(cfg.pop('type'))
+    base = MMPRETRAIN_MODELS.get(backbone['type'])
     if not (isinstance(base, type) and issubclass(base, nn.Module)):
         raise ValueError(f'backbone={backbone!r} is not the config of a backbone in mmpretrain')
-    if any('out_type' in signature(c.__init__).parameters for c in base.__mro__):
-        cfg.setdefault('out_type', 'featmap')
-    return masked_class(base)(**cfg)
+    derived = dict(out_type='featmap')
+    if in_channels is not None:
+        derived['in_channels'] = in_channels
+    cfg = MODELS.with_defaults({**backbone, 'type': base}, **derived)
+    return masked_class(cfg.pop('type'))(**cfg)
 
 
 @cache
@@ -41,41 +47,36 @@ def masked_class(base: type) -> type:
     return type(f'Masked{base.__name__}', (_TakesMask, base), {})
 
 
-class _TakesMask:
-    """Mixin: ``forward(x, mask=None)`` for a backbone that begins with a patch embedding.
+class _TakesMask(BaseMaskedBackbone):
+    """``forward(x, mask=None)`` for a backbone of mmpretrain that begins with a patch embedding.
 
-    The forward of the backbone is not ours, so the token is put in by a forward hook, PyTorch's own
-    way to change what a module returns: a module around ``patch_embed`` would change the keys.
+    Its own forward stays as it is; a forward hook on ``patch_embed`` puts the token in. (A module
+    around ``patch_embed`` would change the names of the weights.)
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._mask: Tensor | None = None
         embed = _patch_embed(self)
-        self.token_stride, channels = _tokens_of(self, embed)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, channels))
+        self._measure(embed)
         embed.register_forward_hook(self._replace_masked)
 
     def init_weights(self) -> None:
+        """mmpretrain's, and the mask token."""
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         super().init_weights()
 
-    def train(self, mode: bool = True) -> nn.Module:
-        super().train(mode)
-        return self  # some of mmpretrain's forget to
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """As the backbone's; ``mask`` is ``(B, h, w)`` boolean on the grid of its tokens."""
+        """Encode; see :meth:`BaseMaskedBackbone.forward`."""
         if mask is not None:
-            grid = tuple(side // self.token_stride for side in x.shape[-2:])
-            check_mask(mask, len(x), grid, self.token_stride)
+            mask = self.token_mask(mask, x)
             x = zero_masked_pixels(x, mask)
         self._mask = mask
         try:
-            feats = super().forward(x)
+            feats = super(BaseMaskedBackbone, self).forward(x)
         finally:
             self._mask = None
-        if mask is not None and any(getattr(feat, 'ndim', None) != 4 for feat in feats):
+        if mask is not None and not _are_maps(feats):
             raise ValueError(
                 f'{_name(self)} does not give maps (B, C, h, w), which a '
                 "decoder needs: configure it to (out_type='featmap', gap_before_final_norm=False, "
@@ -83,17 +84,48 @@ class _TakesMask:
             )
         return feats
 
-    def _replace_masked(self, module: nn.Module, args: tuple, output):
+    def _replace_masked(self, module: nn.Module, args: tuple, output: Any) -> Any:
         if self._mask is None:
             return None  # keeps the output
+        if isinstance(output, tuple):
+            return (replace_masked(output[0], self._mask, self.mask_token), *output[1:])
+        return replace_masked(output, self._mask, self.mask_token)
+
+    @torch.no_grad()
+    def _measure(self, embed: nn.Module) -> None:
+        """Set mask token and attributes by what becomes of an image of zeros."""
+        size = to_2tuple(getattr(self, 'img_size', None) or getattr(embed, 'img_size', 224))
+        height, width = size
+        conv, training = _convolutions(embed)[0], self.training
+        self.eval()
+        image = conv.weight.new_zeros(1, conv.in_channels, height, width)
+        output = embed(image)
         tokens = output[0] if isinstance(output, tuple) else output
-        token = self.mask_token.to(tokens.dtype).flatten()
-        if tokens.ndim == 4:  # (B, C, h, w)
-            tokens = torch.where(self._mask.unsqueeze(1), token.view(-1, 1, 1), tokens)
-        else:  # (B, h * w, ..., C)
-            mask = self._mask.flatten(1)
-            tokens = torch.where(mask.view(*mask.shape, *[1] * (tokens.ndim - 2)), token, tokens)
-        return (tokens, *output[1:]) if isinstance(output, tuple) else tokens
+        count = math.prod(tokens.shape[2:] if tokens.ndim == 4 else tokens.shape[1:2])
+        stride = round((height * width / count) ** 0.5)
+        if tokens.ndim < 3 or (height // stride) * (width // stride) != count:
+            raise ValueError(
+                f'patch_embed of {_name(self)} makes {tuple(tokens.shape[1:])} of an image of '
+                f'{height}x{width} pixels, which is not a grid of tokens'
+            )
+        channels = tokens.shape[1] if tokens.ndim == 4 else tokens.shape[-1]
+        self.token_stride = stride
+        if not hasattr(self, 'patch_resolution'):  # the grid that weights of another are fitted to
+            self.patch_resolution = height // stride, width // stride
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, channels))
+        try:
+            with torch.random.fork_rng([]):
+                feats = super(BaseMaskedBackbone, self).forward(image)
+        except (RuntimeError, AssertionError, ValueError):  # takes images of another size
+            feats = ()
+        if _are_maps(feats) and not self.out_channels:  # ViTSAM uses the name for something else
+            self.out_channels = tuple(feat.shape[1] for feat in feats)
+            self.out_strides = tuple(height // feat.shape[2] for feat in feats)
+        self.train(training)
+
+
+def _are_maps(feats: Sequence) -> bool:
+    return all(isinstance(feat, Tensor) and feat.ndim == 4 for feat in feats)
 
 
 def _patch_embed(backbone: nn.Module) -> nn.Module:
@@ -105,27 +137,6 @@ def _patch_embed(backbone: nn.Module) -> nn.Module:
         f'{_name(backbone)} has no patch_embed with a convolution, behind which a mask token could '
         'be put: docs/backbones.md lists the backbones that have'
     )
-
-
-@torch.no_grad()
-def _tokens_of(backbone: nn.Module, embed: nn.Module) -> tuple[int, int]:
-    """Pixels per token and channels of the tokens that ``embed`` makes."""
-    size = getattr(backbone, 'img_size', getattr(embed, 'img_size', 224))
-    height, width = (size, size) if isinstance(size, int) else size
-    conv, training = _convolutions(embed)[0], embed.training
-    image = conv.weight.new_zeros(1, conv.in_channels, height, width)
-    output = embed.eval()(image)
-    embed.train(training)
-    tokens = output[0] if isinstance(output, tuple) else output
-    channels = tokens.shape[1] if tokens.ndim == 4 else tokens.shape[-1]
-    count = tokens.shape[-2] * tokens.shape[-1] if tokens.ndim == 4 else tokens.shape[1]
-    stride = round((height * width / count) ** 0.5)
-    if tokens.ndim < 3 or (height // stride) * (width // stride) != count:
-        raise ValueError(
-            f'patch_embed of {_name(backbone)} makes {tuple(tokens.shape[1:])} of an image of '
-            f'{height}x{width} pixels, which is not a grid of tokens'
-        )
-    return stride, channels
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:

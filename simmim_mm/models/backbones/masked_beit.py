@@ -4,13 +4,13 @@ import torch
 from mmpretrain.models.backbones.beit import BEiTViT
 from torch import Tensor, nn
 
-from simmim_mm.models.backbones.mask_token import check_mask, replace_masked
-from simmim_mm.models.backbones.pretrained import PretrainedBackbone
+from simmim_mm.masking import replace_masked
+from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class MaskedBEiT(PretrainedBackbone, BEiTViT):
+class MaskedBEiT(BaseMaskedBackbone, BEiTViT):
     """The ViT of SimMIM: BEiT's form, with a mask token.
 
     No absolute position embedding but one table of relative position biases shared by all blocks,
@@ -53,6 +53,8 @@ class MaskedBEiT(PretrainedBackbone, BEiTViT):
         )
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.token_stride = self.patch_embed.projection.stride[0]
+        self.out_channels = (self.embed_dims,) * len(self.out_indices)
+        self.out_strides = (self.token_stride,) * len(self.out_indices)
 
     def reset_weights(self) -> None:
         """The authors' initialization: normal, cut at one standard deviation, rescaled by depth."""
@@ -69,17 +71,13 @@ class MaskedBEiT(PretrainedBackbone, BEiTViT):
                 layer.attn.proj.weight.div_(math.sqrt(2 * depth))
                 layer.ffn.layers[1].weight.div_(math.sqrt(2 * depth))
 
-    def train(self, mode: bool = True) -> 'MaskedBEiT':
-        """As ``nn.Module.train``; mmpretrain's forgets to return the module."""
-        super().train(mode)
-        return self
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode all tokens.
 
         Args:
             x: ``(B, C, H, W)``, of the size that the position bias is built for.
-            mask: ``(B, H / 16, W / 16)`` boolean, True = masked; None masks nothing.
+            mask: ``(B, H / 16, W / 16)`` boolean or on a coarser grid, True = masked; None masks
+                nothing.
 
         Returns:
             The maps of ``out_indices``, ``(B, C, H / 16, W / 16)``, without the class token.
@@ -88,6 +86,8 @@ class MaskedBEiT(PretrainedBackbone, BEiTViT):
             ValueError: If the images have another size than the model or the mask does not fit.
         """
         B, _, H, W = x.shape
+        if mask is not None:
+            mask = self.token_mask(mask, x)
         x, grid = self.patch_embed(x)
         if tuple(grid) != tuple(self.patch_resolution):
             s = self.token_stride
@@ -99,7 +99,6 @@ class MaskedBEiT(PretrainedBackbone, BEiTViT):
 
         # masked patches become the mask token, before the class token is put in front
         if mask is not None:
-            check_mask(mask, B, grid, self.token_stride)
             x = replace_masked(x, mask, self.mask_token)
         if self.cls_token is not None:
             x = torch.cat((self.cls_token.expand(B, -1, -1).to(x.dtype), x), dim=1)

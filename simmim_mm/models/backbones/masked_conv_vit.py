@@ -1,6 +1,8 @@
 """The hybrid convolution-transformer encoder of ConvMAE."""
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +13,12 @@ from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from torch import Tensor, nn
 
 from simmim_mm.masking import visible_ids
+from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.models.backbones.position import sincos_position_embedding
-from simmim_mm.models.backbones.pretrained import PretrainedBackbone
 from simmim_mm.registry import MODELS
 
 
-class Units:
+class VisibleUnits:
     """The visible ones among the square units (16 x 16 pixels) that an image is divided into.
 
     Stages 1 and 2 of ConvMAE keep a map, but apart from their depth-wise convolution they work on
@@ -26,7 +28,7 @@ class Units:
     depth-wise convolution alone. The result is that of the authors' dense computation.
 
     Args:
-        grid: Units in the image, ``(h, w)``.
+        grid: VisibleUnits in the image, ``(h, w)``.
         ids: ``(B, n)`` visible units, see :func:`visible_ids`; None = all.
     """
 
@@ -99,7 +101,7 @@ class MaskedConvBlock(BaseModule):
         self.norm2 = nn.LayerNorm(dims)
         self.mlp = ConvMlp(dims, int(dims * mlp_ratio))
 
-    def forward(self, x: Tensor, units: Units, batch_size: int) -> Tensor:
+    def forward(self, x: Tensor, units: VisibleUnits, batch_size: int) -> Tensor:
         y = self.conv1(_channels_first(self.norm1, x))
         y = units.gather(self.attn(units.scatter(y, batch_size)))
         x = x + self._drop(self.conv2(y), batch_size)
@@ -111,7 +113,7 @@ class MaskedConvBlock(BaseModule):
 
 
 @MODELS.register_module()
-class MaskedConvViT(PretrainedBackbone, BaseModule):
+class MaskedConvViT(BaseMaskedBackbone):
     """Encoder of ConvMAE (arXiv 2205.03892): two stages of convolutions, one of self-attention.
 
     With a mask, made on the coarsest grid, only its visible tokens are encoded (gather mode): the
@@ -144,8 +146,6 @@ class MaskedConvViT(PretrainedBackbone, BaseModule):
         ),
     }
     mask_mode = 'gather'
-    num_extra_tokens = 0
-    stem = 'patch_embed1.proj.weight'
 
     def __init__(
         self,
@@ -167,9 +167,12 @@ class MaskedConvViT(PretrainedBackbone, BaseModule):
         dims, depths, ratios = arch['embed_dims'], arch['depths'], arch['mlp_ratios']
         self.embed_dims, self.depths = tuple(dims), tuple(depths)
         self.out_indices = tuple(out_indices)
-        self.token_stride = patch_sizes[0] * patch_sizes[1] * patch_sizes[2]
+        strides = list(accumulate(patch_sizes, mul))
+        self.token_stride = strides[-1]
+        self.out_channels = tuple(dims[i] for i in self.out_indices)
+        self.out_strides = tuple(strides[i] for i in self.out_indices)
         self.img_size = to_2tuple(img_size)
-        self.grid = self._grid(self.img_size)
+        self.grid = self.token_grid(*self.img_size)
 
         self.patch_embed1 = ConvPatchEmbed(in_channels, dims[0], patch_sizes[0])
         self.patch_embed2 = ConvPatchEmbed(dims[0], dims[1], patch_sizes[1])
@@ -216,22 +219,18 @@ class MaskedConvViT(PretrainedBackbone, BaseModule):
 
         Args:
             x: ``(B, C, H, W)``, H and W multiples of the token stride.
-            mask: ``(B, H / 16, W / 16)`` boolean, True = masked, with the same number of visible
-                tokens in every image; or None.
+            mask: ``(B, H / 16, W / 16)`` boolean or on a coarser grid, True = masked, with the
+                same number of visible tokens in every image; or None.
 
         Returns:
             Without a mask, the maps of ``out_indices``, ``(B, C_i, H / s_i, W / s_i)``. With one, a
             tuple of one: the visible tokens ``(B, n_visible, C)`` in raster order.
         """
         B = x.shape[0]
-        grid = self._grid(x.shape[-2:])
-        if mask is not None and mask.shape != (B, *grid):
-            raise ValueError(
-                f'mask is {tuple(mask.shape)} but images of {tuple(x.shape[-2:])} pixels have a '
-                f'{grid[0]}x{grid[1]} token grid (stride {self.token_stride}): set token_stride of '
-                'the mask transform alike'
-            )
-        units = Units(grid, None if mask is None else visible_ids(mask))
+        grid = self.token_grid(*x.shape[-2:])
+        if mask is not None:
+            mask = self.token_mask(mask, x)
+        units = VisibleUnits(grid, None if mask is None else visible_ids(mask))
 
         # stage 1 and 2: convolutions, on the visible units
         x1 = self.patch_embed1(units.gather(x))
@@ -281,11 +280,12 @@ class MaskedConvViT(PretrainedBackbone, BaseModule):
         x1, x2 = self.stage1_output_decode(x1), self.stage2_output_decode(x2)
         return x3 + x1.flatten(1).view_as(x3) + x2.flatten(1).view_as(x3)
 
-    def _grid(self, size: Sequence[int]) -> tuple[int, int]:
+    def token_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of tokens in an image of a size in pixels."""
         s = self.token_stride
-        if size[0] % s or size[1] % s:
+        if height % s or width % s:
             raise ValueError(
-                f'height and width must be multiples of {s}, got {size[0]}x{size[1]}: resize, crop '
+                f'height and width must be multiples of {s}, got {height}x{width}: resize, crop '
                 'or pad (pad_size_divisor of the data preprocessor) the images'
             )
-        return size[0] // s, size[1] // s
+        return height // s, width // s

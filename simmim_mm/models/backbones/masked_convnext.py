@@ -4,12 +4,13 @@ import torch
 from mmpretrain.models.backbones import ConvNeXt
 from torch import Tensor, nn
 
-from simmim_mm.models.backbones.mask_token import check_mask, replace_masked_map
+from simmim_mm.masking import replace_masked
+from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class MaskedConvNeXt(ConvNeXt):
+class MaskedConvNeXt(BaseMaskedBackbone, ConvNeXt):
     """ConvNeXt, v1 or v2, with a mask token in the place of masked patches.
 
     The stem is a patch embedding, convolution and norm of whole patches, so that nothing of a
@@ -37,6 +38,8 @@ class MaskedConvNeXt(ConvNeXt):
             *args, out_indices=out_indices, gap_before_final_norm=gap_before_final_norm, **kwargs
         )
         self.token_stride = self.downsample_layers[0][0].stride[0]
+        self.out_channels = tuple(self.channels[i] for i in self.out_indices)
+        self.out_strides = tuple(self.token_stride * 2**i for i in self.out_indices)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.channels[0]))
 
     def init_weights(self) -> None:
@@ -44,31 +47,28 @@ class MaskedConvNeXt(ConvNeXt):
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         super().init_weights()
 
-    def train(self, mode: bool = True) -> 'MaskedConvNeXt':
-        """As ``nn.Module.train``; mmpretrain's forgets to return the module."""
-        super().train(mode)
-        return self
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode.
 
         Args:
             x: ``(B, C, H, W)``, of any size.
-            mask: ``(B, H / 4, W / 4)`` boolean, True = masked; None masks nothing.
+            mask: ``(B, H / 4, W / 4)`` boolean or on a coarser grid, True = masked; None masks
+                nothing.
 
         Returns:
             Normalized maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``;
             with ``gap_before_final_norm`` their means, ``(B, C_i)``.
 
         Raises:
-            ValueError: If the mask is not on the token grid of the images.
+            ValueError: If the mask does not fit the images.
         """
+        if mask is not None:
+            mask = self.token_mask(mask, x)
         outs = []
         for i, stage in enumerate(self.stages):
             x = self.downsample_layers[i](x)
             if i == 0 and mask is not None:
-                check_mask(mask, len(x), tuple(x.shape[-2:]), self.token_stride)
-                x = replace_masked_map(x, mask, self.mask_token)
+                x = replace_masked(x, mask, self.mask_token)
             x = stage(x)
             if i in self.out_indices:
                 norm = getattr(self, f'norm{i}')

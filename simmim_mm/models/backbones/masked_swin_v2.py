@@ -1,19 +1,15 @@
 from collections.abc import Sequence
 
-import torch
 from mmpretrain.models.backbones import SwinTransformerV2
-from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from simmim_mm.models.backbones.mask_token import check_mask, replace_masked
-from simmim_mm.models.backbones.pretrained import PretrainedBackbone
-from simmim_mm.models.backbones.swin_parts import accelerate, clamped_windows, init_swin_weights
+from simmim_mm.models.backbones.masked_swin import BaseMaskedSwin, clamped_windows
 from simmim_mm.models.backbones.window_attention import CosineWindowAttention
 from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
+class MaskedSwinV2(BaseMaskedSwin, SwinTransformerV2):
     """Swin Transformer v2 with a mask token in the place of masked patches.
 
     Weights and features are those of mmpretrain's ``SwinTransformerV2``; the attention is faster.
@@ -28,8 +24,8 @@ class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
         pad_small_map: For detection and segmentation: ``window_size`` everywhere, whatever the
             image; small maps are padded to it, and shifted.
         **kwargs: Other arguments of ``SwinTransformerV2``; ``pretrained_window_sizes`` are those of
-            the pretraining as clamped (12, 12, 12, 6 at 192 pixels). A file of ours tells them, one
-            of timm or transformers does not: give them there when the window changes.
+            the pretraining as clamped (12, 12, 12, 6 at 192 pixels). Our own files carry them,
+            those of timm and transformers do not: give them there when the window changes.
     """
 
     def __init__(
@@ -56,56 +52,22 @@ class MaskedSwinV2(PretrainedBackbone, SwinTransformerV2):
             pad_small_map=pad_small_map,
             **kwargs,
         )
-        self.token_stride = self.patch_embed.projection.stride[0]
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
-        accelerate(self.stages, CosineWindowAttention)
+        channels = [stage.out_channels for stage in self.stages]
+        self._complete(img_size, channels, True, CosineWindowAttention)
+
+    def _run_stage(self, i: int, x: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple]:
+        return self.stages[i](x, size)
 
     def reset_weights(self) -> None:
         """The authors' initialization.
 
         The norms that end the residual branches start at zero: every block is the identity.
         """
-        init_swin_weights(self)
+        super().reset_weights()
         for stage in self.stages:
             for block in stage.blocks:
                 nn.init.zeros_(block.norm1.weight)
                 nn.init.zeros_(block.norm2.weight)
-
-    def train(self, mode: bool = True) -> 'MaskedSwinV2':
-        """As ``nn.Module.train``; mmpretrain's forgets to return the module."""
-        super().train(mode)
-        return self
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode.
-
-        Args:
-            x: ``(B, C, H, W)``, of any size.
-            mask: ``(B, H / 4, W / 4)`` boolean, True = masked; None masks nothing.
-
-        Returns:
-            Normalized maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
-
-        Raises:
-            ValueError: If the mask is not on the token grid of the images.
-        """
-        x, hw_shape = self.patch_embed(x)
-        if mask is not None:
-            check_mask(mask, len(x), hw_shape, self.token_stride)
-            x = replace_masked(x, mask, self.mask_token)
-        if self.use_abs_pos_embed:
-            x = x + resize_pos_embed(
-                self.absolute_pos_embed, self.patch_resolution, hw_shape, self.interpolate_mode, 0
-            )
-        x = self.drop_after_pos(x)
-
-        outs = []
-        for i, stage in enumerate(self.stages):
-            x, hw_shape = stage(x, hw_shape)
-            if i in self.out_indices:
-                out = getattr(self, f'norm{i}')(x)
-                outs.append(out.unflatten(1, hw_shape).permute(0, 3, 1, 2).contiguous())
-        return tuple(outs)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Layer of a parameter and number of layers, for layer-wise learning rates.

@@ -3,15 +3,14 @@ from mmpretrain.models.backbones.vision_transformer import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from simmim_mm.masking import visible_ids
-from simmim_mm.models.backbones.mask_token import check_mask, replace_masked
+from simmim_mm.masking import replace_masked, visible_ids
+from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.models.backbones.position import sincos_position_embedding
-from simmim_mm.models.backbones.pretrained import PretrainedBackbone
 from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class MaskedViT(PretrainedBackbone, VisionTransformer):
+class MaskedViT(BaseMaskedBackbone, VisionTransformer):
     """Plain ViT for masked images: with mask tokens (SimMIM) or of visible tokens only (MAE).
 
     Args:
@@ -40,6 +39,8 @@ class MaskedViT(PretrainedBackbone, VisionTransformer):
         super().__init__(*args, out_type=out_type, **kwargs)
         self.mask_mode = mask_mode
         self.token_stride = self.patch_embed.projection.stride[0]
+        self.out_channels = (self.embed_dims,) * len(self.out_indices)
+        self.out_strides = (self.token_stride,) * len(self.out_indices)
         self.frozen_pos_embed = (
             mask_mode == 'gather' if frozen_pos_embed is None else frozen_pos_embed
         )
@@ -68,18 +69,13 @@ class MaskedViT(PretrainedBackbone, VisionTransformer):
         if self.frozen_pos_embed:
             self._set_sincos()
 
-    def train(self, mode: bool = True) -> 'MaskedViT':
-        """As ``nn.Module.train``; mmpretrain's forgets to return the module."""
-        super().train(mode)
-        return self
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode.
 
         Args:
             x: ``(B, C, H, W)``.
-            mask: ``(B, H / 16, W / 16)`` boolean, True = masked; in gather mode with the same
-                number of visible tokens in every image. None masks nothing.
+            mask: ``(B, H / 16, W / 16)`` boolean or on a coarser grid, True = masked; in gather
+                mode with the same number of visible tokens in every image. None masks nothing.
 
         Returns:
             The outputs of the blocks ``out_indices``, the last block's normalized: maps
@@ -92,13 +88,13 @@ class MaskedViT(PretrainedBackbone, VisionTransformer):
         """
         B = x.shape[0]
         gather = mask is not None and self.mask_mode == 'gather'
+        if mask is not None:
+            mask = self.token_mask(mask, x)
         x, grid = self.patch_embed(x)
 
-        # masked patches become the mask token, which like any token is told its position
-        if mask is not None:
-            check_mask(mask, B, grid, self.token_stride)
-            if not gather:
-                x = replace_masked(x, mask, self.mask_token)
+        # masked patches become the mask token, which gets a position like any token
+        if mask is not None and not gather:
+            x = replace_masked(x, mask, self.mask_token)
         pos_embed = resize_pos_embed(
             self.pos_embed,
             self.patch_resolution,

@@ -12,25 +12,29 @@ from simmim_mm.registry import MODELS
 class ForegroundBranch(BaseModule):
     """A second head: foreground or background, predicted from the features of the masked image.
 
-    It tells the encoder where the objects are, hidden ones included. With p the predicted
-    probability and y the share of foreground at a position, sums over all positions of an image,
+    It teaches the encoder where the objects are, hidden ones included. With p the predicted
+    probability and y the fraction of foreground at a position, sums over all positions of an image,
     masked and visible, and f the mean of y in the batch, the loss is the mean over images of::
 
         loss_weight * (mean(w BCE(p, y)) + dice_weight * (1 - 2 sum(p y) / (sum(p) + sum(y) + 1)))
         w = y / (2 f) + (1 - y) / (2 (1 - f))
 
-    So foreground and background count alike, however small the objects are: without w, calling
-    everything background is hard to leave. The 1 keeps images without foreground finite.
+    Foreground and background thus count equally, however small the objects are: without w, training
+    stays long where everything is called background. The 1 keeps images without foreground finite.
 
     Args:
         neck: A decoder of one channel, called as ``neck(feats, mask)``, like the one of the
             reconstruction. Its resolution is that of the loss: every pixel, or coarser.
-        loss_weight: Beside the reconstruction's loss, whose weight is 1.
-        dice_weight: Of the dice term beside the cross-entropy.
+        loss_weight: Weight of this loss; that of the reconstruction is 1.
+        dice_weight: Weight of the dice term; that of the cross-entropy is 1.
     """
 
     def __init__(
-        self, neck: dict, loss_weight: float = 0.1, dice_weight: float = 1.0, init_cfg=None
+        self,
+        neck: dict,
+        loss_weight: float = 0.1,
+        dice_weight: float = 1.0,
+        init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.neck = MODELS.build(neck)
@@ -39,7 +43,7 @@ class ForegroundBranch(BaseModule):
         channels = getattr(self.neck, 'out_channels', 1)
         if channels != 1:
             raise ValueError(
-                f'the foreground branch needs a decoder of one channel, but '
+                'the foreground branch needs a decoder of one channel, but '
                 f'{type(self.neck).__name__} has {channels}: set out_channels=1 in foreground.neck'
             )
 
@@ -53,8 +57,8 @@ class ForegroundBranch(BaseModule):
         p = logits.sigmoid()
         sums = (1, 2, 3)
         dice = 1 - 2 * (p * y).sum(sums) / (p.sum(sums) + y.sum(sums) + 1)
-        share = y.mean().clamp(0.01, 0.99)  # a batch may hold no foreground, or nothing else
-        weight = y / (2 * share) + (1 - y) / (2 * (1 - share))
+        f = y.mean().clamp(0.01, 0.99)  # a batch may hold no foreground, or nothing else
+        weight = y / (2 * f) + (1 - y) / (2 * (1 - f))
         bce = F.binary_cross_entropy_with_logits(logits, y, weight)
         return dict(loss_foreground=self.loss_weight * (bce + self.dice_weight * dice.mean()))
 

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -13,14 +15,14 @@ class PixelHead(BaseModule):
     Args:
         loss: Config of a :class:`PixelLoss`.
         masked_only: Score the masked pixels only (SimMIM table 4: 82.8 against 81.7 for the whole
-            image). Of a target at lower resolution, positions count by their masked share.
+            image). Positions of a target at lower resolution count by their masked fraction.
     """
 
     def __init__(
         self,
         loss: dict = dict(type='MaskedPixelLoss', criterion='l1'),
         masked_only: bool = True,
-        init_cfg=None,
+        init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.loss_fn = MODELS.build(loss)
@@ -35,7 +37,7 @@ class PixelHead(BaseModule):
         """Loss of a prediction.
 
         Args:
-            pred: ``(B, P, H, W)``, P as the loss wants it for C channels.
+            pred: ``(B, P, H, W)`` with P = ``pred_channels(C)`` of the loss.
             target: ``(B, C, H, W)``.
             mask: ``(B, h, w)`` boolean, True = masked; H and W are multiples of h and w, or their
                 divisors.
@@ -51,8 +53,8 @@ class PixelHead(BaseModule):
             raise ValueError(
                 f'the decoder predicts {_text(pred.shape[1:])}, but '
                 f'{type(self.loss_fn).__name__} on a target of {_text(target.shape[1:])} needs '
-                f'{_text(expected[1:])} (channels, height, width): set out_channels and stride or '
-                'patch_size of the decoder (neck) accordingly'
+                f'{_text(expected[1:])} (channels, height, width): leave out_channels, stride and '
+                'patch_size out of the decoder (neck), or set them accordingly'
             )
         weight = masked_fraction(mask, pred.shape[-2:]) if self.masked_only else None
         return dict(loss=self.loss_fn(pred, target, weight))
@@ -62,5 +64,5 @@ class PixelHead(BaseModule):
         return self.loss_fn.decode(pred)
 
 
-def _text(shape) -> str:
+def _text(shape: Sequence[int]) -> str:
     return 'x'.join(map(str, shape))

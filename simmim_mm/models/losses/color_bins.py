@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from simmim_mm.models.losses.base import PixelLoss, full_precision
+from simmim_mm.models.losses.pixel_loss import PixelLoss, full_precision
 from simmim_mm.registry import MODELS
 
 

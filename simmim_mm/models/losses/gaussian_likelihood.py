@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from simmim_mm.models.losses.base import PixelLoss, full_precision
+from simmim_mm.models.losses.pixel_loss import PixelLoss, full_precision
 from simmim_mm.registry import MODELS
 
 

@@ -5,13 +5,18 @@ from mmengine.model import BaseModule
 from mmpretrain.models.backbones.swin_transformer import SwinBlockSequence, SwinTransformer
 from torch import Tensor, nn
 
-from simmim_mm.models.backbones.swin_parts import accelerate, clamped_windows, init_swin_weights
+from simmim_mm.models.backbones.masked_swin import (
+    clamped_windows,
+    init_swin_weights,
+    swap_attention,
+)
 from simmim_mm.models.backbones.window_attention import ShiftedWindowAttention
+from simmim_mm.models.necks.pixel_shuffle_decoder import BaseDecoder
 from simmim_mm.registry import MODELS
 
 
 class PatchSplitting(BaseModule):
-    """Twice the height and width, half the channels: patch merging turned round.
+    """Twice the height and width, half the channels: patch merging in reverse.
 
     Layer norm, a linear layer to twice the channels, and every position's channels laid out as 2x2
     positions. As many weights as merging has.
@@ -30,11 +35,11 @@ class PatchSplitting(BaseModule):
 
 
 @MODELS.register_module()
-class InverseSwinDecoder(BaseModule):
-    """A Swin transformer the other way round, from the last feature map to pixels.
+class InverseSwinDecoder(BaseDecoder):
+    """A Swin transformer in reverse, from the last feature map to pixels.
 
     SimMIM's table 2 compares such heads with the linear one (they are no better: 82.4 and 82.5
-    against 82.8), but does not publish their structure. This is ours, mirrored piece by piece: a
+    against 82.8), but does not publish their structure. Here Swin is mirrored piece by piece: a
     linear layer to the width of Swin's last stage, its stages of blocks last to first, patch
     splitting in the place of merging, layer norm, and a linear layer to the pixels of a patch. With
     a Swin-B encoder it has 116 and 175 million parameters for ``'tiny'`` and ``'base'``, the paper
@@ -42,15 +47,19 @@ class InverseSwinDecoder(BaseModule):
 
     Args:
         in_channels: Channels of the last feature map.
-        arch: ``'tiny'``, ``'small'``, ``'base'``, ``'large'`` as of mmpretrain's
+        arch: ``'tiny'``, ``'small'``, ``'base'``, ``'large'`` as in mmpretrain's
             ``SwinTransformer``, or a dict with ``embed_dims``, ``depths`` and ``num_heads``, in
-            Swin's order. With n stages and patch size p it fits a map of stride
-            ``p * 2 ** (n - 1)``.
+            Swin's order.
         img_size: ``H`` or ``(H, W)`` of what is predicted; decides where windows are clamped to the
             map, as in ``MaskedSwin``.
-        patch_size: Side of what each position of the finest map predicts.
+        patch_size: Side of what each position of the finest map predicts. With n stages it is
+            ``stride / 2 ** (n - 1)``, which is the default where ``stride`` is given, else 4.
         window_size: Of all stages.
         out_channels: Channels to predict.
+        stride: Pixels per position of the last feature map.
+
+    Raises:
+        ValueError: If ``arch`` is not known, or its stages do not lead from ``stride`` to pixels.
     """
 
     mask_mode = 'token'
@@ -60,10 +69,11 @@ class InverseSwinDecoder(BaseModule):
         in_channels: int,
         arch: str | dict = 'tiny',
         img_size: int | Sequence[int] = 192,
-        patch_size: int = 4,
+        patch_size: int | None = None,
         window_size: int = 6,
         out_channels: int = 3,
-        init_cfg=None,
+        stride: int | None = None,
+        init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if isinstance(arch, str):
@@ -74,6 +84,15 @@ class InverseSwinDecoder(BaseModule):
                 )
             arch = SwinTransformer.arch_zoo[arch]
         depths, heads = arch['depths'], arch['num_heads']
+        growth = 2 ** (len(depths) - 1)
+        if patch_size is None:
+            patch_size = 4 if stride is None else stride // growth
+            if stride is not None and stride % growth:
+                raise ValueError(
+                    f'an InverseSwinDecoder of {len(depths)} stages enlarges a map by {growth}, '
+                    f'but {stride} pixels are to be predicted for each position: give it an arch '
+                    'of fewer stages'
+                )
         dims = [arch['embed_dims'] * 2**i for i in range(len(depths))]
         windows = clamped_windows([window_size] * len(depths), img_size, patch_size)
 
@@ -88,10 +107,10 @@ class InverseSwinDecoder(BaseModule):
         self.pixels = nn.Sequential(
             nn.Conv2d(dims[0], patch_size**2 * out_channels, 1), nn.PixelShuffle(patch_size)
         )
-        accelerate(self.stages, ShiftedWindowAttention)
+        swap_attention(self.stages, ShiftedWindowAttention)
 
     def init_weights(self) -> None:
-        """As Swin's."""
+        """Initialize as Swin."""
         super().init_weights()
         init_swin_weights(self)
 

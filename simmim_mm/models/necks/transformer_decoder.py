@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from simmim_mm.masking import unpatchify, visible_ids
 from simmim_mm.models.backbones.position import sincos_position_embedding
+from simmim_mm.models.necks.pixel_shuffle_decoder import BaseDecoder
 from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class TransformerDecoder(MAEPretrainDecoder):
+class TransformerDecoder(BaseDecoder, MAEPretrainDecoder):
     """MAE's decoder: puts mask tokens where patches are missing and predicts pixels (section 3).
 
     The keys are those of mmpretrain's ``MAEPretrainDecoder``. Its position embedding is not used:
@@ -45,7 +46,7 @@ class TransformerDecoder(MAEPretrainDecoder):
         mlp_ratio: float = 4.0,
         with_cls_token: bool = True,
         norm_cfg: dict = dict(type='LN', eps=1e-6),
-        init_cfg=None,
+        init_cfg: dict | list | None = None,
     ) -> None:
         self.grid = tuple(n // patch_size for n in to_2tuple(img_size))
         super().__init__(

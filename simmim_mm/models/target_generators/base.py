@@ -1,27 +1,41 @@
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from simmim_mm.models.pixel_stats import PixelStats
+from simmim_mm._renamed import renamed_attributes
+from simmim_mm.models.data_preprocessor import PixelStats
 
 
+@renamed_attributes(
+    values={'normalised': 'normalized'},
+    gives='value_range',
+    takes_pixels='requires_pixels',
+    drawable='invertible',
+)
 class TargetGenerator(PixelStats):
     """Turns normalized images into what the decoder has to predict.
 
     Subclasses implement :meth:`forward` and, where the result is not an image that can be shown as
     it is, :meth:`invert`. They hold no parameters: a target is a fixed function of the image.
 
+    An argument ``token_stride`` or ``out_stride`` of ``__init__`` that the config leaves out is
+    that of the backbone.
+
     Attributes:
-        requires_pixels: It needs pixels as the data preprocessor normalized them, and must not follow
-            a generator that gives something else.
-        value_range: What its values are: ``'normalized'`` (by statistics of the image's own), ``'unit'``
-            (in [0, 1]), ``'features'`` (not an image); None: what it was given.
+        requires_pixels: It needs pixels as the data preprocessor normalized them, and must not
+            follow a generator whose values are something else.
+        value_range: What its values are: ``'normalized'`` (by statistics of the image itself),
+            ``'unit'`` (in [0, 1]), ``'features'`` (not an image); None: what it was given.
         invertible: A prediction can be brought back to pixels, by :meth:`invert`.
+        stride: Pixels per position of the target.
     """
 
     requires_pixels = False
     value_range: str | None = None
     invertible = True
+    stride = 1
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` normalized images to a target, of the same shape unless said."""
@@ -41,12 +55,13 @@ class TargetGenerator(PixelStats):
             source: ``(B, C, H, W)``, what this generator was given.
             mask: ``(B, h, w)``, True = masked.
             stats: Where statistics that the target removed come from: ``'true'``, the whole image;
-                ``'visible'``, its visible part only (an honest picture: nothing leaks from under
-                the mask).
+                ``'visible'``, its visible part only (an honest reconstruction: nothing leaks from
+                under the mask).
         """
         return pred
 
 
+@renamed_attributes(gives='value_range', drawable='invertible')
 class TargetSequence(nn.ModuleList):
     """Target generators applied one after the other; none = the pixels as normalized.
 
@@ -54,16 +69,18 @@ class TargetSequence(nn.ModuleList):
     normalization.
 
     Attributes:
-        value_range: What the values of the target are: ``'pixels'``, or as of
+        value_range: What the values of the target are: ``'pixels'``, or see
             :attr:`TargetGenerator.value_range`.
+        stride: Pixels per position of the target.
 
     Raises:
-        ValueError: If a generator needs pixels and follows one that gives something else.
+        ValueError: If a generator needs pixels and follows one whose values are something else.
     """
 
     def __init__(self, generators: Sequence[TargetGenerator] = ()) -> None:
         super().__init__(generators)
         self.value_range = 'pixels'
+        self.stride = math.prod(generator.stride for generator in generators)
         for i, generator in enumerate(self):
             if generator.requires_pixels and self.value_range != 'pixels':
                 before = [type(g).__name__ for g in self[:i]]
@@ -84,7 +101,9 @@ class TargetSequence(nn.ModuleList):
             channels = generator.out_channels(channels)
         return channels
 
+    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` normalized images to the target, a constant."""
         for generator in self:
             x = generator(x)
         return x

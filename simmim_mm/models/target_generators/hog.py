@@ -21,11 +21,10 @@ class HOG(TargetGenerator):
     """Histograms of oriented gradients (MaskFeat, arXiv 2112.09133), by mmpretrain's generator.
 
     Of each channel and cell, how much gradient has which of ``bins`` orientations, scaled to unit
-    length: brightness and contrast do not matter. Not an image, so there are no pictures.
+    length: brightness and contrast do not matter. Not an image, so there are no reconstructions.
 
     The target has ``C * bins`` channels (the bins of the first channel, of the second, ...) at
-    ``H / cell`` x ``W / cell``; ``PixelShuffleDecoder`` predicts it with these ``out_channels`` and
-    the backbone's stride divided by ``cell`` as ``stride``. Loss: L2 (MaskFeat).
+    ``H / cell`` x ``W / cell``. Loss: L2 (MaskFeat).
 
     Args:
         bins: Orientations in half a turn.
@@ -41,7 +40,7 @@ class HOG(TargetGenerator):
     def __init__(self, bins: int = 9, cell: int = 8, gaussian_window: int = 16) -> None:
         super().__init__()
         self.bins = bins
-        self.cell = cell
+        self.cell = self.stride = cell
         # mmpretrain tiles the window over squares only, and wants them to be whole
         self.unit = math.lcm(cell, gaussian_window or 1)
         self.histograms = _Histograms(bins, cell, gaussian_window)

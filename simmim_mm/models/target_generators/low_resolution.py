@@ -9,10 +9,6 @@ from simmim_mm.registry import MODELS
 class LowResolution(TargetGenerator):
     """A smaller image: means over squares of pixels (SimMIM, section 4.1.3 and table 3).
 
-    The decoder predicts it at that size: of ``PixelShuffleDecoder`` and ``MLPDecoder``, ``stride``
-    is the backbone's divided by ``factor``; of ``InverseSwinDecoder``, ``patch_size`` and
-    ``img_size`` likewise.
-
     Args:
         factor: Side of the squares in pixels. At 192 pixels, 32 makes 6 x 6 and 4 makes 48 x 48.
     """
@@ -21,7 +17,7 @@ class LowResolution(TargetGenerator):
         super().__init__()
         if factor < 1:
             raise ValueError(f'factor must be at least 1, got {factor}')
-        self.factor = factor
+        self.factor = self.stride = factor
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C, H / factor, W / factor)``."""

@@ -1,11 +1,13 @@
 """What holds for every mask generator, and what is each one's own."""
 
+import hashlib
 import inspect
 
 import cv2
 import numpy as np
 import pytest
 
+from simmim_mm import _renamed
 from simmim_mm.datasets.transforms import (
     BlockWiseMask,
     MaskTransform,
@@ -41,14 +43,6 @@ def sample(height, width, shift=0):
     return dict(img=np.empty((height, width, 0), np.uint8), gt_seg_map=foreground)
 
 
-def blocks_of(mask, tokens):
-    """``(h, w)`` tokens to blocks, each of which has to be masked or visible as a whole."""
-    h, w = mask.shape
-    cells = mask.reshape(h // tokens, tokens, w // tokens, tokens)
-    assert (cells == cells[:, :1, :, :1]).all()
-    return cells[:, 0, :, 0]
-
-
 def test_every_generator_is_tried():
     import simmim_mm.datasets.transforms as package
 
@@ -60,11 +54,11 @@ def test_every_generator_is_tried():
 @pytest.mark.parametrize(('generator', 'count'), GENERATORS, ids=repr)
 def test_a_thousand_draws(generator, count):
     np.random.seed(0)
-    shape, masks = (24, 40), []
+    shape, masks = (12, 20), []  # on the grid of the blocks
     for i in range(1000):
         masks.append(generator(sample(96, 160, shift=i))['mask'])
         assert masks[-1].dtype == bool and masks[-1].shape == shape
-        assert blocks_of(masks[-1], 2).sum() == count
+        assert masks[-1].sum() == count
     repeats = sum(np.array_equal(a, b) for a, b in zip(masks, masks[1:]))
     # A square has 8 x 16 places here and a rectangle some hundreds, so that equal ones follow each
     # other now and then.
@@ -79,6 +73,44 @@ def test_no_two_in_a_row_are_equal_where_there_is_room(make):
     generator, results = make(4, 0.11), sample(1024, 768)
     masks = [generator(results)['mask'] for _ in range(1000)]
     assert not any(np.array_equal(a, b) for a, b in zip(masks, masks[1:]))
+
+
+# of version 0.1, which repeated the blocks on the grid of the tokens
+DIGESTS = [
+    (RandomBlockMask(8, 0.6), '02487c403cc0abb0'),
+    (RandomBlockMask(16, 0.75, rounding='floor_visible'), '3934e3d7958373c9'),
+    (SquareMask(8, 0.1), '3685383fea16ac68'),
+    (RectangleMask(8, 0.45, num_rectangles=3), 'f3463a5f9d2aae8e'),
+    (BlockWiseMask(8, 0.6), 'bac8bf43efef8ea6'),
+    (UniformMask(8), 'd6ca45abe82ffabb'),
+    (SemanticMask(8, 0.6, foreground_ratio=0.5), '6082f922f5c823cc'),
+]
+
+
+@pytest.mark.parametrize(('generator', 'digest'), DIGESTS, ids=repr)
+def test_a_seed_masks_the_pixels_that_it_always_did(generator, digest):
+    np.random.seed(5)
+    foreground = np.zeros((96, 160), np.uint8)
+    foreground[:40, :100] = 1
+    found = hashlib.sha256()
+    for _ in range(20):
+        mask = generator(dict(img=foreground, gt_seg_map=foreground))['mask']
+        size = generator.mask_patch_size
+        found.update(np.packbits(mask.repeat(size, 0).repeat(size, 1)).tobytes())
+    assert found.hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize('make', [RandomBlockMask, SquareMask, UniformMask, BlockWiseMask])
+def test_the_token_stride_of_version_0_1_is_taken_and_dropped(make, monkeypatch):
+    monkeypatch.setattr(_renamed, '_warned', set())
+    with pytest.warns(FutureWarning, match=r'token_stride=.*no longer needed') as warned:
+        old = make(mask_patch_size=8, token_stride=4)
+    assert len(warned) == 1
+    masks = []
+    for generator in (old, make(mask_patch_size=8)):
+        np.random.seed(0)
+        masks.append(generator(sample(64, 96))['mask'])
+    assert masks[0].shape == (8, 12) and np.array_equal(*masks)
 
 
 @pytest.mark.parametrize(('generator', 'count'), GENERATORS, ids=repr)
@@ -120,7 +152,7 @@ def test_any_height_and_width_that_blocks_tile(make, shape, unit):
             continue
         for _ in range(5):
             mask = generator(sample(shape[0] * unit, shape[1] * unit))['mask']
-            assert blocks_of(mask, unit // 4).sum() == count
+            assert mask.shape == shape and mask.sum() == count
 
 
 @pytest.mark.parametrize(('generator', 'count'), GENERATORS, ids=repr)
@@ -141,10 +173,10 @@ def test_a_mask_of_everything_is_refused(make):
         (lambda: RectangleMask(num_rectangles=0), 'num_rectangles must be 1 or more, got 0'),
         (lambda: RectangleMask(aspect_range=(2, 1)), 'aspect_range'),
         (lambda: BlockWiseMask(aspect_range=(0, 1)), 'aspect_range'),
-        (lambda: BlockWiseMask(min_area=1), 'min_area must be a share'),
+        (lambda: BlockWiseMask(min_area=1), 'min_area must be a fraction'),
         (lambda: SemanticMask(foreground_ratio=1.2), 'foreground_ratio .* got 1.2'),
         (lambda: SemanticMask(threshold=0), 'threshold must be above 0'),
-        (lambda: UniformMask(mask_patch_size=6), 'mask_patch_size=6'),
+        (lambda: UniformMask(mask_patch_size=0), 'mask_patch_size .* got 0'),
     ],
 )
 def test_wrong_arguments(make, message):
@@ -154,7 +186,7 @@ def test_wrong_arguments(make, message):
 
 def test_config_keys():
     cfg = dict(type='RectangleMask', mask_patch_size=8, mask_ratio=0.4, num_rectangles=2)
-    mask = TRANSFORMS.build(dict(cfg, token_stride=8))(sample(64, 96))['mask']
+    mask = TRANSFORMS.build(cfg)(sample(64, 96))['mask']
     assert mask.shape == (8, 12) and mask.sum() == 39  # ceil(96 * 0.4)
 
 
@@ -163,7 +195,7 @@ def test_config_keys():
 
 def test_squares_are_squares_and_every_place_is_as_likely():
     np.random.seed(0)
-    generator, places = SquareMask(32, 0.25, token_stride=32), np.zeros((3, 6))
+    generator, places = SquareMask(32, 0.25), np.zeros((3, 6))
     for _ in range(3600):
         mask = generator(sample(160, 256))['mask']  # 5 x 8 blocks, side round(sqrt(10)) = 3
         rows, cols = np.nonzero(mask)
@@ -215,7 +247,7 @@ def test_rectangles_are_as_many_as_asked_for():
 
 def test_rectangles_cover_the_whole_image_alike_in_both_directions():
     np.random.seed(0)
-    for generator in (RectangleMask(8, 0.4, 8), BlockWiseMask(8, 0.4, 8)):
+    for generator in (RectangleMask(8, 0.4), BlockWiseMask(8, 0.4)):
         share = np.mean([generator(sample(96, 96))['mask'] for _ in range(3000)], axis=0)
         for mirrored in (share[::-1], share[:, ::-1], share.T):
             assert np.abs(share - mirrored).max() < 0.06
@@ -253,7 +285,7 @@ def test_block_wise_rectangles_are_not_smaller_than_asked_for():
 
 def test_uniform_keeps_one_of_each_two_by_two():
     np.random.seed(0)
-    generator, places = UniformMask(8, token_stride=8), np.zeros((2, 2))
+    generator, places = UniformMask(8), np.zeros((2, 2))
     for _ in range(100):
         mask = generator(sample(64, 96))['mask']
         cells = ~mask.reshape(4, 2, 6, 2)
@@ -295,7 +327,7 @@ def test_shares_of_foreground_and_background(kwargs, expected):
     np.random.seed(0)
     foreground = np.zeros((48, 80), np.uint8)
     foreground[16:40, 8:40] = 1
-    generator = SemanticMask(8, token_stride=8, **kwargs)
+    generator = SemanticMask(8, **kwargs)
     assert {split(generator, foreground) for _ in range(20)} == {expected}
 
 
@@ -304,7 +336,7 @@ def test_shares_of_foreground_and_background(kwargs, expected):
 def test_images_without_foreground_or_background_are_masked_at_random(value, ratio):
     np.random.seed(0)
     foreground = np.full((48, 80), value, np.uint8)
-    generator = SemanticMask(8, 0.6, 8, foreground_ratio=ratio)
+    generator = SemanticMask(8, 0.6, foreground_ratio=ratio)
     results = dict(img=np.empty((48, 80, 3), np.uint8), gt_seg_map=foreground)
     share = np.mean([generator(results)['mask'] for _ in range(1000)], axis=0)
     assert np.abs(share - 0.6).max() < 5 * np.sqrt(0.24 / 1000)
@@ -314,7 +346,7 @@ def test_the_share_that_makes_a_block_foreground():
     foreground = np.zeros((16, 16), np.uint8)
     foreground[:2, :8] = 1  # a quarter of the first block
     for threshold, always in [(0.25, True), (0.26, False)]:
-        generator = SemanticMask(8, 0.25, 8, threshold=threshold)
+        generator = SemanticMask(8, 0.25, threshold=threshold)
         np.random.seed(0)
         firsts = [
             generator(dict(img=foreground, gt_seg_map=foreground))['mask'][0, 0] for _ in range(50)

@@ -1,4 +1,4 @@
-"""Parts that do not go together are refused when the algorithm is built, and told why."""
+"""Parts that do not go together are refused when the algorithm is built, with the reason."""
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ ARCH = dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=16)
 VIT = dict(type='MaskedViT', arch=ARCH, img_size=32, patch_size=8)
 GATHER = dict(VIT, mask_mode='gather')
 LINEAR = dict(type='PixelShuffleDecoder', in_channels=8, stride=8)
+RGB = dict(LINEAR, out_channels=3)
 MAE = dict(
     type='TransformerDecoder',
     in_channels=8,
@@ -19,6 +20,7 @@ MAE = dict(
     decoder_depth=1,
     decoder_num_heads=2,
 )
+SWIN = dict(embed_dims=4, num_heads=[1] * 5)
 UNIT = [dict(type='UnitRange')]
 
 
@@ -52,15 +54,15 @@ def build(backbone=VIT, neck=LINEAR, loss=dict(type='MaskedPixelLoss'), channels
             'TransformerDecoder takes the visible .* MaskedViT is in token mode',
         ),
         (
-            dict(loss=dict(type='GaussianLikelihood')),
+            dict(neck=RGB, loss=dict(type='GaussianLikelihood')),
             'predicts 3 channels, but GaussianLikelihood .* needs 6: set out_channels=6',
         ),
         (
-            dict(loss=dict(type='ColorBins', bins=8), target=UNIT),
+            dict(neck=RGB, loss=dict(type='ColorBins', bins=8), target=UNIT),
             'predicts 3 channels, but ColorBins on a target of 3 channels needs 24',
         ),
-        (dict(channels=4), 'predicts 3 channels, but MaskedPixelLoss on a target of 4'),
-        (dict(target=[dict(type='HOG')]), 'on a target of 27 channels needs 27'),
+        (dict(neck=RGB, channels=4), 'predicts 3 channels, but MaskedPixelLoss on a target of 4'),
+        (dict(neck=RGB, target=[dict(type='HOG')]), 'on a target of 27 channels needs 27'),
         (
             dict(loss=dict(type='GaussianLikelihood', variance='channel', channels=1)),
             'variance of 1 channels but the target has 3: set channels=3',
@@ -74,6 +76,22 @@ def build(backbone=VIT, neck=LINEAR, loss=dict(type='MaskedPixelLoss'), channels
             "ColorBins needs a target of kind 'unit', but this one is 'normalized'",
         ),
         (dict(target=[dict(type='NormPix'), *UNIT]), 'UnitRange needs pixels, but after NormPix'),
+        (
+            dict(backbone=dict(VIT, in_channels=3), channels=4),
+            'in_channels=3 in backbone, but data_preprocessor .* 4 channels: set it to 4 or leave',
+        ),
+        (
+            dict(neck=dict(LINEAR, in_channels=16)),
+            'in_channels=16 in PixelShuffleDecoder, but .* MaskedViT have 8 .* set it to 8 or',
+        ),
+        (
+            dict(neck=dict(type='PixelShuffleDecoder'), target=[dict(type='HOG', cell=16)]),
+            'one value for 16x16 pixels, but MaskedViT one position for 8: .* cell of HOG',
+        ),
+        (
+            dict(neck=dict(type='InverseSwinDecoder', arch=dict(depths=[1] * 5, **SWIN))),
+            'InverseSwinDecoder of 5 stages enlarges a map by 16, but 8 pixels .* fewer stages',
+        ),
     ],
 )
 def test_is_refused_with_the_reason(kwargs, message):

@@ -8,6 +8,7 @@ import torch
 from masked_backbone_suite import scramble
 from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
+from mmpretrain.models.backbones import VAN, SwinTransformer
 from torch.testing import assert_close
 
 from simmim_mm.checkpoint import CheckpointError, resize_position_bias
@@ -15,11 +16,14 @@ from simmim_mm.checkpoint.fit_weights import fit_channels
 from simmim_mm.checkpoint.load_backbone import load_backbone
 from simmim_mm.models.backbones import (
     MaskedBEiT,
+    MaskedConvNeXt,
     MaskedConvViT,
+    MaskedResNet,
     MaskedSwin,
     MaskedSwinV2,
     MaskedViT,
 )
+from simmim_mm.models.backbones.masked_adapter import masked_class
 
 SWIN = dict(arch=dict(embed_dims=8, depths=[2, 2], num_heads=[1, 2]), patch_size=2)
 SWIN = dict(SWIN, img_size=32, window_size=4, out_indices=(1,))
@@ -27,6 +31,9 @@ VIT = dict(arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_chann
 VIT = dict(VIT, img_size=32, patch_size=8)
 CONV = dict(arch=dict(embed_dims=(4, 8, 16), depths=(1, 1, 2), num_heads=2, mlp_ratios=(2, 2, 2)))
 CONV = dict(CONV, img_size=32, patch_sizes=(2, 2, 2))
+RESNET = dict(depth=18, stem_channels=8, base_channels=8)
+CONVNEXT = dict(arch=dict(depths=[1, 1, 2, 1], channels=[8, 12, 16, 24]))
+VAN_ARCH = dict(arch=dict(embed_dims=[8] * 4, depths=[1] * 4, ffn_ratios=[2] * 4))
 CLASSES = {
     'swin': (MaskedSwin, SWIN),
     'swinv2': (
@@ -37,6 +44,11 @@ CLASSES = {
     'gather': (MaskedViT, dict(VIT, mask_mode='gather')),
     'beit': (MaskedBEiT, VIT),
     'convvit': (MaskedConvViT, CONV),
+    'resnet': (MaskedResNet, RESNET),
+    'deep stem': (MaskedResNet, dict(RESNET, deep_stem=True)),
+    'convnext': (MaskedConvNeXt, CONVNEXT),
+    "mmpretrain's VAN": (masked_class(VAN), VAN_ARCH),
+    "mmpretrain's Swin": (masked_class(SwinTransformer), SWIN),
 }
 
 
@@ -180,6 +192,17 @@ def test_class_token_that_the_model_has_not(tmp_path):
 
 
 # ---- the report ----
+@pytest.mark.parametrize('name', CLASSES)
+def test_every_family_reports_and_refuses(name, tmp_path, log):
+    file = save(build(name), tmp_path / 'old.pth', **{'neck.weight': torch.zeros(3)})
+    load('init_cfg', name, file)
+    (text,) = [line for line in log if 'weights loaded from' in line]
+    assert 'old.pth' in text and "prefix 'backbone.'" in text and '1 others' in text
+    other = save(torch.nn.Linear(3, 3), tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match=r'other\.pth has no weights of'):
+        load('init_cfg', name, other)
+
+
 @pytest.fixture
 def log(monkeypatch):
     lines = []
@@ -308,13 +331,14 @@ def test_addresses(tmp_path, monkeypatch):
         load_backbone(build('vit'), 's3://bucket/old.pth')
 
 
-def test_code_in_the_file_does_not_run(tmp_path):
+@pytest.mark.parametrize('name', ['vit', 'resnet', 'convnext', "mmpretrain's VAN"])
+def test_code_in_the_file_does_not_run(name, tmp_path):
     class Attack:
         def __reduce__(self):
             return (exec, (f'open({str(tmp_path / "ran")!r}, "w")',))
 
-    torch.save(dict(state_dict=build('vit').state_dict(), x=Attack()), tmp_path / 'evil.pth')
+    torch.save(dict(state_dict=build(name).state_dict(), x=Attack()), tmp_path / 'evil.pth')
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'evil.pth'))
     with pytest.raises(CheckpointError, match=r'evil\.pth is refused'):
-        build('vit', init_cfg=init_cfg).init_weights()
+        build(name, init_cfg=init_cfg).init_weights()
     assert not (tmp_path / 'ran').exists()

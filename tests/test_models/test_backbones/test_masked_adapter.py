@@ -208,6 +208,6 @@ def test_the_mask_ends_with_the_call():
     x = torch.randn(1, 3, 32, 32)
     plain = model(x)
     with pytest.raises(ValueError):
-        model(x, torch.ones(1, 4, 4).bool())
+        model(x, torch.ones(1, 3, 3).bool())
     model(x, torch.ones(1, 8, 8).bool())
     assert_close(model(x), plain)

@@ -9,8 +9,11 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch.testing import assert_close
 
 from simmim_mm.models.backbones import MaskedSwin, window_attention
-from simmim_mm.models.backbones.window_attention import CPUAttention, fused_attention
-from simmim_mm.models.backbones.window_layout import window_layout
+from simmim_mm.models.backbones.window_attention import (
+    CPUAttention,
+    fused_attention,
+    window_layout,
+)
 
 ARCH = dict(embed_dims=12, depths=[2, 2, 1, 1], num_heads=[1, 2, 3, 4])
 

@@ -1,0 +1,121 @@
+from abc import ABCMeta, abstractmethod
+from typing import Any
+
+from mmengine.model import BaseModule, PretrainedInit, update_init_info
+from torch import Tensor, nn
+
+from simmim_mm.checkpoint.fit_weights import fit_state_dict
+from simmim_mm.checkpoint.load_backbone import load_backbone
+from simmim_mm.masking import fit_mask
+
+
+class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
+    """Base of all backbones that take a mask.
+
+    It stands alone or in front of the class whose weights the backbone has, as in
+    ``class MaskedSwin(BaseMaskedBackbone, SwinTransformer)``. A subclass implements
+    :meth:`forward`, and its ``__init__`` sets the attributes below that differ from the defaults.
+    What it tells here need not be told to the decoder: :class:`MaskedImageModel` hands it on.
+
+    Every way of loading, ``load_state_dict``, ``load_from`` and
+    ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``, fits entries of
+    another window, image size or number of channels to the model
+    (:func:`~simmim_mm.checkpoint.fit_weights.fit_state_dict`). ``init_cfg`` also reads the file
+    without running anything in it, reports what became of every entry, and refuses a file that does
+    not fit (:func:`~simmim_mm.checkpoint.load_backbone.load_backbone`).
+
+    Attributes:
+        mask_mode: ``'token'``: a learned mask token takes the place of masked tokens.
+            ``'gather'``: only visible tokens are encoded.
+        token_stride: Side of a token in pixels.
+        out_channels: Channels of each map that :meth:`forward` returns.
+        out_strides: Pixels per position of each of these maps; empty: not known.
+        img_size: Height and width that it was built for; None: images of any size.
+        with_cls_token: A class token stands in front of the visible tokens (gather mode).
+    """
+
+    mask_mode: str = 'token'
+    token_stride: int
+    out_channels: tuple[int, ...] = ()
+    out_strides: tuple[int, ...] = ()
+    img_size: tuple[int, int] | None = None
+    with_cls_token: bool = False
+    mask_token: nn.Parameter
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Encode.
+
+        Args:
+            x: ``(B, C, H, W)`` normalized images.
+            mask: ``(B, h, w)`` boolean, True = masked, on the token grid or a coarser one of
+                square blocks (:meth:`token_mask` brings it to the tokens); None masks nothing.
+
+        Returns:
+            Maps ``(B, C_i, H / s_i, W / s_i)``; in gather mode with a mask, the visible tokens in
+            raster order ``(B, n_visible, C)``, behind the class token if there is one.
+
+        Raises:
+            ValueError: If the mask does not fit the images.
+        """
+
+    @property
+    def stem_weight(self) -> str:
+        """Name of the weight that takes the image, fitted to other numbers of channels."""
+        convolutions = (n for n, m in self.named_modules() if isinstance(m, nn.Conv2d))
+        return f'{next(convolutions)}.weight'
+
+    def token_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of tokens in an image of a size in pixels."""
+        return height // self.token_stride, width // self.token_stride
+
+    def token_mask(self, mask: Tensor, x: Tensor) -> Tensor:
+        """The mask of the images ``x`` on the grid of their tokens; see :func:`fit_mask`."""
+        return fit_mask(mask, len(x), self.token_grid(*x.shape[-2:]), self.token_stride)
+
+    def train(self, mode: bool = True):
+        """As ``nn.Module.train``; those of mmpretrain do not return the module."""
+        super().train(mode)
+        return self
+
+    def init_weights(self) -> None:
+        """Initialize as the authors do; then load the checkpoint of ``init_cfg``, if any."""
+        if self.is_init:  # the class behind warns
+            return super().init_weights()
+        given = self.init_cfg
+        cfgs = [given] if isinstance(given, dict) else given or []
+        files = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
+        self.init_cfg = [cfg for cfg in cfgs if cfg not in files] or None
+        super().init_weights()
+        self.reset_weights()
+        self.init_cfg = given
+        for cfg in files:
+            load_backbone(self, cfg['checkpoint'], cfg.get('prefix'))
+            if hasattr(self, '_params_init_info'):  # a larger model logs later what came from where
+                update_init_info(self, f'loaded from {cfg["checkpoint"]}')
+
+    def reset_weights(self) -> None:
+        """The authors' initialization, where it differs from that of the class behind."""
+
+    def fit_state_dict(self, state_dict: dict, prefix: str = '') -> None:
+        """Bring the entries under ``prefix`` to the shapes of this model, in place."""
+        fit_state_dict(self, state_dict, prefix)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        self.fit_state_dict(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Layer of a parameter and number of layers, for layer-wise learning rates.
+
+        Raises:
+            NotImplementedError: If neither this class nor the one behind it says so.
+        """
+        try:
+            inherited = super().get_layer_depth  # type: ignore[misc]  # of the class behind, if any
+        except AttributeError:
+            raise NotImplementedError(
+                f'{type(self).__name__} does not say which layer a parameter is in: define '
+                'get_layer_depth, or train without layer-wise learning rates'
+            ) from None
+        return inherited(param_name, prefix)
