@@ -5,8 +5,8 @@ import zipfile
 from pathlib import Path
 
 
-def looks_like(path: Path) -> str:
-    """A guess at what a file is that could not be read as a checkpoint."""
+def describe_file(path: Path) -> str:
+    """What a file that could not be read as a checkpoint seems to be."""
     size = path.stat().st_size
     with path.open('rb') as file:
         head = file.read(512)
@@ -26,7 +26,7 @@ def looks_like(path: Path) -> str:
 
 
 def named_globals(path: Path) -> set[str]:
-    """Names that the pickles of a file ask for, read from their opcodes without running them.
+    """Names that the pickles of a file import, read from their opcodes without running them.
 
     For the error message only: what is allowed is decided by the restricted unpickler.
     """

@@ -1,6 +1,11 @@
+"""Files that are written whole or not at all."""
+
+import io
 import os
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 TMP_SUFFIX = '.simmim-tmp'
@@ -38,8 +43,15 @@ class AtomicLocalBackend(LocalBackend):
         self.put(obj.encode(encoding), filepath)
 
     @staticmethod
-    def _write(file, obj: bytes | memoryview) -> None:
+    def _write(file: BinaryIO, obj: bytes | memoryview) -> None:
         file.write(obj)
+
+
+def write_checkpoint(checkpoint: Any, path: str | Path) -> None:
+    """``torch.save`` into a file that appears complete or not at all."""
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    AtomicLocalBackend().put(buffer.getbuffer(), path)
 
 
 def remove_stale_files(folder: str | Path) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simmim_mm.checkpoint.diagnose import looks_like, named_globals
+from simmim_mm.checkpoint.diagnose import describe_file, named_globals
 
 
 class CheckpointError(ValueError):
@@ -176,6 +176,6 @@ def _explain(path: Path, error: Exception) -> CheckpointError:
             "torch.save({'model': model.state_dict()}, ...)"
         )
     return NotWeights(
-        f'{path} is not a readable checkpoint: {looks_like(path)}. Download it again, or check '
+        f'{path} is not a readable checkpoint: {describe_file(path)}. Download it again, or check '
         f'the path ({type(error).__name__}: {message[:120]})'
     )

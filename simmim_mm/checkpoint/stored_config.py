@@ -1,17 +1,85 @@
-"""Reading the config that a checkpoint carries, without running it.
+"""The config that a checkpoint carries, read without running it.
 
 mmengine stores the config as Python source and reads it by executing it. A checkpoint that somebody
 else made could run anything that way, so that loading its tensors safely would be in vain.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import Registry
+from mmengine.registry import Registry, init_default_scope
+from mmengine.utils import import_modules_from_strings
+from torch import Tensor
 
 from simmim_mm._renamed import TYPES
+from simmim_mm.checkpoint.safe_load import CheckpointError, find_state_dict, load_weights
+
+GIVE_CONFIG = "give the run's config with --config"
+
+
+def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Config:
+    """The config that a loaded checkpoint carries.
+
+    Args:
+        checkpoint: What :func:`~simmim_mm.checkpoint.load_weights` returned.
+        path: The file, for messages.
+        instead: What its user can do without this config, for messages.
+
+    Raises:
+        CheckpointError: If the checkpoint carries none, or something else than settings.
+    """
+    text = (checkpoint.get('meta') or {}).get('cfg')
+    if not isinstance(text, str):
+        raise CheckpointError(
+            f'{path} carries no config: use a checkpoint that training or tools/convert.py wrote'
+            + (f', or {instead}' if instead else '')
+        )
+    with refused_config(path, instead):
+        return parse_config(text)
+
+
+def open_run(
+    path: str | Path,
+    config: Config | None,
+    parts: Callable[[Config], list[tuple[Any, Registry]]],
+) -> tuple[Config, dict[str, Tensor]]:
+    """Config and weights of a checkpoint, ready to build models from.
+
+    Args:
+        path: The checkpoint.
+        config: A trusted config, instead of the one in the checkpoint.
+        parts: Gives what will be built of the config, each with its registry. Of a config from the
+            checkpoint, their types are checked.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is no checkpoint, or its config is missing or not used.
+    """
+    checkpoint = load_weights(path)
+    stored = config is None
+    if config is None:
+        config = read_config(checkpoint, path, GIVE_CONFIG)
+    import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
+    init_default_scope(config.get('default_scope', 'simmim_mm'))
+    built = parts(config)
+    with refused_config(path, GIVE_CONFIG):
+        for part, registry in built if stored else ():
+            check_types(part, registry)
+    return config, find_state_dict(checkpoint, path)
+
+
+@contextmanager
+def refused_config(path: str | Path, instead: str = '') -> Iterator[None]:
+    """Turn a ValueError about a config into a CheckpointError that names the file."""
+    try:
+        yield
+    except ValueError as error:
+        trust = f'; {instead} if you trust where it comes from' if instead else ''
+        raise CheckpointError(f'the config in {path} is not read: {error}{trust}') from None
 
 
 def parse_config(text: str) -> Config:
@@ -100,6 +168,3 @@ def _types(node: Any) -> Iterator[Any]:
     if isinstance(node, (list, tuple)):
         for child in node:
             yield from _types(child)
-
-
-__all__ = ['check_types', 'parse_config']

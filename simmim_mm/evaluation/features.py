@@ -6,13 +6,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
-from simmim_mm.checkpoint.stored_config import check_types, parse_config
+from simmim_mm.checkpoint import LoadReport, load_into, open_run
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.seeding import seeded_rng
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
@@ -67,29 +64,12 @@ class FeatureExtractor:
             FileNotFoundError: If there is no such file.
             ValueError: If it carries no config, or weights of the backbone are missing.
         """
-        checkpoint = load_weights(path)
-        if config is None:
-            config = _stored_config(checkpoint, path)
-            try:
-                check_types([config.model.backbone, config.model.data_preprocessor], MODELS)
-                check_types(loading_steps(config), TRANSFORMS)
-            except ValueError as error:
-                raise ValueError(
-                    f"{path}: {error}; give the run's config if you trust where it comes from"
-                ) from None
-        import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
-        init_default_scope(config.get('default_scope', 'simmim_mm'))
+        config, state = open_run(path, config, _parts)
         backbone_cfg = dict(config.model.backbone, init_cfg=None)
-        parts = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
-        state = find_state_dict(checkpoint, path)
-        missing = parts.load_state_dict(state, strict=False).missing_keys
-        if missing:
-            raise ValueError(
-                f'{path} lacks {len(missing)} weights of the backbone, such as {missing[0]}: it is '
-                'not a checkpoint of this model'
-            )
+        model = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
+        load_into(model, state, file=str(path), check=LoadReport.require_backbone)
         preprocessor = MODELS.build(config.model.data_preprocessor)
-        return cls(parts['backbone'].to(device), preprocessor.to(device), config, **kwargs)
+        return cls(model['backbone'].to(device), preprocessor.to(device), config, **kwargs)
 
     @torch.no_grad()
     def __call__(self, paths: Sequence[str]) -> Tensor:
@@ -128,20 +108,12 @@ class _Files(Dataset):
         return torch.from_numpy(image).permute(2, 0, 1)
 
 
+def _parts(config: Config) -> list:
+    models = [config.model.backbone, config.model.data_preprocessor]
+    return [(models, MODELS), (loading_steps(config), TRANSFORMS)]
+
+
 def loading_steps(config: Config) -> list[dict]:
     """The steps of a run's pipeline that load an image and bring it to the training size."""
     kinds = ('LoadImage', 'Crop', 'Resize')
     return [s for s in evaluation_pipeline(config) if any(kind in s['type'] for kind in kinds)]
-
-
-def _stored_config(checkpoint: dict, path: str | Path) -> Config:
-    text = (checkpoint.get('meta') or {}).get('cfg')
-    if not isinstance(text, str):
-        raise ValueError(
-            f'{path} carries no config: use a checkpoint that a pretraining wrote, or give the '
-            "run's config with --config"
-        )
-    return parse_config(text)
-
-
-__all__ = ['FeatureExtractor', 'loading_steps']

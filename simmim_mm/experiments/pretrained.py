@@ -1,16 +1,16 @@
 """Checkpoints as the start of a training: what they are of, and whether they fit."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.registry import MODELS
-from torch import Tensor, nn
 
+from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, read_config
 from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
-from simmim_mm.checkpoint.stored_config import parse_config
 
-_SHARE = 0.8  # of the backbone's tensors that have to be in the file
+MAX_ABSENT = 0.2  # of the backbone's tensors, by number, missing in the file or of another shape
 # Made for another window or image size on loading, or of the pretraining alone.
 _RESIZED = ('relative_position', 'relative_coords', 'pos_embed', 'mask_token', 'attn_mask')
 
@@ -28,7 +28,6 @@ class Pretrained:
         preprocessor: Config of the data preprocessor, with the ``mean`` and ``std`` that the
             backbone is used to.
         prefix: Of the backbone's keys in the file.
-        shapes: Of the backbone's weights, by name without prefix.
     """
 
     name: str
@@ -36,7 +35,6 @@ class Pretrained:
     backbone: dict | None
     preprocessor: dict
     prefix: str
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def init_cfg(self) -> dict:
@@ -54,33 +52,18 @@ def read_pretrained(name: str, path: str | Path) -> Pretrained:
     """
     checkpoint = load_weights(path)
     state = find_state_dict(checkpoint, path)
-    cfg = _stored(checkpoint)
+    try:
+        cfg = read_config(checkpoint, path).to_dict()
+    except CheckpointError:  # none, or code: as good as none
+        cfg = {}
     model = cfg.get('model') or {}
-    pretrained = Pretrained(
+    return Pretrained(
         name,
         str(path),
         model.get('backbone'),
         dict(model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}),
         prefix='backbone.' if any(key.startswith('backbone.') for key in state) else '',
     )
-    pretrained.shapes = {k: tuple(v.shape) for k, v in _weights(checkpoint, pretrained).items()}
-    return pretrained
-
-
-def _weights(checkpoint: dict, pretrained: 'Pretrained') -> dict[str, Tensor]:
-    """The backbone's, without prefix."""
-    state, prefix = find_state_dict(checkpoint, pretrained.path), pretrained.prefix
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-
-
-def _stored(checkpoint: dict) -> dict:
-    text = (checkpoint.get('meta') or {}).get('cfg')
-    if not isinstance(text, str):
-        return {}
-    try:
-        return parse_config(text).to_dict()
-    except ValueError:  # it is code: as good as none
-        return {}
 
 
 def check_fits(backbone: dict, pretrained: Pretrained) -> None:
@@ -94,42 +77,31 @@ def check_fits(backbone: dict, pretrained: Pretrained) -> None:
             them in another shape.
         ValueError: If loading fails.
     """
-    module: nn.Module = MODELS.build({**backbone, 'init_cfg': pretrained.init_cfg})
-    own = {
-        key: tuple(tensor.shape)
-        for key, tensor in module.state_dict().items()
-        if not any(part in key for part in _RESIZED)
-    }
-    absent = [key for key in own if key not in pretrained.shapes]
-    other = [key for key in own if key not in absent and own[key] != pretrained.shapes[key]]
-    if len(absent) + len(other) > (1 - _SHARE) * len(own):
-        example = f'such as {absent[0]}' if absent else _shapes(other[0], own, pretrained.shapes)
-        raise CheckpointMismatch(
-            f'{pretrained.path} is not of a {_named(backbone)}'
-            f'{_of(pretrained)}: of its {len(own)} tensors, {len(absent)} are missing in the file '
-            f'and {len(other)} are of another shape, {example}'
-        )
-    state = _weights(load_weights(pretrained.path), pretrained)
+    module = MODELS.build({**backbone, 'init_cfg': pretrained.init_cfg})
+    name = f'{pretrained.path} is not of a {_named(backbone)}'
+    if pretrained.backbone:
+        name += f' but of a {_named(pretrained.backbone)}'
+
+    def check(report: LoadReport) -> None:
+        missing, mismatched = _required(report.missing), _required(report.mismatched)
+        total = len(missing) + len(mismatched) + len(_required(report.loaded))
+        if len(missing) + len(mismatched) > MAX_ABSENT * total:
+            example = report.with_shapes([*missing, *mismatched][0])
+            raise CheckpointMismatch(
+                f'{name}: of its {total} tensors, {len(missing)} are missing in the file and '
+                f'{len(mismatched)} are of another shape, such as {example}'
+            )
+
     try:
-        module.load_state_dict(state, strict=False)  # resizes as the training's loading does
-    except (RuntimeError, AssertionError) as error:
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise CheckpointMismatch(
-            f'{pretrained.path} does not load into {_named(backbone)}: {reason}'
-        ) from error
+        load_into(module, pretrained.path, pretrained.prefix, check=check)
+    except CheckpointError as error:
+        raise CheckpointMismatch(str(error)) from error
 
 
-def _shapes(key: str, own: dict, stored: dict) -> str:
-    return f'such as {key}: {stored[key]} in the file, {own[key]} in the model'
+def _required(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not any(part in name for part in _RESIZED)]
 
 
 def _named(backbone: dict) -> str:
     arch: Any = backbone.get('arch', backbone.get('depth', ''))
     return f'{backbone["type"]} {arch if isinstance(arch, (str, int)) else ""}'.strip()
-
-
-def _of(pretrained: Pretrained) -> str:
-    return f' but of a {_named(pretrained.backbone)}' if pretrained.backbone else ''
-
-
-__all__ = ['CheckpointMismatch', 'Pretrained', 'check_fits', 'read_pretrained']

@@ -1,28 +1,18 @@
 """From a checkpoint file of other code to one that our tools and mmpretrain load."""
 
-import io
+import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch import nn
 
-from simmim_mm.checkpoint.safe_load import (
-    CheckpointError,
-    find_state_dict,
-    load_weights,
-    plain_dict,
-)
-from simmim_mm.interop.families import (
-    convert,
-    detect_family,
-    get_family,
-    infer_config,
-    model_config,
-)
-from simmim_mm.interop.huggingface import stored_arguments
-from simmim_mm.interop.load import LoadReport, load_converted
+from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, write_checkpoint
+from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights, plain_dict
+from simmim_mm.interop.family import Family
+from simmim_mm.interop.keymap import Conversion
+from simmim_mm.interop.registry import convert, detect_family, get_family
 from simmim_mm.registry import MODELS
 from simmim_mm.version import __version__
 
@@ -48,7 +38,7 @@ def convert_checkpoint(
         overwrite: Replace an existing ``target``.
 
     Returns:
-        The family, the config, and the account of all entries.
+        The family, the config, and the report on all entries.
 
     Raises:
         CheckpointError: If the source is no checkpoint or unsafe, the encoder is incomplete, or the
@@ -60,7 +50,7 @@ def convert_checkpoint(
         raise CheckpointError(f'{target} exists: give another name, or --force to replace it')
     checkpoint = load_weights(source)
     state = find_state_dict(checkpoint, source)
-    family = get_family(family).name if family else detect_family(state)
+    known = get_family(family or detect_family(state))
     hints = {
         **plain_dict(checkpoint.get('config')),
         **plain_dict(checkpoint.get('args')),
@@ -68,49 +58,89 @@ def convert_checkpoint(
     }
     init_default_scope('simmim_mm')
     try:
-        config = _build_config(family, state, hints, arguments or {})
+        config = _build_config(known, state, hints, arguments or {})
         model = MODELS.build(config.model)
-        conversion = convert(state, family)
+        conversion = convert(state, known.name)
     except _FAILURES as error:
         raise CheckpointError(
-            f'{source} does not fit {get_family(family).title} ({type(error).__name__}: {error})'
+            f'{source} does not fit {known.title} ({type(error).__name__}: {error})'
         ) from error
     report = load_converted(model, conversion)
-    absent = [n for n in (*report.missing, *report.mismatched) if n.startswith('backbone.')]
+    absent = [*report.missing, *report.mismatched]
     # of a file that was not pretrained with mask tokens, it starts anew
-    absent = [n for n in absent if n != 'backbone.mask_token']
-    if absent:
+    lost = [n for n in absent if n.startswith('backbone.') and n != 'backbone.mask_token']
+    if lost:
         raise CheckpointError(
-            f'{source} does not fit {get_family(family).title}: {len(absent)} weights of the '
-            f'encoder are missing or of another shape, such as {absent[0]}'
+            f'{source} does not fit {known.title}: {len(lost)} weights of the '
+            f'encoder are missing or of another shape, such as {report.with_shapes(lost[0])}'
         )
-
-    absent = {*report.missing, *(line.split(':')[0] for line in report.mismatched)}
     weights = {k: v for k, v in model.state_dict().items() if k not in absent}
     meta = dict(
         cfg=config.pretty_text,
         converted_from=Path(source).name,
-        family=family,
+        family=known.name,
         simmim_mm_version=__version__,
     )
-    _save(dict(meta=meta, state_dict=weights), target)
-    return family, config, report
+    write_checkpoint(dict(meta=meta, state_dict=weights), target)
+    return known.name, config, report
+
+
+def load_converted(model: nn.Module, conversion: Conversion) -> LoadReport:
+    """Load converted weights into one of our models, without resizing anything.
+
+    Args:
+        model: Built from :func:`model_config`, or with such a backbone and neck.
+        conversion: Of :func:`convert`.
+
+    Returns:
+        The report; nothing is raised for an incomplete file.
+    """
+    report = load_into(model, conversion.state_dict, resize=False)
+    report.regenerated, report.left_over = conversion.regenerated, conversion.left_over
+    report.listed = None
+    return report
+
+
+_HINTS = dict(
+    image_size='img_size',
+    num_attention_heads='num_heads',
+    decoder_num_attention_heads='decoder_num_heads',
+    **{n: n for n in ('num_heads', 'window_size', 'pretrained_window_sizes', 'norm_pix_loss')},
+)
+
+
+def stored_arguments(checkpoint: Path) -> dict:
+    """The authors' constructor arguments in a ``config.json`` beside the weights, if there is one.
+
+    timm and transformers publish models so: what the weights do not tell (heads, windows) stands
+    there.
+    """
+    try:
+        config = json.loads((checkpoint.parent / 'config.json').read_text(encoding='utf-8'))
+    except (FileNotFoundError, ValueError):
+        return {}
+    if not isinstance(config, dict):
+        return {}
+    arguments = {native: config[name] for name, native in _HINTS.items() if name in config}
+    timm_size = config.get('pretrained_cfg', {}).get('input_size')
+    if timm_size:
+        arguments['img_size'] = timm_size[-1]
+    return {**arguments, **config.get('model_args', {})}
 
 
 # What wrong shapes or arguments of the wrong kind come to, in the arithmetic or in a constructor.
 _FAILURES = (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ZeroDivisionError)
 
 
-def _build_config(family: str, state: dict, hints: dict, arguments: dict) -> Config:
-    inferred = infer_config(family, state, {**hints, **arguments})
+def _build_config(family: Family, state: dict, hints: dict, arguments: dict) -> Config:
+    inferred = family.infer_config(state, {**hints, **arguments})
     known = {**inferred, **inferred.get('encoder', {})}
     if unknown := sorted(set(arguments) - set(known)):
         raise CheckpointError(
-            f'{get_family(family).title} has no argument {", ".join(unknown)}: choose from '
+            f'{family.title} has no argument {", ".join(unknown)}: choose from '
             f'{", ".join(sorted(set(known) - {"encoder"}))}'
         )
-    model = model_config(family, inferred)
-    model = Config(model).to_dict()
+    model = Config(family.model_config(inferred)).to_dict()
     return Config(
         dict(
             default_scope='simmim_mm',
@@ -141,11 +171,3 @@ def _pipeline(model: dict) -> list[dict]:
         dict(type='RandomBlockMask', token_stride=stride, **mask),
         dict(type='mmpretrain.PackInputs', algorithm_keys=['mask']),
     ]
-
-
-def _save(checkpoint: dict, target: Path) -> None:
-    from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
-
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    AtomicLocalBackend().put(buffer.getbuffer(), target)

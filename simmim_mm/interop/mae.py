@@ -1,126 +1,113 @@
-"""MAE (facebookresearch/mae) and LSMAE (facebookresearch/long_seq_mae)."""
+"""MAE and LSMAE: the authors, transformers, mmpretrain.
+
+Exported is the encoder, which is a plain ViT: see :mod:`simmim_mm.interop.vit`.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
-from simmim_mm.interop.common import (
-    UNKNOWN,
-    VIT_BLOCK,
-    VIT_HEADS,
-    block_rules,
-    count,
-    data_preprocessor,
-    settle,
-    shape,
-    side,
-)
-from simmim_mm.interop.families import Family
-from simmim_mm.interop.rules import Rule
+from simmim_mm.interop import family, vit
+from simmim_mm.interop.family import Family, count, having, shape
+from simmim_mm.interop.keymap import Rule, block_rules
 
-_RULES = (
-    Rule('cls_token', 'backbone.cls_token'),
-    Rule('pos_embed', 'backbone.pos_embed'),
-    Rule('patch_embed.proj.{rest}', 'backbone.patch_embed.projection.{rest}'),
-    *block_rules('blocks.{i}', 'backbone.layers.{i}', VIT_BLOCK),
-    Rule('norm.{rest}', 'backbone.ln1.{rest}'),
-)
+_EMBED_AND_PRED = ('decoder_embed', 'decoder_pred')
 DECODER_RULES = (
     Rule('mask_token', 'neck.mask_token'),
     Rule('decoder_pos_embed', 'neck.decoder_pos_embed'),
-    Rule('decoder_embed.{rest}', 'neck.decoder_embed.{rest}'),
-    *block_rules('decoder_blocks.{i}', 'neck.decoder_blocks.{i}', VIT_BLOCK),
+    *(Rule(f'{n}.{{rest}}', f'neck.{n}.{{rest}}') for n in _EMBED_AND_PRED),
+    *block_rules('decoder_blocks.{i}', 'neck.decoder_blocks.{i}', vit.VIT_BLOCK),
     Rule('decoder_norm.{rest}', 'neck.ln1.{rest}'),
-    Rule('decoder_pred.{rest}', 'neck.decoder_pred.{rest}'),
+)
+_HF_DECODER = (
+    *(Rule(f'decoder.{n}', f'neck.{n}') for n in ('mask_token', 'decoder_pos_embed')),
+    *(Rule(f'decoder.{n}.{{rest}}', f'neck.{n}.{{rest}}') for n in _EMBED_AND_PRED),
+    Rule('decoder.decoder_norm.{rest}', 'neck.ln1.{rest}'),
+    *vit.hf_block_rules('decoder.decoder_layers.{i}', 'neck.decoder_blocks.{i}'),
+    *(  # as version 5 writes it
+        replace(rule, one_way=True)
+        for rule in vit.hf_block_rules(
+            'decoder.decoder_encoder.layer.{i}', 'neck.decoder_blocks.{i}'
+        )
+    ),
 )
 # The published decoders and the usual small ones: the weights do not tell the number of heads.
 _DECODER_HEADS = {128: 4, 192: 6, 256: 8, 384: 12, 512: 16}
 
 
-def mae_model(config: dict, backbone: dict, with_cls_token: bool) -> dict:
-    """Model of the MAE family: decoder, loss and target around a backbone in gather mode."""
-    patch = config['token_stride'] if 'token_stride' in config else config['patch_size']
-    norm_pix = config.get('norm_pix_loss', False)
+def mae_model(
+    config: dict, backbone: dict, width: int, patch: int, mlp_ratio: float, with_cls_token: bool
+) -> dict:
+    """Model of the MAE family: decoder, loss and target around a backbone in gather mode.
+
+    Args:
+        config: The authors' arguments, of which those of the decoder and the target are used.
+        backbone: Our config.
+        width: Channels of its tokens.
+        patch: Their size in pixels.
+        mlp_ratio: Of the decoder.
+        with_cls_token: Whether a class token goes through the decoder.
+    """
     return dict(
         type='MaskedImageModel',
-        data_preprocessor=data_preprocessor(config['in_chans']),
+        data_preprocessor=family.data_preprocessor(backbone['in_channels']),
         backbone=backbone,
         neck=dict(
             type='TransformerDecoder',
-            in_channels=config['width'],
-            img_size=config['img_size'],
+            in_channels=width,
+            img_size=backbone['img_size'],
             patch_size=patch,
-            out_channels=config['in_chans'],
-            decoder_embed_dim=config['decoder_embed_dim'],
-            decoder_depth=config['decoder_depth'],
-            decoder_num_heads=config['decoder_num_heads'],
-            mlp_ratio=config.get('decoder_mlp_ratio', 4.0),
+            out_channels=backbone['in_channels'],
+            **{k: config[k] for k in ('decoder_embed_dim', 'decoder_depth', 'decoder_num_heads')},
+            mlp_ratio=mlp_ratio,
             with_cls_token=with_cls_token,
         ),
         head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l2')),
-        target=[dict(type='NormPix', patch_size=patch)] if norm_pix else [],
+        target=[dict(type='NormPix', patch_size=patch)] if config.get('norm_pix_loss') else [],
     )
 
 
 def _model_config(config: dict) -> dict:
-    dims, ratio = config['embed_dim'], config.get('mlp_ratio', 4.0)
-    in_chans = config.get('in_chans', 3)
-    backbone = dict(
-        type='MaskedViT',
-        mask_mode='gather',
-        arch=dict(
-            embed_dims=dims,
-            num_layers=config['depth'],
-            num_heads=config['num_heads'],
-            feedforward_channels=int(dims * ratio),
-        ),
-        img_size=config['img_size'],
-        patch_size=config['patch_size'],
-        in_channels=in_chans,
-    )
-    config = {**config, 'width': dims, 'decoder_mlp_ratio': ratio, 'in_chans': in_chans}
-    return mae_model(config, backbone, with_cls_token=True)
+    backbone = vit.vit_backbone('MaskedViT', config, mask_mode='gather')
+    patch, ratio = config['patch_size'], config.get('mlp_ratio', 4.0)
+    return mae_model(config, backbone, config['embed_dim'], patch, ratio, with_cls_token=True)
 
 
-def decoder_arguments(state: Mapping[str, Tensor]) -> dict:
+def decoder_arguments(weights: Mapping[str, Tensor]) -> dict:
     """The decoder's arguments; of a file without decoder, those of the published MAE models."""
-    if 'decoder_embed.weight' not in state:
+    if 'neck.decoder_embed.weight' not in weights:
         return dict(decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16)
-    width = shape(state, 'decoder_embed.weight')[0]
+    width = shape(weights, 'neck.decoder_embed.weight')[0]
     return dict(
         decoder_embed_dim=width,
-        decoder_depth=count(state, r'decoder_blocks\.(\d+)\.'),
-        decoder_num_heads=_DECODER_HEADS.get(width, UNKNOWN),
+        decoder_depth=count(weights, r'neck\.decoder_blocks\.(\d+)\.'),
+        decoder_num_heads=_DECODER_HEADS.get(width, family.UNKNOWN),
     )
 
 
-def _infer_config(state: Mapping[str, Tensor], hints: dict) -> dict:
-    dims, in_chans, patch, _ = shape(state, 'patch_embed.proj.weight')
-    config = dict(
-        img_size=side(shape(state, 'pos_embed')[1] - 1, 'tokens') * patch,
-        patch_size=patch,
-        in_chans=in_chans,
-        embed_dim=dims,
-        depth=count(state, r'blocks\.(\d+)\.'),
-        num_heads=VIT_HEADS.get(dims, UNKNOWN),
-        mlp_ratio=shape(state, 'blocks.0.mlp.fc1.weight')[0] / dims,
-        **decoder_arguments(state),
-        norm_pix_loss=True,
-    )
-    return settle(config, hints)
+def _infer(weights: Mapping[str, Tensor], hints: dict) -> dict:
+    return {**vit.plain_arguments(weights), **decoder_arguments(weights), 'norm_pix_loss': True}
 
 
-def _detect(state: Mapping[str, Tensor]) -> bool:
-    return {'cls_token', 'pos_embed', 'blocks.0.attn.qkv.weight', 'patch_embed.proj.weight'} <= set(
-        state
-    )
-
-
-FAMILY = Family(
-    name='mae',
-    title='MAE and LSMAE (facebookresearch/mae, facebookresearch/long_seq_mae)',
-    rules=(*_RULES, *DECODER_RULES),
-    detect=_detect,
-    model_config=_model_config,
-    infer_config=_infer_config,
+_family = partial(Family, model_config=_model_config, infer=_infer)
+FAMILY = _family(
+    'mae',
+    'MAE and LSMAE (facebookresearch/mae, facebookresearch/long_seq_mae)',
+    rules=(*vit.encoder_rules(), *DECODER_RULES),
+    detect=vit.PLAIN,
+)
+HUGGINGFACE = _family(
+    'hf_vit_mae',
+    'MAE of transformers',
+    rules=(*vit.hf_encoder_rules(), *_HF_DECODER),
+    detect=having('decoder.decoder_embed.weight'),
+    prefix='vit.',
+)
+OPENMMLAB = _family(
+    'openmmlab_mae',
+    'MAE and PixMIM of mmpretrain and mmselfsup',
+    rules=family.OPENMMLAB_RULES,
+    detect=vit.OPENMMLAB_PLAIN,
 )

@@ -7,12 +7,9 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
-from simmim_mm.checkpoint.stored_config import check_types, parse_config
+from simmim_mm.checkpoint import LoadReport, load_into, open_run
 from simmim_mm.datasets import sample_seed, seeded_rng
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.transforms.resizing import resize
@@ -58,26 +55,13 @@ class Reconstructor:
             ValueError: If it is not a checkpoint, carries no config, or has no encoder weights that
                 fit.
         """
-        checkpoint = load_weights(path)
-        trusted = config is not None
-        if not trusted:
-            config = _stored_config(checkpoint, path)
-        import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
-        init_default_scope(config.get('default_scope', 'simmim_mm'))
-        steps = evaluation_pipeline(config)
-        model_cfg = dict(config.model)
-        model_cfg.pop('init_cfg', None)
-        if not trusted:
-            try:
-                check_types(model_cfg, MODELS)
-                check_types(steps, TRANSFORMS)
-            except ValueError as error:
-                raise ValueError(f'{path}: {error}; {_GIVE_CONFIG}') from None
+        config, state = open_run(path, config, _parts)
+        (model_cfg, _), (steps, _) = _parts(config)
         model = MODELS.build(model_cfg)
         if not model.target.invertible:
             raise ValueError(f'{path}: what this model predicts is not an image: nothing to draw')
-        missing = _load(model, find_state_dict(checkpoint, path), path)
-        return cls(model.to(device), Compose(steps), config, missing)
+        report = load_into(model, state, file=str(path), check=LoadReport.require_backbone)
+        return cls(model.to(device), Compose(steps), config, report.missing)
 
     def note(self, stats: str) -> str:
         """What has to be said below a picture; see :func:`target_note`."""
@@ -155,36 +139,6 @@ class Reconstructor:
         return image, hole, filled
 
 
-_GIVE_CONFIG = "give the run's config with --config if you trust where it comes from"
-
-
-def _stored_config(checkpoint: dict, path: str | Path) -> Config:
-    text = (checkpoint.get('meta') or {}).get('cfg')
-    if not isinstance(text, str):
-        raise ValueError(
-            f'{path} carries no config (an exported or converted file?): use a checkpoint that '
-            "training wrote, or give the run's config with --config"
-        )
-    try:
-        return parse_config(text)
-    except ValueError as error:
-        raise ValueError(f'the config in {path} is not read: {error}; {_GIVE_CONFIG}') from None
-
-
-def _load(model: nn.Module, state: dict, path: str | Path) -> list[str]:
-    """Load what is there; returns the missing names. The encoder has to be complete."""
-    try:
-        missing = model.load_state_dict(state, strict=False).missing_keys
-    except (RuntimeError, AssertionError) as error:  # mmpretrain asserts the position embedding's
-        reason = str(error).splitlines()[1 if '\n' in str(error) else 0].strip()
-        raise ValueError(f'the weights in {path} do not fit the config: {reason}') from None
-    encoder = [name for name in missing if name.startswith('backbone.')]
-    if encoder:
-        raise ValueError(
-            f'{path} lacks {len(encoder)} weights of the encoder, such as {encoder[0]}: it is not '
-            'a checkpoint of this model'
-        )
-    return missing
-
-
-__all__ = ['Reconstructor']
+def _parts(config: Config) -> list:
+    model = {key: value for key, value in config.model.items() if key != 'init_cfg'}
+    return [(model, MODELS), (evaluation_pipeline(config), TRANSFORMS)]

@@ -1,7 +1,11 @@
 import math
+import sys
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'test_visualization'))
 from vis_toys import tiny_config
 
 import simmim_mm.models.backbones  # noqa: F401

@@ -10,7 +10,7 @@ from pathlib import Path
 import export_toys as toys
 
 from simmim_mm.interop import TARGETS, ExportError, export_backbone, read_source, verify
-from simmim_mm.interop.pairs import FAMILIES, refusal
+from simmim_mm.interop.registry import BACKBONES, refusal
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'export.md'
 BEGIN, END = '<!-- begin of the table -->\n', '<!-- end of the table -->\n'
@@ -33,7 +33,7 @@ def table() -> str:
     """Rows of the families, columns of the libraries, in Markdown."""
     lines = [f'| | {" | ".join(TARGETS)} |', '|---' * (len(TARGETS) + 1) + '|']
     with tempfile.TemporaryDirectory() as folder:
-        for family in FAMILIES:
+        for family in BACKBONES:
             source = read_source(toys.save(Path(folder) / 'toy.pth', family))
             cells = []
             for target in TARGETS:

@@ -9,8 +9,7 @@ from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
 from simmim_mm.checkpoint import load_weights
-from simmim_mm.interop import convert, detect_family
-from simmim_mm.interop.converter import convert_checkpoint
+from simmim_mm.interop import convert, convert_checkpoint, detect_family
 from simmim_mm.registry import MODELS
 
 SWIN = dict(img_size=64, patch_size=2, embed_dim=8, depths=(2, 2, 1, 1), num_heads=(1, 2, 2, 4))

@@ -113,7 +113,7 @@ def test_swin_v2_keeps_the_units_of_its_biases(source):
     export = export_backbone(source('MaskedSwinV2', img_size=64), 'mmpretrain', 8, (128, 128))
     assert export.arguments['pretrained_window_sizes'] == [4, 4, 4, 2]
     assert export.arguments['window_size'] == [8, 8, 8, 4]
-    table = export.ours.stages[0].blocks[0].attn.w_msa.relative_coords_table
+    table = export.backbone.stages[0].blocks[0].attn.w_msa.relative_coords_table
     # an offset of 7 tokens, where 3 was the largest: log2(8 * 7 / 3 + 1) / log2(8)
     expected = torch.log2(torch.tensor(8 * 7 / 3 + 1)) / 3
     torch.testing.assert_close(table[0, -1, -1], expected.expand(2))
@@ -179,7 +179,7 @@ def test_timm_reads_the_file_as_printed(suffix, source, tmp_path):
     x = torch.randn(1, 3, 128, 128)
     with torch.inference_mode():
         theirs = features(export, scope['model'].eval(), x)[0]
-        torch.testing.assert_close(theirs, export.ours(x)[0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(theirs, export.backbone(x)[0], atol=1e-4, rtol=0)
 
     head = timm.create_model(export.architecture, **{**export.arguments, 'num_classes': 3})
     lost = head.load_state_dict(timm.models.load_state_dict(str(path)), strict=False)
@@ -196,7 +196,7 @@ def test_transformers_reads_the_folder_with_a_classifier(transformers, source, t
     x = torch.randn(1, 3, 32, 32)
     with torch.inference_mode():
         tokens = model.eval().vit(pixel_values=x).last_hidden_state[:, 1:]
-        ours = export.ours(x)[0].flatten(2).transpose(1, 2)
+        ours = export.backbone(x)[0].flatten(2).transpose(1, 2)
     torch.testing.assert_close(tokens, ours, atol=1e-4, rtol=0)
 
 

@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from simmim_mm.interop.rules import Rule, apply_rules, undo_rules
+from simmim_mm.interop.keymap import Rule, apply_rules, undo_rules
 
 RULES = (
     Rule('old.layers.{i}.down.{rest}', 'new.stages.{i+1}.down.{rest}'),
@@ -45,7 +45,7 @@ def test_fields_are_numbers_and_dots_are_dots():
 
 def test_merged_channels_go_where_unfold_puts_them():
     # the authors: cat of [::2, ::2], [1::2, ::2], [::2, 1::2], [1::2, 1::2] along the channels
-    from simmim_mm.interop.simmim_swin import from_unfold, to_unfold
+    from simmim_mm.interop.swin import from_unfold, to_unfold
 
     x = torch.randn(1, 5, 2, 2)
     theirs = torch.cat([x[..., 0, 0], x[..., 1, 0], x[..., 0, 1], x[..., 1, 1]], dim=1)

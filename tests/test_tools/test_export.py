@@ -71,8 +71,7 @@ def test_an_export_is_repeated_only_with_force(run, capsys):
 
 def test_a_converted_checkpoint_will_do(run, monkeypatch, capsys):
     """From the authors' names to ours, and on to mmpretrain."""
-    from simmim_mm.interop import revert
-    from simmim_mm.interop.converter import convert_checkpoint
+    from simmim_mm.interop import convert_checkpoint, revert
 
     state = load_weights('swin.pth')['state_dict']
     state = {k: v for k, v in state.items() if k.startswith('backbone.')}

@@ -1,0 +1,208 @@
+"""The one way to load weights: fit them to a module, report every entry, or refuse them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from simmim_mm.checkpoint.fetch import fetch
+from simmim_mm.checkpoint.fit_weights import GEOMETRY
+from simmim_mm.checkpoint.safe_load import CheckpointError, find_state_dict, load_weights
+
+Shape = tuple[int, ...]
+_MASK_TOKENS = ('mask_token', 'backbone.mask_token')
+
+
+@runtime_checkable
+class FitsWeights(Protocol):
+    """A module that brings weights of another size to its own, as our backbones do."""
+
+    def fit_state_dict(self, state_dict: dict, prefix: str = '') -> None:
+        """Change the entries under ``prefix`` in place."""
+
+
+@dataclass
+class LoadReport:
+    """What became of each entry, by the module's names unless said otherwise.
+
+    Attributes:
+        file: Where the weights are from, for messages.
+        prefix: What the module's names begin with in the file.
+        matched: Loaded as they are.
+        resized: Loaded after a change of size: name to (shape in the file, shape in the module).
+        missing: In the module alone; they keep their initial values.
+        mismatched: Not loaded because of their shape: name to (in the file, in the module).
+        unexpected: Under the prefix in the file, but not in the module.
+        outside: Number of entries of the file that are not under the prefix.
+        regenerated: Source names of entries that the module builds by itself (index tables).
+        left_over: Source names of entries that the converter does not know.
+        listed: How many names ``str(report)`` gives of each kind; None gives all.
+    """
+
+    file: str = ''
+    prefix: str = ''
+    matched: list[str] = field(default_factory=list)
+    resized: dict[str, tuple[Shape | str, Shape]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    mismatched: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
+    unexpected: list[str] = field(default_factory=list)
+    outside: int = 0
+    regenerated: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+    listed: int | None = 3
+
+    @property
+    def loaded(self) -> list[str]:
+        """Names of all entries of the module that were filled."""
+        return [*self.matched, *self.resized]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing, mismatched, unexpected or left over."""
+        return not (self.missing or self.mismatched or self.unexpected or self.left_over)
+
+    def with_shapes(self, name: str) -> str:
+        """The name, and both shapes if they differ."""
+        if name not in self.mismatched:
+            return name
+        return '{}: {} in the file, {} in the model'.format(name, *self.mismatched[name])
+
+    def require_backbone(self) -> None:
+        """Refuse weights of a whole model that lack a part of its backbone.
+
+        Raises:
+            CheckpointError: If they do.
+        """
+        missing = [name for name in self.missing if name.startswith('backbone.')]
+        if missing:
+            raise CheckpointError(
+                f'{self.file} lacks {len(missing)} weights of the encoder, such as {missing[0]}: '
+                'it is not a checkpoint of this model'
+            )
+
+    def __str__(self) -> str:
+        total = len(self.loaded) + len(self.missing) + len(self.mismatched)
+        where = f"prefix '{self.prefix}'" if self.prefix else 'no prefix'
+        source = f' from {self.file} ({where})' if self.file else ''
+        lines = [f'{len(self.loaded)} of {total} weights loaded{source}']
+        if self.resized:
+            name, (old, new) = next(iter(self.resized.items()))
+            lines.append(f'{len(self.resized)} resized, such as {name}: {old} to {new}')
+        lines += self._names('missing, left as initialized', self.missing)
+        if set(_MASK_TOKENS) & set(self.missing):
+            lines.append('no mask token in the file: a new one, needed in pretraining alone')
+        lines += self._names('of another shape, not loaded', self.mismatched)
+        lines += self._names('unexpected, not used', self.unexpected)
+        if set(_MASK_TOKENS) & set(self.unexpected):
+            lines.append('the mask token is left out: this model has no use for it')
+        lines += self._names('left over, unknown to the converter', self.left_over)
+        if self.regenerated:  # they are many and expected: their number is enough
+            lines.append(f'{len(self.regenerated)} not needed, the model builds them itself')
+        if self.outside:
+            lines.append(
+                f'{self.outside} others in the file (decoder, head) are not of the backbone'
+            )
+        return '\n  '.join(lines)
+
+    def _names(self, what: str, names: Iterable[str]) -> list[str]:
+        names = [self.with_shapes(name) for name in names if name not in _MASK_TOKENS]
+        if not names:
+            return []
+        if self.listed is None:
+            return ['\n    '.join([f'{len(names)} {what}:', *names])]
+        return [f'{len(names)} {what}: {first_names(names, self.listed)}']
+
+
+def load_into(
+    module: nn.Module,
+    weights: Mapping[str, Tensor] | str | PathLike,
+    prefix: str | None = '',
+    *,
+    file: str = '',
+    check: Callable[[LoadReport], None] | None = None,
+    resize: bool = True,
+) -> LoadReport:
+    """Load weights into a module and report what became of every entry.
+
+    Args:
+        module: Any module; parts of it that are :class:`FitsWeights` resize their entries.
+        weights: A state dict; or a checkpoint file or its address (:func:`fetch`), read without
+            running anything that it carries.
+        prefix: What the module's names begin with in ``weights``; None finds it.
+        file: Name of the weights in messages, where they are a state dict.
+        check: Called with the report before anything is loaded; raises to refuse the weights.
+        resize: Whether entries of another size are fitted. If not, they are left out.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or an entry does not fit.
+    """
+    if isinstance(weights, (str, PathLike)):
+        file = str(weights)
+        weights = find_state_dict(load_weights(fetch(weights)), file)
+    own = module.state_dict()
+    if prefix is None:
+        prefix = next(iter(find_prefixes(weights, own)), '')
+    elif prefix and not prefix.endswith('.'):
+        prefix += '.'
+    entries = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+    report = LoadReport(file, prefix, outside=len(weights) - len(entries))
+    before = {name: tuple(tensor.shape) for name, tensor in entries.items()}
+    if resize:
+        for name, part in module.named_modules():
+            if isinstance(part, FitsWeights):
+                part.fit_state_dict(entries, f'{name}.' if name else '')
+
+    for name, tensor in own.items():
+        shape = tuple(tensor.shape)
+        if name.endswith(GEOMETRY):
+            continue
+        if name not in entries:
+            report.missing.append(name)
+        elif (fitted := tuple(entries[name].shape)) != shape:
+            report.mismatched[name] = before.get(name, fitted), shape
+        elif before.get(name) == shape:
+            report.matched.append(name)
+        else:
+            report.resized[name] = before.get(name, 'the table that all blocks shared'), shape
+    report.unexpected = [k for k in entries if k not in own and not k.endswith(GEOMETRY)]
+    if check is not None:
+        check(report)
+
+    if not resize:
+        entries = {name: v for name, v in entries.items() if name not in report.mismatched}
+    try:  # what is of another shape still may be fitted by modules of other libraries
+        module.load_state_dict(entries, strict=False)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[:2][-1].strip()
+        name = f' in {file}' if file else ''
+        raise CheckpointError(
+            f'the weights{name} do not fit this {type(module).__name__}: {reason}'
+        ) from error
+    if resize:
+        report.resized.update(report.mismatched)
+        report.mismatched = {}
+    return report
+
+
+def find_prefixes(names: Iterable[str], own: Iterable[str]) -> list[str]:
+    """Prefixes under which ``names`` have those of the model, the most frequent first."""
+    own = set(own)
+    votes: Counter[str] = Counter()
+    for name in names:
+        parts = name.split('.')
+        for i in range(len(parts)):
+            if '.'.join(parts[i:]) in own:
+                votes['.'.join([*parts[:i], ''])] += 1
+                break
+    most = max(votes.values(), default=0)
+    # a name or two may be found under others, such as the norm of a decoder
+    return [prefix for prefix, n in votes.most_common() if n > most / 2]
+
+
+def first_names(names: Iterable[str], n: int = 3) -> str:
+    """The first of many names, for a message."""
+    names = list(names)
+    return ', '.join(names[:n]) + (', ...' if len(names) > n else '')

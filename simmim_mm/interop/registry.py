@@ -1,0 +1,190 @@
+"""The tables: which code bases are read, and which backbone goes to which library."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from simmim_mm.interop import beit, conv_mae, mae, swin, vit
+from simmim_mm.interop.export import Export, ExportError, Source
+from simmim_mm.interop.family import Family
+from simmim_mm.interop.keymap import Conversion, apply_rules, undo_rules
+from simmim_mm.interop.libraries import TARGETS
+
+# Microsoft and timm; before MAE, whose encoder has the names of a plain ViT.
+TIMM = (swin.MICROSOFT, swin.MICROSOFT_V2, swin.TIMM, swin.TIMM_V2, beit.TIMM, vit.TIMM)
+OPENMMLAB = (swin.OPENMMLAB, swin.OPENMMLAB_V2, beit.OPENMMLAB, vit.OPENMMLAB, mae.OPENMMLAB)
+HUGGINGFACE = (
+    swin.HUGGINGFACE,
+    swin.HUGGINGFACE_V2,
+    beit.HUGGINGFACE,
+    mae.HUGGINGFACE,
+    vit.HUGGINGFACE,
+)
+# A state dict belongs to the first that detects it.
+_FAMILIES = {
+    family.name: family
+    for family in (
+        swin.SIMMIM,
+        swin.SIMMIM_V2,
+        beit.SIMMIM,
+        *TIMM,
+        mae.FAMILY,
+        conv_mae.FAMILY,
+        *OPENMMLAB,
+        *HUGGINGFACE,
+    )
+}
+
+# By backbone, the architecture that another library may not have.
+BACKBONES = {
+    'MaskedSwin': 'Swin',
+    'MaskedSwinV2': 'Swin v2',
+    'MaskedViT': 'plain ViT',
+    'MaskedBEiT': 'plain ViT',
+    'MaskedConvViT': 'ConvMAE encoder',
+}
+EXPORTS: dict[tuple[str, str], Callable[[Source], Export]] = {
+    ('MaskedSwin', 'mmpretrain'): swin.swin_to_mmpretrain,
+    ('MaskedSwin', 'mmdet'): swin.swin_to_mmdet,
+    ('MaskedSwin', 'mmseg'): swin.swin_to_mmseg,
+    ('MaskedSwin', 'timm'): swin.swin_to_timm,
+    ('MaskedSwin', 'huggingface'): swin.swin_to_huggingface,
+    ('MaskedSwinV2', 'mmpretrain'): swin.swin_v2_to_mmpretrain,
+    ('MaskedSwinV2', 'timm'): swin.swin_v2_to_timm,
+    ('MaskedSwinV2', 'huggingface'): swin.swin_v2_to_huggingface,
+    ('MaskedViT', 'mmpretrain'): vit.vit_to_mmpretrain,
+    ('MaskedViT', 'mmseg'): vit.vit_to_mmseg,
+    ('MaskedViT', 'timm'): vit.vit_to_timm,
+    ('MaskedViT', 'huggingface'): vit.vit_to_huggingface,
+    ('MaskedBEiT', 'mmpretrain'): beit.beit_to_mmpretrain,
+    ('MaskedBEiT', 'mmseg'): beit.beit_to_mmseg,
+    ('MaskedBEiT', 'timm'): beit.beit_to_timm,
+    ('MaskedBEiT', 'huggingface'): beit.beit_to_huggingface,
+}
+
+
+def families() -> dict[str, Family]:
+    """All families by name; a state dict belongs to the first that detects it."""
+    return dict(_FAMILIES)
+
+
+def get_family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ValueError: If there is none; the message lists them.
+    """
+    if name not in _FAMILIES:
+        raise ValueError(f'unknown family {name!r}: choose from {", ".join(_FAMILIES)}')
+    return _FAMILIES[name]
+
+
+def detect_family(state_dict: Mapping[str, Tensor]) -> str:
+    """Which family a state dict is of, from its names.
+
+    Raises:
+        ValueError: If it is of none; the message shows some of its names.
+    """
+    for family in _FAMILIES.values():
+        if family.detect(family.bare(state_dict)):
+            return family.name
+    raise ValueError(
+        f'the weights are of no known family ({", ".join(_FAMILIES)}); their first names are '
+        f'{", ".join(list(state_dict)[:4])}'
+    )
+
+
+def model_config(family: str, config: dict) -> dict:
+    """Config of our model from the authors' constructor arguments (those of the parity cases)."""
+    return get_family(family).model_config(config)
+
+
+def infer_config(family: str, state_dict: Mapping[str, Tensor], hints: dict | None = None) -> dict:
+    """The authors' constructor arguments of a state dict.
+
+    Args:
+        family: Name of the family.
+        state_dict: The authors' weights.
+        hints: Config or arguments stored beside them; and arguments given by hand, by name, which
+            take precedence over everything.
+
+    Raises:
+        ValueError: If something cannot be told from the shapes; the message names the argument.
+    """
+    return get_family(family).infer_config(state_dict, dict(hints or {}))
+
+
+def convert(state_dict: Mapping[str, Tensor], family: str | None = None) -> Conversion:
+    """The authors' weights under our names; the family is detected if not given."""
+    found = get_family(family or detect_family(state_dict))
+    return apply_rules(found.rules, found.bare(state_dict), found.name)
+
+
+def revert(state_dict: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
+    """Our weights under the authors' names, the exact inverse of :func:`convert`.
+
+    Attention masks of shifted windows, which the authors store and we do not, are left out; their
+    code rebuilds them.
+    """
+    return undo_rules(get_family(family).rules, state_dict)
+
+
+def supports(family: str, target: str) -> bool:
+    """Whether the library has the architecture of our class."""
+    return (family, target) in EXPORTS
+
+
+def refusal(family: str, target: str) -> str | None:
+    """Why no export of our class to the library exists; None if one does."""
+    if supports(family, target):
+        return None
+    if family in BACKBONES:
+        return f'{target} has no {BACKBONES[family]}'
+    return f'no rule for {family} is written'
+
+
+def export_backbone(
+    source: Source,
+    target: str,
+    window: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Export:
+    """Bring a backbone to the architecture and the names of another library.
+
+    The library need not be installed.
+
+    Args:
+        source: The checkpoint's backbone.
+        target: One of ``TARGETS``.
+        window: Side of the windows in tokens, for Swin; None = as trained.
+        size: Image height and width in pixels; None = as trained.
+
+    Raises:
+        ExportError: If the library cannot hold it; the message says why and what to do instead.
+    """
+    if target not in TARGETS:
+        raise ExportError(f'--to must be one of {", ".join(TARGETS)}, got {target!r}')
+    if reason := refusal(source.family, target):
+        elsewhere = [name for name in TARGETS if supports(source.family, name)]
+        other = f', or export to {", ".join(elsewhere)}' if elsewhere else ''
+        raise ExportError(
+            f"{source.family} does not go to {target}: {reason}. Use ours, type='simmim_mm."
+            f"{source.family}' with custom_imports=dict(imports=['simmim_mm']), in an mmpretrain, "
+            f'mmdet or mmseg config{other}'
+        )
+    sized = source.sized(window, size)
+    export = EXPORTS[source.family, target](sized)
+    if size is not None and export.size != tuple(size):
+        raise ExportError(
+            f'--img-size {size[0]} {size[1]}: height and width must be multiples of '
+            f'{export.backbone.token_stride}, the size of a token'
+        )
+    if resized := sized.resized(export.backbone):
+        number = f' and {len(resized) - 1} more' if len(resized) > 1 else ''
+        export.notes.append(f'Resized: {resized[0]}{number}.')
+    if source.data:
+        mean, std = source.data['mean'], source.data['std']
+        export.notes.append(
+            f'Normalize images as in pretraining: mean {mean}, std {std}, in 0..255, RGB.'
+        )
+    return export
