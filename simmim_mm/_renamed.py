@@ -56,7 +56,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'engine.downstream_preflight.label_maps': ('engine.checks.segmentation_maps',),
     'engine.file_backend': ('checkpoint.file_backend',),
     'engine.preflight': ('engine.check_model',),
-    'engine.progress': ('cli.progress',),
+    'engine.progress': ('cli.common',),
     'evaluation.tables': ('experiments.tables',),
     'export': ('interop',),
     'export.export': ('interop.export',),

@@ -5,13 +5,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from simmim_mm.cli.common import CONFIGS, run_trainings, say
+from simmim_mm.cli.common import run_trainings, say
+from simmim_mm.experiments.catalog import CONFIGS
 
 HELP = 'pretrain under each of several settings, probe the features, and compare'
 DESCRIPTION = """
 Pretrain under each of several settings, probe the features, and write a table and plots. The same
-command continues where it was interrupted; finished trainings are not repeated. what a
-sweep file holds: docs/how-to/sweep.md.
+command continues where it was interrupted; finished trainings are not repeated.
+What a sweep file holds: docs/how-to/sweep.md.
 """
 
 
