@@ -124,6 +124,11 @@ def load_runner(cfg: 'Config') -> tuple['Runner', 'nn.Module']:
     return runner, model.module if is_model_wrapper(model) else model
 
 
+def train_command() -> list[str]:
+    """What starts a training in a process of its own."""
+    return [sys.executable, '-m', 'simmim_mm.cli', 'train']
+
+
 def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[Outcome]':
     """Run trials with `simmim train`; SIGTERM and Ctrl-C end them, and this process.
 
@@ -136,10 +141,9 @@ def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[O
 
     from simmim_mm.experiments import run_trials
 
-    command = [sys.executable, '-m', 'simmim_mm.cli', 'train']
     former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return run_trials(trials, folder, command, jobs, say)
+        return run_trials(trials, folder, train_command(), jobs, say)
     except KeyboardInterrupt:
         sys.exit('interrupted: the same command continues from here')
     finally:
