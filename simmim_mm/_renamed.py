@@ -273,7 +273,14 @@ def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Ca
 
 
 class OldModule(ModuleType):
-    """Stands at the path of a module that has moved; hands out what is elsewhere now."""
+    """Stands at the path of a module that has moved; hands out what is elsewhere now.
+
+    It can be called because ``simmim_mm.convert`` and ``simmim_mm.export`` are functions now.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        api = importlib.import_module('simmim_mm.api')
+        return getattr(api, self.__name__.removeprefix('simmim_mm.'))(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         old = self.__name__.removeprefix('simmim_mm.')

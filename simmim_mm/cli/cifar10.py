@@ -20,7 +20,8 @@ def run(args: argparse.Namespace) -> None:
 
     for split in ('train', 'test'):
         data = CIFAR10(args.out, train=split == 'train', download=True)
-        for i, (image, label) in enumerate(track(data, description=split, total=len(data))):
+        for i in track(range(len(data)), description=split):
+            image, label = data[i]
             folder = Path(args.out) / split / data.classes[label]
             folder.mkdir(parents=True, exist_ok=True)
             image.save(folder / f'{i:05d}.png')

@@ -38,7 +38,7 @@ class _CfgOptions(argparse.Action):
         for text in values:
             if '=' not in text:
                 parser.error(f'argument {option_string}: {text!r} is not like name=value')
-        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string or '')
 
 
 def add_cfg_options(
@@ -162,16 +162,14 @@ def parse_transforms(text: str) -> tuple[str, list[dict]]:
     try:
         body = ast.parse(text.strip(), mode='eval').body
         calls = body.elts if isinstance(body, (ast.Tuple, ast.List)) else [body]
-        if any(call.args for call in calls):
-            raise ValueError('arguments need names')
-        return text, [
-            dict(
-                type=ast.unparse(call.func),
-                **{keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords},
-            )
-            for call in calls
-        ]
-    except (SyntaxError, ValueError, AttributeError, TypeError) as error:
+        steps = []
+        for call in calls:
+            if not isinstance(call, ast.Call) or call.args:
+                raise ValueError('arguments need names')
+            values = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+            steps.append(dict(type=ast.unparse(call.func), **values))
+        return text, steps
+    except (SyntaxError, ValueError, TypeError) as error:
         raise argparse.ArgumentTypeError(
             f'{text!r} is not like "Type(name=value), Type()" ({error})'
         ) from None

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simmim_mm.cli.common import parse_transforms
 
@@ -77,11 +77,11 @@ def draw(args: argparse.Namespace) -> 'Image':
         ]
     )
     chosen = args.mask or [(caption, parse_transforms(text)[1]) for caption, text in MASKS.items()]
-    masks = {caption: Compose(steps) for caption, steps in chosen}
+    masks: dict[str, Any] = {caption: Compose(steps) for caption, steps in chosen}
 
     rows = []
     for i, file in enumerate(files):
-        results = load(dict(img_path=file, sample_idx=i))
+        results: Any = load(dict(img_path=file, sample_idx=i))
         image, foreground = results['img'], results['gt_seg_map']
         row = [image, np.repeat(foreground[..., None] * np.uint8(255), 3, -1)]
         for transform in masks.values():

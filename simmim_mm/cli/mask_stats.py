@@ -131,8 +131,8 @@ def plot(path: Path, rows: list[dict]) -> None:
     axes.axhspan(*GOOD, color='0.92', label='good, says SimMIM')
     for name in dict.fromkeys(row['mask'] for row in rows):
         of_mask = [row for row in rows if row['mask'] == name]
-        values = [[row[key] for row in of_mask] for key in ('masked', 'avg_dist', 'std')]
-        axes.errorbar(*values, capsize=3, marker='o', ms=4, label=name)
+        x, y, std = ([row[key] for row in of_mask] for key in ('masked', 'avg_dist', 'std'))
+        axes.errorbar(x, y, std, capsize=3, marker='o', ms=4, label=name)
     axes.set(xlabel='masked', ylabel='AvgDist, pixels (bars: from mask to mask)')
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)

@@ -109,8 +109,10 @@ def run(args: argparse.Namespace) -> None:
             'or stripped, and what is drawn comes from random weights',
             file=sys.stderr,
         )
-    draw = draw_filled if args.mask else draw_reconstructions
-    drawn = draw(reconstructor, files[0] if args.mask else files, args)
+    if args.mask:
+        drawn = draw_filled(reconstructor, files[0], args)
+    else:
+        drawn = draw_reconstructions(reconstructor, files, args)
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     drawn.save(out)

@@ -66,7 +66,10 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     from simmim_mm.engine.launch import adapt_dataloaders
 
     notes = []
-    shorten(cfg, args)
+    if (args.data, args.epochs, args.iters, args.batch_size) != (None,) * 4:
+        from simmim_mm.experiments.downstream import set_run
+
+        set_run(cfg, args.data, args.epochs, args.iters, args.batch_size)
     cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config)
@@ -82,28 +85,6 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
         notes += scale_lr(cfg)
     adapt_dataloaders(cfg)
     return notes + choose_checkpoint(cfg, args.resume)
-
-
-def shorten(cfg: 'Config', args: argparse.Namespace) -> None:
-    """Enter --data, --batch-size, --epochs and --iters.
-
-    Raises:
-        ValueError: If a number is below 1, or the config counts in the other unit.
-    """
-    for name in ('epochs', 'iters', 'batch_size'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ValueError(f'--{name.replace("_", "-")} must be at least 1')
-    if args.data is not None:
-        dataset = cfg.train_dataloader.dataset
-        while 'dataset' in dataset:  # ClassBalancedDataset and the like hold another one
-            dataset = dataset.dataset
-        dataset.data_root = args.data
-    if args.batch_size is not None:
-        cfg.train_dataloader.batch_size = args.batch_size
-    if args.epochs or args.iters:
-        from simmim_mm.experiments.downstream import set_budget
-
-        set_budget(cfg, args.iters, args.epochs)
 
 
 def use_amp(cfg: 'Config') -> None:

@@ -45,6 +45,16 @@ def list_configs(pattern: str | None = None) -> list[ConfigInfo]:
     return found
 
 
+def list_models(pattern: str | None = None) -> list[str]:
+    """Names of the configs that pretrain a model, which :func:`simmim_mm.get_model` takes.
+
+    Args:
+        pattern: As of :func:`list_configs`.
+    """
+    found = list_configs(pattern)
+    return [info.name for info in found if 'downstream' not in info.path.parts]
+
+
 def find_config(name: str | Path) -> Path:
     """The file of a config: a path, or the name of one that comes with the project.
 

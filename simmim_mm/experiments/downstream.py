@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from simmim_mm.experiments.labeled_data import LabeledData
-from simmim_mm.models.backbones.swin_parts import clamped_windows
+from simmim_mm.models.backbones.masked_swin import clamped_windows
 from simmim_mm.registry import MODELS
 
 TASK_METRICS = dict(classification='accuracy/top1', detection='coco/bbox_mAP', segmentation='mIoU')
@@ -101,6 +101,38 @@ def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None)
         if scheduler.get('begin'):
             begin = round(scheduler.begin * number / former)
             scheduler.begin = min(begin, scheduler.get('end', begin + 1) - 1)
+
+
+def set_run(
+    cfg: Config,
+    data: str | Path | None = None,
+    epochs: int | None = None,
+    iters: int | None = None,
+    batch_size: int | None = None,
+) -> None:
+    """Change what nearly every run changes; None leaves a setting as it is.
+
+    Args:
+        cfg: The config of a training.
+        data: ``data_root`` of the images to train on, whatever wraps the data set.
+        epochs: See :func:`set_budget`.
+        iters: See :func:`set_budget`.
+        batch_size: Images per process and step.
+
+    Raises:
+        ValueError: If a number is below 1, or the config counts in the other unit.
+    """
+    for name, number in dict(epochs=epochs, iters=iters, batch_size=batch_size).items():
+        if number is not None and number < 1:
+            raise ValueError(f'{name} must be at least 1, got {number}')
+    if data is not None:
+        dataset = cfg.train_dataloader.dataset
+        while 'dataset' in dataset:
+            dataset = dataset.dataset
+        dataset.data_root = str(data)
+    if batch_size is not None:
+        cfg.train_dataloader.batch_size = batch_size
+    set_budget(cfg, iters, epochs)
 
 
 def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData) -> Config:
