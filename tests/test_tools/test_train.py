@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from simmim_mm.cli import main
@@ -90,6 +91,7 @@ def tool(monkeypatch):
     """Runs a tool in this process."""
 
     def run(name: str, *args: str) -> None:
+        MMLogger._instance_dict.clear()  # of the same second, one may write to what is closed
         monkeypatch.setenv('LOCAL_RANK', '0')
         main([name, *args])
 
