@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 from simmim_mm import _imports, _stack
-from simmim_mm.version import __version__
+from simmim_mm.version import __version__ as __version__
 
 _stack.check()  # before the first import of mmengine, so that its absence is reported in one line
 _imports.install()

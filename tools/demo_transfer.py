@@ -69,7 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--val', type=int, default=50, help='images to validate on, per task (%(default)s)'
     )
-    renamed = {'--labelled': '--labeled', '--unlabelled': '--unlabeled'}
+    renamed = {'--labelled': '--labeled', '--unlabelled': '--unlabeled'}  # codespell:ignore
     return parser.parse_args(renew_options('demo_transfer.py', sys.argv[1:], renamed))
 
 

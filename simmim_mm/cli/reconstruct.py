@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from simmim_mm.visualization.reconstructor import Reconstructor
 
 HELP = 'draw images, masked and reconstructed by a model, as a PNG grid'
+RENAMED = {'--bands': '--channels'}
 
 MAX_SIDE = 640  # of an image with a painted mask, in pixels
 

@@ -1,5 +1,7 @@
 """The command: what it imports, its verbs, options of version 0.1, and short options."""
 
+import argparse
+import json
 import os
 import subprocess
 import sys
@@ -59,7 +61,7 @@ def test_the_module_is_the_command():
     assert "'simmim = simmim_mm.cli:main'" in setup
 
 
-@pytest.mark.parametrize('argv', [['trian'], ['train'], ['train', 'a.py', '--no-such-option']])
+@pytest.mark.parametrize('argv', [['no-such-verb'], ['train'], ['train', 'a.py', '--no-option']])
 def test_wrong_words_end_with_the_usage(argv, capsys):
     with pytest.raises(SystemExit) as stop:
         main(argv)
@@ -79,6 +81,22 @@ def test_scripts_are_the_verbs():
     assert called == set(VERBS) - {'list'}
 
 
+SCRIPTS = json.loads((ROOT / 'tests/fixtures/v0_1/public_scripts.json').read_text())
+
+
+@pytest.mark.parametrize('script', sorted(SCRIPTS))
+def test_every_option_of_version_0_1_is_known(script):
+    path = ROOT / script
+    if path.name.startswith('demo') or path.parent.name == 'setup':
+        pytest.skip('a script of its own')
+    verb = load_verb(path.read_text().split("main(['")[1].split("'")[0])
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    known = {option for action in parser._actions for option in action.option_strings}
+    known |= {old for old, new in getattr(verb, 'RENAMED', {}).items() if new in known}
+    assert {option for option in SCRIPTS[script] if option.startswith('-')} <= known
+
+
 OPTIONS = [
     ['lr=0.1', 'a.b=[1,2]', "c='x'", 'd=(1,(2,3))', 'e=None', 'f=True', 'g=x,y', 'h=k=v', 'i='],
     ['a.b=1', 'a.b=2'],
@@ -87,8 +105,6 @@ OPTIONS = [
 
 @pytest.mark.parametrize('options', OPTIONS)
 def test_cfg_options_are_read_as_mmengine_reads_them(options):
-    import argparse
-
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     expected = parser.parse_args(['--cfg-options', *options]).cfg_options
