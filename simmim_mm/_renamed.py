@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar('T', bound=Callable)
+C = TypeVar('C', bound=type)
 
 # Old module below simmim_mm: the modules that have its names now.
 MODULES: dict[str, tuple[str, ...]] = {
@@ -72,6 +73,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'export.verify': ('interop.exporter',),
     'export.writing': ('interop.libraries',),
     'models.algorithms.simmim': ('models.algorithms.masked_image_model',),
+    'models.algorithms.compatibility': ('models.algorithms.masked_image_model',),
     'models.backbones.fit_weights': ('checkpoint.fit_weights',),
     'models.backbones.mask_token': ('masking.grid',),
     'models.backbones.patch_merging': ('models.backbones.masked_swin',),
@@ -131,11 +133,11 @@ NAMES = {
     'PretrainedBackbone': 'BaseMaskedBackbone',
     'SimMIM': 'MaskedImageModel',
     'Study': 'Sweep',
-    'box_shares': 'box_fractions',
-    'choose_bands': 'choose_channels',
     'Units': 'VisibleUnits',
     'accelerate': 'swap_attention',
+    'box_shares': 'box_fractions',
     'check_mask': 'fit_mask',
+    'choose_bands': 'choose_channels',
     'compare_with_fills': 'compare_with_baselines',
     'evaluate_fill': 'evaluate_baseline',
     'hide_pixels': 'zero_masked_pixels',
@@ -243,7 +245,7 @@ class _OldAttribute:
         setattr(instance, self.new, value)
 
 
-def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Callable[[T], T]:
+def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Callable[[C], C]:
     """Class decorator: attributes and methods that have a new name.
 
     The old name gives the new one, and a subclass that defines the old name defines the new one.
@@ -253,7 +255,7 @@ def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Ca
         **names: Old name to new name.
     """
 
-    def decorate(cls: T) -> T:
+    def decorate(cls: C) -> C:
         for old, new in names.items():
             setattr(cls, old, _OldAttribute(cls, old, new))
 
@@ -263,10 +265,11 @@ def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Ca
                 if old in vars(subclass):
                     warn_renamed(f'{subclass.__name__}.{old}', f'{subclass.__name__}.{new}')
                     value = vars(subclass)[old]
-                    known = isinstance(value, str) and values
-                    setattr(subclass, new, values.get(value, value) if known else value)
+                    if isinstance(value, str):
+                        value = (values or {}).get(value, value)
+                    setattr(subclass, new, value)
 
-        cls.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]  # on purpose
+        setattr(cls, '__init_subclass__', classmethod(__init_subclass__))  # noqa: B010  as above
         return cls
 
     return decorate

@@ -111,7 +111,8 @@ def measure_masks_of(args: argparse.Namespace) -> list[dict]:
         for ratio in ratios:
             changed = step if ratio is None else dict(step, mask_ratio=ratio)
             try:
-                rows.append(measure(name, changed, args.size or 192, args))
+                stride = step.get('token_stride', 4)  # of version 0.1
+                rows.append(measure(name, changed, args.size or 192, args, stride))
             except ValueError as error:  # no such mask: all blocks, or a square too large
                 if ratio is None:
                     raise

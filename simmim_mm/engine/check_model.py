@@ -1,9 +1,9 @@
 import torch
 from mmengine.dataset import pseudo_collate
-from torch import nn
+from mmengine.model import BaseModel
 
 
-def check_model(model: nn.Module, sample: dict, mode: str = 'loss') -> None:
+def check_model(model: BaseModel, sample: dict, mode: str = 'loss') -> None:
     """Run one sample through the model, before a training starts.
 
     Finds what only shows when data and model meet: another number of channels, an image size or a

@@ -94,7 +94,7 @@ def upsample_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
         ``(B, 1, H, W)`` boolean.
 
     Raises:
-        ValueError: If ``size`` is not a multiple of the mask's grid.
+        ValueError: If they are not whole multiples.
     """
     (h, w), (H, W) = mask.shape[-2:], size
     if H % h or W % w:
@@ -135,18 +135,16 @@ def visible_ids(mask: Tensor) -> Tensor:
         ``(B, n_visible)`` int64 indices into the flattened ``h * w`` grid.
 
     Raises:
-        ValueError: If the images of the batch have unequal numbers of visible tokens, which cannot
-            be gathered into one tensor. The message names the counts.
+        ValueError: If the images differ in their number of visible tokens.
     """
     visible = ~mask.flatten(1)
     counts = visible.sum(1)
-    n = int(counts[0])
-    if not bool((counts == n).all()):
+    if not bool((counts == counts[0]).all()):
         raise ValueError(
             'gathering visible tokens needs the same number in every image of a batch, got '
             f'{counts.tolist()}: use a mask generator with an exact count'
         )
-    return visible.nonzero()[:, 1].view(len(mask), n)
+    return visible.nonzero()[:, 1].view(len(mask), int(counts[0]))
 
 
 def patchify(x: Tensor, patch_size: int) -> Tensor:
@@ -158,8 +156,7 @@ def patchify(x: Tensor, patch_size: int) -> Tensor:
     Returns:
         ``(B, h, w, p * p * C)``; within a patch the order is row, column, channel (MAE's).
     """
-    B, C, H, W = x.shape
-    p = patch_size
+    (B, C, H, W), p = x.shape, patch_size
     if H % p or W % p:
         raise ValueError(f'{H}x{W} pixels are not whole {p}-pixel patches')
     x = x.view(B, C, H // p, p, W // p, p)
@@ -168,8 +165,7 @@ def patchify(x: Tensor, patch_size: int) -> Tensor:
 
 def unpatchify(patches: Tensor, patch_size: int) -> Tensor:
     """Inverse of :func:`patchify`: ``(B, h, w, p * p * C)`` to ``(B, C, h * p, w * p)``."""
-    B, h, w, n = patches.shape
-    p = patch_size
+    (B, h, w, n), p = patches.shape, patch_size
     x = patches.view(B, h, w, p, p, n // (p * p))
     return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, h * p, w * p)
 

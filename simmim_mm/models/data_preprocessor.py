@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -9,7 +10,7 @@ from simmim_mm.registry import MODELS
 
 
 @MODELS.register_module()
-@renamed_attributes(normalise='normalize', denormalise='denormalize')
+@renamed_attributes(normalise='normalize', denormalise='denormalize')  # codespell:ignore
 class MIMDataPreprocessor(BaseDataPreprocessor):
     """Stack and normalize a batch of images with any number of channels.
 
@@ -28,6 +29,8 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
             raise ValueError(f'mean has {len(mean)} values but std has {len(std)}: one per channel')
         if min(std) <= 0:
             raise ValueError(f'std must be positive, got {list(std)}')
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), False)
 
@@ -44,8 +47,8 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         Raises:
             ValueError: If the images differ in shape or their channels do not match ``mean``.
         """
-        data = self.cast_data(data)
-        inputs = data['inputs']
+        cast: Any = self.cast_data(data)
+        inputs = cast['inputs']
         if not isinstance(inputs, Tensor):
             shapes = {tuple(x.shape) for x in inputs}
             if len(shapes) > 1:
@@ -54,7 +57,7 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
                     f'{sorted(shapes)}; add a crop or resize to the pipeline'
                 )
             inputs = torch.stack(tuple(inputs))
-        return {**data, 'inputs': self.normalize(inputs)}
+        return {**cast, 'inputs': self.normalize(inputs)}
 
     def normalize(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` in the loaded range to float32 with the given statistics removed."""
@@ -79,6 +82,8 @@ class PixelStats(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer('mean', torch.zeros(1, 1, 1), persistent=False)
         self.register_buffer('std', torch.ones(1, 1, 1), persistent=False)
 

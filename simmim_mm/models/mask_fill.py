@@ -11,24 +11,15 @@ from simmim_mm.registry import MODELS
 
 
 class Fill(PixelStats):
-    """Puts something in the place of masked pixels, before the encoder sees the image.
+    """Base of what takes the place of masked pixels, before the encoder sees the image.
 
     The alternative to a learned mask token, which replaces masked patch embeddings inside the
     encoder. It suits every encoder that takes images, also one that knows nothing of masks.
-
     Subclasses implement :meth:`values`.
     """
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Fill.
-
-        Args:
-            x: ``(B, C, H, W)`` normalized images.
-            mask: ``(B, h, w)`` boolean, True = masked.
-
-        Returns:
-            ``(B, C, H, W)``: ``x`` where visible; what stood under the mask has no influence.
-        """
+        """Images ``(B, C, H, W)`` filled under a mask ``(B, h, w)``; what stood there is lost."""
         hidden = upsample_mask(mask, x.shape[-2:])
         return torch.where(hidden, self.values(x, hidden).to(x.dtype), x)
 
@@ -103,16 +94,12 @@ class NoiseFill(Fill):
             normal after normalization; not clipped to the range of pixels. ``'uniform'``: between
             ``low`` and ``high``.
         low: In the value range of the loaded images.
-        high: Likewise; 255 for 8-bit files.
+        high: In the same range; 255 for 8-bit files.
         seed: Of the noise in evaluation.
     """
 
     def __init__(
-        self,
-        distribution: str = 'gaussian',
-        low: float = 0.0,
-        high: float = 255.0,
-        seed: int = 0,
+        self, distribution: str = 'gaussian', low: float = 0.0, high: float = 255.0, seed: int = 0
     ) -> None:
         super().__init__()
         if distribution not in ('gaussian', 'uniform'):

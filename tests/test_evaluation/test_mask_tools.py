@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from simmim_mm.cli import parse_args
-from simmim_mm.datasets.transforms import RandomBlockMask
+from simmim_mm.datasets.transforms import RandomBlockMask, UniformMask
 from simmim_mm.evaluation.mask_difficulty import measure_generator
 
 PIPELINE = """
@@ -87,6 +87,32 @@ def test_mask_of_a_config(tool, images, tmp_path, capsys):
     assert alone['mask'] == on_images['mask'] == 'random'
     assert alone['masked'] == on_images['masked'] == '0.5'
     assert float(on_images['avg_dist']) == pytest.approx(float(alone['avg_dist']), rel=0.3)
+
+
+def test_distances_are_between_the_tokens_of_the_configs_backbone(tool, images, tmp_path, capsys):
+    config = tmp_path / 'vit.py'
+    vit = "dict(type='MaskedViT', arch='deit-tiny', img_size=64, patch_size=8)"
+    text = (
+        PIPELINE.replace('mask_patch_size=8', 'mask_patch_size=16')
+        + f'model = dict(backbone={vit})'
+    )
+    config.write_text(
+        text.format(root=str(images), mask='UniformMask').replace(', mask_ratio=0.5', '')
+    )
+    for args in ([], ['--data']):
+        tool('mask-stats', config, '--size', '32', '64', *args)
+        (row,) = table(capsys.readouterr().out)
+        assert row['masked'] == '0.75'
+        # three blocks of 2 x 2 tokens beside each visible one: more than one token of eight, less
+        # than three
+        assert 8 < float(row['avg_dist']) < 24
+    generator, figures = UniformMask(16), []
+    for stride in (4, 8, 16):
+        figures.append(measure_generator(generator, (32, 64), 500, 0, stride)['avg_dist'])
+    tool('mask-stats', config, '--size', '32', '64')
+    (row,) = table(capsys.readouterr().out)
+    assert float(row['avg_dist']) == pytest.approx(figures[1], rel=1e-2)
+    assert len({f'{figure:.3g}' for figure in figures}) == 3
 
 
 def test_semantic_masks_are_measured_on_the_images(tool, images, tmp_path, capsys):

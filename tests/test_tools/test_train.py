@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 from simmim_mm.cli import main
@@ -91,8 +92,9 @@ def tool(monkeypatch):
     """Runs a tool in this process."""
 
     def run(name: str, *args: str) -> None:
-        MMLogger._instance_dict.clear()  # of the same second, one may write to what is closed
         monkeypatch.setenv('LOCAL_RANK', '0')
+        for kind in (MMLogger, MessageHub, Visualizer):  # named by the second: runs may share it
+            kind._instance_dict.clear()
         main([name, *args])
 
     return run

@@ -82,7 +82,13 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
         height, width = results['img'].shape[:2]
         size = self.mask_patch_size
         if height % size or width % size:
-            raise ValueError(self._does_not_divide(height, width))
+            common = gcd(height, width)
+            fitting = ', '.join(str(n) for n in range(2, common + 1) if common % n == 0)
+            raise ValueError(
+                f'mask_patch_size={size} does not divide the image of {height} x {width} pixels '
+                f'(height x width): {f"choose one that does ({fitting}), or " if fitting else ""}'
+                'change the crop size'
+            )
         rows, cols = height // size, width // size
         num_masked = self.num_masked(rows * cols)
         if num_masked >= rows * cols:
@@ -92,15 +98,6 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
             )
         results['mask'] = self.draw(rows, cols, num_masked, results)
         return results
-
-    def _does_not_divide(self, height: int, width: int) -> str:
-        common = gcd(height, width)
-        fitting = [str(size) for size in range(2, common + 1) if common % size == 0]
-        advice = f'choose one that does ({", ".join(fitting)})' if fitting else 'crop it first'
-        return (
-            f'mask_patch_size={self.mask_patch_size} does not divide the image of '
-            f'{height} x {width} pixels (height x width): {advice}, or change the crop size'
-        )
 
     def __repr__(self) -> str:
         args = ', '.join(f'{k}={v!r}' for k, v in vars(self).items() if not k.startswith('_'))

@@ -69,7 +69,7 @@ class _Rectangles(MaskTransform):
 
         What is left over is a part of the rows, or columns, at a random side.
         """
-        num_new = window.size - np.count_nonzero(window)
+        num_new = int(window.size - np.count_nonzero(window))
         if num_new > at_most:
             turned = np.rot90(window, np.random.randint(4))
             turned[tuple(index[:at_most] for index in np.nonzero(~turned))] = True

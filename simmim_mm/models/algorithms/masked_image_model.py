@@ -3,6 +3,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
+from mmpretrain.models.utils import to_2tuple
 from torch import Tensor
 
 from simmim_mm.masking import upsample_mask
@@ -20,17 +21,16 @@ class MaskedImageModel(BaseModel):
     ConvMAE and LSMAE are the same class with a backbone in gather mode and a transformer decoder;
     PixMIM is a low-frequency ``target`` and a crop for either.
 
-    What follows from another part need not be given: the channels of the images are those of the
-    data preprocessor's mean, and what the decoder takes and predicts follows from the backbone,
-    the target and the loss (:class:`BaseDecoder`). Values that are given win.
+    A config need not repeat what follows from another part: the images' channels are those of the
+    data preprocessor's mean; what the decoder takes and predicts follows from backbone, target and
+    loss (:class:`BaseDecoder`). Values that are given win.
 
     Args:
         backbone: A :class:`BaseMaskedBackbone`, called as ``backbone(inputs, mask)``. Others work
-            too; they get masks as they were drawn, and nothing follows from them.
+            too, but they get masks as they were drawn, and nothing follows from them.
         neck: The decoder, called as ``neck(feats, mask)``, predicts ``(B, C, H, W)``.
         head: ``head.loss(pred, target, mask)`` gives the losses.
-        data_preprocessor: ``MIMDataPreprocessor`` or compatible; target generators and mask fill
-            get its mean and std.
+        data_preprocessor: ``MIMDataPreprocessor`` or compatible.
         target: Target generators, applied in order. Empty: the normalized pixels.
         fill: What takes the place of masked pixels in the image. None: the backbone's own mask
             token, or nothing in gather mode.
@@ -39,6 +39,8 @@ class MaskedImageModel(BaseModel):
     Raises:
         ValueError: If the parts do not go together.
     """
+
+    data_preprocessor: Any
 
     def __init__(
         self,
@@ -49,106 +51,75 @@ class MaskedImageModel(BaseModel):
         target: Sequence[dict] = (),
         fill: dict | None = None,
         foreground: dict | None = None,
-        init_cfg: dict | list | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
-        # built here: BaseModel would look it up in the default scope, which need not be ours
+        # built here: BaseModel would look it up in the default scope, perhaps another package's
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
         mean, std = self.data_preprocessor.mean, self.data_preprocessor.std
+        if backbone.get('in_channels', len(mean)) != len(mean):
+            raise ValueError(
+                f'in_channels={backbone["in_channels"]} in backbone, but data_preprocessor has '
+                f'mean and std of {len(mean)} channels: set it to {len(mean)} or leave it out'
+            )
         self.backbone = MODELS.build(MODELS.with_defaults(backbone, in_channels=len(mean)))
-        derived = self._check_backbone(backbone, fill)
-        self.target = TargetSequence(
-            [MODELS.build(MODELS.with_defaults(cfg, **derived)) for cfg in target]
-        )
+        self.target = TargetSequence([MODELS.build(self._target_config(cfg)) for cfg in target])
         self.fill = None if fill is None else MODELS.build(fill)
-        for part in (*self.target, self.fill):
-            if part is not None:
-                part.set_pixel_stats(mean, std)
-
+        parts: list[Any] = [*self.target, *([] if self.fill is None else [self.fill])]
+        for part in parts:
+            part.set_pixel_stats(mean, std)
         channels = self.target.out_channels(len(mean))
         if isinstance(head.get('loss'), Mapping):
             head = dict(head, loss=MODELS.with_defaults(head['loss'], channels=channels))
         self.head = MODELS.build(head)
-        self._check_value_range()
         predicted = self.head.loss_fn.pred_channels(channels)
         self.neck = MODELS.build(self._decoder_config(neck, predicted, self.target.stride))
-        if getattr(self.neck, 'out_channels', predicted) != predicted:
-            raise ValueError(
-                f'the decoder {type(self.neck).__name__} predicts {self.neck.out_channels} '
-                f'channels, but {type(self.head.loss_fn).__name__} on a target of {channels} '
-                f'channels needs {predicted}: set out_channels={predicted} in neck or leave it out '
-                "(or set mean and std of data_preprocessor to the images' channels)"
-            )
         if foreground is not None:
             foreground = dict(foreground, neck=self._decoder_config(foreground['neck'], 1))
         self.foreground = None if foreground is None else MODELS.build(foreground)
+        check_parts(self)
         if self.fill is not None:  # no gradient reaches mask tokens: distributed training objects
             for name, parameter in self.backbone.named_parameters():
                 parameter.requires_grad_(parameter.requires_grad and 'mask_token' not in name)
 
-    def _check_backbone(self, cfg: dict, fill: dict | None) -> dict[str, int]:
-        """Refuse a backbone that contradicts the other parts; what targets can know of it."""
-        backbone, channels = self.backbone, len(self.data_preprocessor.mean)
-        if not isinstance(backbone, BaseMaskedBackbone):
-            return {}
-        name = type(backbone).__name__
-        if cfg.get('in_channels', channels) != channels:
-            raise ValueError(
-                f'in_channels={cfg["in_channels"]} in backbone, but data_preprocessor has mean and '
-                f'std of {channels} channels: set it to {channels} or leave it out'
-            )
-        if fill is not None and backbone.mask_mode == 'gather':
-            raise ValueError(
-                f'fill={fill["type"]} has no effect on {name}, which encodes visible tokens only '
-                'and never sees masked pixels: leave it out, or use a backbone in token mode '
-                "(mask_mode='token')"
-            )
-        out_stride = backbone.out_strides[-1] if backbone.out_strides else backbone.token_stride
-        return dict(token_stride=backbone.token_stride, out_stride=out_stride)
-
-    def _check_value_range(self) -> None:
-        """Refuse a target whose values are not what the loss takes."""
-        loss, kind = type(self.head.loss_fn).__name__, self.head.loss_fn.target_value_range
-        if kind and kind != self.target.value_range:
-            hint = " (target=[dict(type='UnitRange')])" if kind == 'unit' else ''
-            raise ValueError(
-                f'{loss} needs a target of kind {kind!r}, but this one is '
-                f'{self.target.value_range!r}: end the list of targets with one of kind '
-                f'{kind!r}{hint}'
-            )
+    def _target_config(self, cfg: dict) -> dict:
+        """A target's config, with the token if the decoder predicts token by token."""
+        backbone, derived = self.backbone, {}
+        if isinstance(backbone, BaseMaskedBackbone):
+            stride = backbone.token_stride
+            derived = dict(token_stride=stride) if backbone.out_strides[-1:] == (stride,) else {}
+        return MODELS.with_defaults(cfg, **derived)
 
     def _decoder_config(self, cfg: dict, out_channels: int, scale: int = 1) -> dict:
-        """A decoder's config with what follows from the backbone and what it has to predict.
-
-        Args:
-            cfg: As given.
-            out_channels: Channels to predict.
-            scale: Pixels per value to predict, in each direction.
-        """
-        backbone, decoder = self.backbone, MODELS.class_of(cfg)
-        derived: dict[str, Any] = dict(out_channels=out_channels)
+        """A decoder's config with what follows; ``scale`` is in pixels per value to predict."""
+        backbone = self.backbone
+        derived: dict = dict(out_channels=out_channels)
         if not isinstance(backbone, BaseMaskedBackbone):
             return MODELS.with_defaults(cfg, **derived)
-        gather = backbone.mask_mode == 'gather'
-        if gather:
-            derived['with_cls_token'] = backbone.with_cls_token
         if backbone.img_size is not None:
-            derived['img_size'] = tuple(side // scale for side in backbone.img_size)
+            derived['img_size'] = tuple(side // scale for side in to_2tuple(backbone.img_size))
         if backbone.out_strides:
             derived['in_channels'] = backbone.out_channels[-1]
-            if backbone.out_strides[-1] % scale == 0:
-                derived['patch_size' if gather else 'stride'] = backbone.out_strides[-1] // scale
-        if isinstance(decoder, type) and issubclass(decoder, BaseDecoder):
-            _check_decoder(decoder, {**derived, **cfg}, backbone, scale)
+            derived['stride'], rest = divmod(backbone.out_strides[-1], scale)
+            if rest and not cfg.keys() & {'stride', 'patch_size'}:
+                raise ValueError(
+                    f'the target has one value for {scale}x{scale} pixels, but '
+                    f'{type(backbone).__name__} one position for {backbone.out_strides[-1]}: set '
+                    'factor of LowResolution, or cell of HOG, to a divisor'
+                )
+        if backbone.mask_mode == 'gather':
+            derived['with_cls_token'] = backbone.with_cls_token
+            if 'stride' in derived:
+                derived['patch_size'] = derived['stride']
         return MODELS.with_defaults(cfg, **derived)
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
-    ) -> dict | list | tuple:
+    ) -> Any:
         """mmengine's entry: ``'loss'`` (training), ``'predict'`` (validation), ``'tensor'``."""
         if mode == 'loss':
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples or [])
         if mode == 'predict':
-            return self.predict(inputs, data_samples)
+            return self.predict(inputs, data_samples or [])
         if mode == 'tensor':
             return self.extract_feat(inputs)
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
@@ -239,7 +210,7 @@ class MaskedImageModel(BaseModel):
             images['foreground'] = self.foreground.probability(logits, inputs.shape[-2:])
         return images
 
-    def stack_masks(self, data_samples: list | None, inputs: Tensor) -> Tensor:
+    def stack_masks(self, data_samples: list, inputs: Tensor) -> Tensor:
         """The masks of the samples as ``(B, h, w)`` boolean on the grid of the tokens."""
         if not data_samples or any('mask' not in sample for sample in data_samples):
             raise ValueError(
@@ -250,36 +221,57 @@ class MaskedImageModel(BaseModel):
         return self.token_mask(masks.to(inputs.device, torch.bool), inputs)
 
     def token_mask(self, mask: Tensor, inputs: Tensor) -> Tensor:
-        """Bring a mask ``(B, rows, columns)`` to the grid of the backbone's tokens.
-
-        Raises:
-            ValueError: If the mask does not fit the images.
-        """
-        if isinstance(self.backbone, BaseMaskedBackbone):
-            return self.backbone.token_mask(mask, inputs)
-        return mask
+        """A mask ``(B, rows, columns)`` on the grid of the tokens, see :func:`fit_mask`."""
+        known = isinstance(self.backbone, BaseMaskedBackbone)
+        return self.backbone.token_mask(mask, inputs) if known else mask
 
 
-def _check_decoder(
-    decoder: type[BaseDecoder], cfg: dict, backbone: BaseMaskedBackbone, scale: int
-) -> None:
-    """Refuse a decoder that contradicts the backbone or cannot predict at the scale."""
-    name, mode = type(backbone).__name__, backbone.mask_mode
-    if decoder.mask_mode != mode:
-        takes = dict(gather='the visible tokens of a backbone in gather mode', token='a whole map')
-        instead = dict(gather='TransformerDecoder', token='PixelShuffleDecoder')
+def check_parts(model: MaskedImageModel) -> None:
+    """Refuse parts that do not go together.
+
+    Sizes, which only show with an image, are checked on the first one by
+    :func:`simmim_mm.engine.check_model.check_model`, before a training starts.
+
+    Raises:
+        ValueError: Names the parts and what to change.
+    """
+    backbone, neck, loss = model.backbone, model.neck, model.head.loss_fn
+    name, decoder = type(backbone).__name__, type(neck).__name__
+    known = isinstance(backbone, BaseMaskedBackbone)
+    if known and model.fill is not None and backbone.mask_mode == 'gather':
         raise ValueError(
-            f'the decoder {decoder.__name__} takes {takes[decoder.mask_mode]}, but {name} is in '
-            f'{mode} mode: use {instead[mode]}, or a backbone in {decoder.mask_mode} mode'
+            f'fill={type(model.fill).__name__} has no effect on {name}, which encodes visible '
+            'tokens only and never sees masked pixels: leave it out, or use a backbone in token '
+            "mode (mask_mode='token')"
         )
-    if backbone.out_strides and cfg['in_channels'] not in backbone.out_channels:
-        channels = backbone.out_channels[-1]
+    if known and isinstance(neck, BaseDecoder):
+        mode, wanted = backbone.mask_mode, neck.mask_mode
+        if mode != wanted:
+            tokens = 'the visible tokens of a backbone in gather mode'
+            instead = dict(gather='TransformerDecoder', token='PixelShuffleDecoder')[mode]
+            raise ValueError(
+                f'the decoder {decoder} takes {tokens if wanted == "gather" else "a whole map"}, '
+                f'but {name} is in {mode} mode: use {instead}, or a backbone in {wanted} mode'
+            )
+        if backbone.out_strides and neck.in_channels not in (None, *backbone.out_channels):
+            channels = backbone.out_channels[-1]
+            raise ValueError(
+                f'in_channels={neck.in_channels} in {decoder}, but the features of {name} have '
+                f'{channels} channels: set it to {channels} or leave it out'
+            )
+    kind = loss.target_value_range
+    if kind and kind != model.target.value_range:
+        hint = " (target=[dict(type='UnitRange')])" if kind == 'unit' else ''
         raise ValueError(
-            f'in_channels={cfg["in_channels"]} in {decoder.__name__}, but the features of {name} '
-            f'have {channels} channels: set it to {channels} or leave it out'
+            f'{type(loss).__name__} needs a target of kind {kind!r}, but this one is '
+            f'{model.target.value_range!r}: end the list of targets with one that is{hint}'
         )
-    if backbone.out_strides and not cfg.keys() & {'stride', 'patch_size'}:
+    channels = model.target.out_channels(len(model.data_preprocessor.mean))
+    needed = loss.pred_channels(channels)
+    given = getattr(neck, 'out_channels', needed)
+    if given != needed:
         raise ValueError(
-            f'the target has one value for {scale}x{scale} pixels, but {name} one position for '
-            f'{backbone.out_strides[-1]}: set factor of LowResolution, or cell of HOG, to a divisor'
+            f'the decoder {decoder} predicts {given} channels, but {type(loss).__name__} on a '
+            f'target of {channels} channels needs {needed}: set out_channels={needed} in neck or '
+            "leave it out (or set mean and std of data_preprocessor to the images' channels)"
         )

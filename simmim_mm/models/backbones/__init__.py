@@ -1,3 +1,4 @@
+from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.models.backbones.masked_adapter import build_masked_backbone
 from simmim_mm.models.backbones.masked_beit import MaskedBEiT
 from simmim_mm.models.backbones.masked_conv_vit import MaskedConvViT
@@ -9,6 +10,7 @@ from simmim_mm.models.backbones.masked_vit import MaskedViT
 from simmim_mm.models.backbones.windowed_vit import WindowedViT
 
 __all__ = [
+    'BaseMaskedBackbone',
     'MaskedBEiT',
     'MaskedConvNeXt',
     'MaskedConvViT',

@@ -1,5 +1,5 @@
 from abc import ABCMeta, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.model import BaseModule, PretrainedInit, update_init_info
 from torch import Tensor, nn
@@ -14,8 +14,7 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
 
     It stands alone or in front of the class whose weights the backbone has, as in
     ``class MaskedSwin(BaseMaskedBackbone, SwinTransformer)``. A subclass implements
-    :meth:`forward`, and its ``__init__`` sets the attributes below that differ from the defaults.
-    What it tells here need not be told to the decoder: :class:`MaskedImageModel` hands it on.
+    :meth:`forward` and sets those of the attributes below that differ from the defaults.
 
     Every way of loading, ``load_state_dict``, ``load_from`` and
     ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``, fits entries of
@@ -38,9 +37,18 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
     token_stride: int
     out_channels: tuple[int, ...] = ()
     out_strides: tuple[int, ...] = ()
-    img_size: tuple[int, int] | None = None
+    img_size: Any = None
     with_cls_token: bool = False
     mask_token: nn.Parameter
+
+    if TYPE_CHECKING:  # parts of the class behind
+        patch_embed: Any
+        downsample_layers: Any
+        patch_resolution: Any
+        layers: Any
+        stages: Any
+
+        def __getattr__(self, name: str) -> Any: ...
 
     @abstractmethod
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -48,8 +56,9 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
 
         Args:
             x: ``(B, C, H, W)`` normalized images.
-            mask: ``(B, h, w)`` boolean, True = masked, on the token grid or a coarser one of
-                square blocks (:meth:`token_mask` brings it to the tokens); None masks nothing.
+            mask: ``(B, h, w)`` boolean, True = masked, on the token grid or a coarser one of square
+                blocks (:meth:`token_mask` brings it to the tokens); in gather mode with the same
+                number of visible tokens in every image. None masks nothing.
 
         Returns:
             Maps ``(B, C_i, H / s_i, W / s_i)``; in gather mode with a mask, the visible tokens in
@@ -73,7 +82,7 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
         """The mask of the images ``x`` on the grid of their tokens; see :func:`fit_mask`."""
         return fit_mask(mask, len(x), self.token_grid(*x.shape[-2:]), self.token_stride)
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Any:
         """As ``nn.Module.train``; those of mmpretrain do not return the module."""
         super().train(mode)
         return self
@@ -86,6 +95,9 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
         cfgs = [given] if isinstance(given, dict) else given or []
         files = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
         self.init_cfg = [cfg for cfg in cfgs if cfg not in files] or None
+        own = type(self).reset_weights is not BaseMaskedBackbone.reset_weights
+        if 'mask_token' in self._parameters and not own:  # the class behind does not know it
+            nn.init.trunc_normal_(self.mask_token, std=0.02)
         super().init_weights()
         self.reset_weights()
         self.init_cfg = given
@@ -101,21 +113,20 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
         """Bring the entries under ``prefix`` to the shapes of this model, in place."""
         fit_state_dict(self, state_dict, prefix)
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
         self.fit_state_dict(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> Any:
         """Layer of a parameter and number of layers, for layer-wise learning rates.
 
         Raises:
             NotImplementedError: If neither this class nor the one behind it says so.
         """
-        try:
-            inherited = super().get_layer_depth  # type: ignore[misc]  # of the class behind, if any
-        except AttributeError:
+        inherited = getattr(super(), 'get_layer_depth', None)  # of the class behind
+        if inherited is None:
             raise NotImplementedError(
                 f'{type(self).__name__} does not say which layer a parameter is in: define '
                 'get_layer_depth, or train without layer-wise learning rates'
-            ) from None
+            )
         return inherited(param_name, prefix)

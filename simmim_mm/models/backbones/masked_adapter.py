@@ -34,40 +34,45 @@ def build_masked_backbone(backbone: dict, in_channels: int | None = None) -> Bas
     base = MMPRETRAIN_MODELS.get(backbone['type'])
     if not (isinstance(base, type) and issubclass(base, nn.Module)):
         raise ValueError(f'backbone={backbone!r} is not the config of a backbone in mmpretrain')
-    derived = dict(out_type='featmap')
-    if in_channels is not None:
-        derived['in_channels'] = in_channels
-    cfg = MODELS.with_defaults({**backbone, 'type': base}, **derived)
+    derived = {} if in_channels is None else dict(in_channels=in_channels)
+    cfg = MODELS.with_defaults({**backbone, 'type': base}, out_type='featmap', **derived)
     return masked_class(cfg.pop('type'))(**cfg)
 
 
 @cache
 def masked_class(base: type) -> type:
     """Subclass of a backbone whose ``forward`` takes a mask; the same one for the same class."""
-    return type(f'Masked{base.__name__}', (_TakesMask, base), {})
+    return type(f'Masked{base.__name__}', (MaskedByHook, base), {})
 
 
-class _TakesMask(BaseMaskedBackbone):
-    """``forward(x, mask=None)`` for a backbone of mmpretrain that begins with a patch embedding.
+class MaskedByHook(BaseMaskedBackbone):
+    """``forward(x, mask=None)`` for a backbone of mmpretrain that begins by making tokens.
 
-    Its own forward stays as it is; a forward hook on ``patch_embed`` puts the token in. (A module
-    around ``patch_embed`` would change the names of the weights.)
+    Its own forward stays as it is: masked pixels become 0, the mean, and a forward hook on the
+    module that makes the tokens puts the mask token in. (A module around that one would change the
+    names of the weights.)
     """
+
+    token_modules: tuple[str, ...] = ('patch_embed', 'patch_embed1', 'patch_embeds.0')  # VAN, Twins
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._mask: Tensor | None = None
-        embed = _patch_embed(self)
-        self._measure(embed)
-        embed.register_forward_hook(self._replace_masked)
-
-    def init_weights(self) -> None:
-        """mmpretrain's, and the mask token."""
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
-        super().init_weights()
+        if self.img_size is None and 'img_size' in kwargs:  # not all of mmpretrain's keep it
+            self.img_size = to_2tuple(kwargs['img_size'])
+        self._name, self._mask = type(self).__bases__[-1].__name__, None
+        kinds = (nn.Conv2d, nn.MaxPool2d)
+        for name, module in self.named_modules():
+            if name in self.token_modules and any(isinstance(m, kinds) for m in module.modules()):
+                self._measure(module)
+                module.register_forward_hook(self._replace_masked)
+                return
+        raise ValueError(
+            f'{self._name} has no patch_embed with a convolution, behind which a mask token could '
+            'be put: docs/backbones.md lists the backbones that have'
+        )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode; see :meth:`BaseMaskedBackbone.forward`."""
+        """Encode."""
         if mask is not None:
             mask = self.token_mask(mask, x)
             x = zero_masked_pixels(x, mask)
@@ -78,9 +83,9 @@ class _TakesMask(BaseMaskedBackbone):
             self._mask = None
         if mask is not None and not _are_maps(feats):
             raise ValueError(
-                f'{_name(self)} does not give maps (B, C, h, w), which a '
-                "decoder needs: configure it to (out_type='featmap', gap_before_final_norm=False, "
-                '...), or take another backbone'
+                f'{self._name} does not give maps (B, C, h, w), which a decoder needs: configure '
+                "it to (out_type='featmap', gap_before_final_norm=False, ...), or take another "
+                'backbone'
             )
         return feats
 
@@ -93,55 +98,41 @@ class _TakesMask(BaseMaskedBackbone):
 
     @torch.no_grad()
     def _measure(self, embed: nn.Module) -> None:
-        """Set mask token and attributes by what becomes of an image of zeros."""
-        size = to_2tuple(getattr(self, 'img_size', None) or getattr(embed, 'img_size', 224))
-        height, width = size
-        conv, training = _convolutions(embed)[0], self.training
+        """Set mask token and attributes, by what becomes of an image of zeros."""
+        height, width = to_2tuple(self.img_size or getattr(embed, 'img_size', 224))
+        seen: list[Any] = []
+        hook = embed.register_forward_hook(lambda module, args, output: seen.append(output))
+        training, feats = self.training, ()
         self.eval()
-        image = conv.weight.new_zeros(1, conv.in_channels, height, width)
-        output = embed(image)
-        tokens = output[0] if isinstance(output, tuple) else output
-        count = math.prod(tokens.shape[2:] if tokens.ndim == 4 else tokens.shape[1:2])
-        stride = round((height * width / count) ** 0.5)
-        if tokens.ndim < 3 or (height // stride) * (width // stride) != count:
-            raise ValueError(
-                f'patch_embed of {_name(self)} makes {tuple(tokens.shape[1:])} of an image of '
-                f'{height}x{width} pixels, which is not a grid of tokens'
-            )
-        channels = tokens.shape[1] if tokens.ndim == 4 else tokens.shape[-1]
-        self.token_stride = stride
-        if not hasattr(self, 'patch_resolution'):  # the grid that weights of another are fitted to
-            self.patch_resolution = height // stride, width // stride
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, channels))
         try:
             with torch.random.fork_rng([]):
+                kernel = self.get_parameter(self.stem_weight)
+                image = kernel.new_zeros(1, kernel.shape[1], height, width)
                 feats = super(BaseMaskedBackbone, self).forward(image)
-        except (RuntimeError, AssertionError, ValueError):  # takes images of another size
-            feats = ()
+        except (RuntimeError, AssertionError, ValueError):
+            if not seen:
+                raise  # else it takes images of another size
+        hook.remove()
+        self.train(training)
+
+        tokens = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
+        count = math.prod(tokens.shape[2:] if tokens.ndim == 4 else tokens.shape[1:2])
+        stride = round((height * width / count) ** 0.5)
+        grid = height // stride, width // stride
+        if tokens.ndim < 3 or math.prod(grid) != count:
+            raise ValueError(
+                f'patch_embed of {self._name} makes {tuple(tokens.shape[1:])} of an image of '
+                f'{height}x{width} pixels, which is not a grid of tokens'
+            )
+        self.token_stride = stride
+        channels = tokens.shape[1 if tokens.ndim == 4 else -1]
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, channels))
+        if not hasattr(self, 'patch_resolution'):  # the grid that weights of another are fitted to
+            self.patch_resolution = grid
         if _are_maps(feats) and not self.out_channels:  # ViTSAM uses the name for something else
             self.out_channels = tuple(feat.shape[1] for feat in feats)
             self.out_strides = tuple(height // feat.shape[2] for feat in feats)
-        self.train(training)
 
 
 def _are_maps(feats: Sequence) -> bool:
     return all(isinstance(feat, Tensor) and feat.ndim == 4 for feat in feats)
-
-
-def _patch_embed(backbone: nn.Module) -> nn.Module:
-    modules = dict(backbone.named_modules())
-    for name in ('patch_embed', 'patch_embed1', 'patch_embeds.0'):  # most, VAN, Twins
-        if name in modules and _convolutions(modules[name]):
-            return modules[name]
-    raise ValueError(
-        f'{_name(backbone)} has no patch_embed with a convolution, behind which a mask token could '
-        'be put: docs/backbones.md lists the backbones that have'
-    )
-
-
-def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
-    return [m for m in module.modules() if isinstance(m, nn.Conv2d)]
-
-
-def _name(backbone: nn.Module) -> str:
-    return type(backbone).__bases__[-1].__name__

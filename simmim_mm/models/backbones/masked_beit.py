@@ -24,33 +24,17 @@ class MaskedBEiT(BaseMaskedBackbone, BEiTViT):
     Args:
         *args: Those of ``BEiTViT``: ``arch``, ``img_size`` (the position bias is built for its
             token grid), ``patch_size``, ``in_channels``, ``drop_path_rate``, ...
-        final_norm: Normalize the last feature map.
-        out_type: ``'featmap'``: maps ``(B, C, H / 16, W / 16)``.
-        use_rel_pos_bias: A table in each block instead.
-        use_shared_rel_pos_bias: One table for all blocks.
-        **kwargs: See ``args``.
+        layer_cfgs: Of the blocks, see there.
+        **kwargs: See ``args``; other defaults have ``final_norm`` (True), ``out_type``
+            (``'featmap'``), ``use_rel_pos_bias`` (a table in each block: False) and
+            ``use_shared_rel_pos_bias`` (one table for all: True).
     """
 
-    def __init__(
-        self,
-        *args,
-        final_norm: bool = True,
-        out_type: str = 'featmap',
-        use_rel_pos_bias: bool = False,
-        use_shared_rel_pos_bias: bool = True,
-        layer_cfgs: dict | None = None,
-        **kwargs,
-    ) -> None:
+    def __init__(self, *args, layer_cfgs: dict | None = None, **kwargs) -> None:
         once = dict(ffn_cfg=dict(add_identity=False, dropout_layer=None))
-        super().__init__(
-            *args,
-            final_norm=final_norm,
-            out_type=out_type,
-            use_rel_pos_bias=use_rel_pos_bias,
-            use_shared_rel_pos_bias=use_shared_rel_pos_bias,
-            layer_cfgs=once if layer_cfgs is None else layer_cfgs,
-            **kwargs,
-        )
+        kwargs = dict(final_norm=True, out_type='featmap', use_shared_rel_pos_bias=True) | kwargs
+        kwargs = dict(use_rel_pos_bias=False, layer_cfgs=layer_cfgs or once) | kwargs
+        super().__init__(*args, **kwargs)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.token_stride = self.patch_embed.projection.stride[0]
         self.out_channels = (self.embed_dims,) * len(self.out_indices)
@@ -72,19 +56,7 @@ class MaskedBEiT(BaseMaskedBackbone, BEiTViT):
                 layer.ffn.layers[1].weight.div_(math.sqrt(2 * depth))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode all tokens.
-
-        Args:
-            x: ``(B, C, H, W)``, of the size that the position bias is built for.
-            mask: ``(B, H / 16, W / 16)`` boolean or on a coarser grid, True = masked; None masks
-                nothing.
-
-        Returns:
-            The maps of ``out_indices``, ``(B, C, H / 16, W / 16)``, without the class token.
-
-        Raises:
-            ValueError: If the images have another size than the model or the mask does not fit.
-        """
+        """Encode images of the size that the position bias is built for."""
         B, _, H, W = x.shape
         if mask is not None:
             mask = self.token_mask(mask, x)

@@ -12,6 +12,7 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from torch import Tensor, nn
 
+from simmim_mm._renamed import old_names
 from simmim_mm.masking import visible_ids
 from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.models.backbones.position import sincos_position_embedding
@@ -19,16 +20,16 @@ from simmim_mm.registry import MODELS
 
 
 class VisibleUnits:
-    """The visible ones among the square units (16 x 16 pixels) that an image is divided into.
+    """The visible ones of the square units (tokens of stage 3) that an image is divided into.
 
-    Stages 1 and 2 of ConvMAE keep a map, but apart from their depth-wise convolution they work on
-    every position by itself, and what they compute under the mask is never used: it is zeroed
-    before the convolution and not gathered after the stage. So only visible units are computed, as
-    ``(B * n, C, u, u)``, and laid out as a map, with zeros in the place of masked units, for the
-    depth-wise convolution alone. The result is that of the authors' dense computation.
+    Apart from their depth-wise convolution, stages 1 and 2 of ConvMAE work on every position by
+    itself, and what they compute under the mask is never used: it is zeroed before the convolution
+    and not gathered after the stage. So only visible units are computed, as ``(B * n, C, u, u)``,
+    and laid out as a map, with zeros for masked units, for the convolution alone. The result is
+    that of the authors' dense computation.
 
     Args:
-        grid: VisibleUnits in the image, ``(h, w)``.
+        grid: Units in the image, ``(h, w)``.
         ids: ``(B, n)`` visible units, see :func:`visible_ids`; None = all.
     """
 
@@ -116,34 +117,30 @@ class MaskedConvBlock(BaseModule):
 class MaskedConvViT(BaseMaskedBackbone):
     """Encoder of ConvMAE (arXiv 2205.03892): two stages of convolutions, one of self-attention.
 
-    With a mask, made on the coarsest grid, only its visible tokens are encoded (gather mode): the
-    convolutions of the first stages see zeros under the mask, and their outputs are added to the
-    third stage's (multi-scale fusion), so that nothing of a masked pixel reaches the output.
+    With a mask only visible tokens are encoded (gather mode): the convolutions of the first stages
+    see zeros under the mask, and their outputs are added to the third stage's (multi-scale fusion),
+    so that nothing of a masked pixel reaches the output.
 
     Args:
-        arch: ``'base'`` (ConvMAE-B, ViT-B sized), ``'small'``, ``'tiny'`` (ours, for small budgets)
-            or a dict with ``embed_dims``, ``depths`` and ``mlp_ratios`` (three values each) and
-            ``num_heads``.
-        img_size: Image size in pixels, ``H`` or ``(H, W)``: decides the size of the stored position
-            embedding, which is interpolated for other inputs.
+        arch: ``'base'`` (ConvMAE-B, ViT-B sized), ``'small'``, ``'tiny'`` (for small budgets, not
+            the authors') or a dict with ``embed_dims``, ``depths`` and ``mlp_ratios`` (three values
+            each) and ``num_heads``.
+        img_size: ``H`` or ``(H, W)`` in pixels, of the stored position embedding, which is
+            interpolated for other inputs.
         patch_sizes: Strides of the three stages; their product is the token stride.
         in_channels: Channels of the image.
         drop_path_rate: Stochastic depth rate of the last block, growing linearly from 0.
         out_indices: Stages to return without a mask, out of 0, 1, 2. The last is normalized.
         final_norm: Normalize it. The authors fine-tune without: they normalize after pooling.
         frozen_pos_embed: Keep the position embedding at its fixed sine-cosine values (pretraining).
-        fusion: Have the layers that add stages 1 and 2 to the output in pretraining; downstream,
-            where they do not take part, they need not exist.
+        fusion: Have the layers that add stages 1 and 2 to the output in pretraining; they are not
+            needed downstream.
     """
 
     arch_zoo = {
-        'tiny': dict(embed_dims=(48, 96, 192), depths=(1, 1, 6), num_heads=3, mlp_ratios=(4, 4, 4)),
-        'small': dict(
-            embed_dims=(128, 256, 384), depths=(2, 2, 11), num_heads=6, mlp_ratios=(4, 4, 4)
-        ),
-        'base': dict(
-            embed_dims=(256, 384, 768), depths=(2, 2, 11), num_heads=12, mlp_ratios=(4, 4, 4)
-        ),
+        'tiny': dict(embed_dims=(48, 96, 192), depths=(1, 1, 6), num_heads=3),
+        'small': dict(embed_dims=(128, 256, 384), depths=(2, 2, 11), num_heads=6),
+        'base': dict(embed_dims=(256, 384, 768), depths=(2, 2, 11), num_heads=12),
     }
     mask_mode = 'gather'
 
@@ -164,7 +161,7 @@ class MaskedConvViT(BaseMaskedBackbone):
         if isinstance(arch, str) and arch not in self.arch_zoo:
             raise ValueError(f'arch must be one of {sorted(self.arch_zoo)} or a dict, got {arch!r}')
         arch = self.arch_zoo[arch] if isinstance(arch, str) else arch
-        dims, depths, ratios = arch['embed_dims'], arch['depths'], arch['mlp_ratios']
+        dims, depths, ratios = arch['embed_dims'], arch['depths'], arch.get('mlp_ratios', (4, 4, 4))
         self.embed_dims, self.depths = tuple(dims), tuple(depths)
         self.out_indices = tuple(out_indices)
         strides = list(accumulate(patch_sizes, mul))
@@ -188,21 +185,13 @@ class MaskedConvViT(BaseMaskedBackbone):
             sincos_position_embedding(self.grid, dims[2]), requires_grad=not frozen_pos_embed
         )
         rates = torch.linspace(0, drop_path_rate, sum(depths)).tolist()
-        self.blocks1 = nn.ModuleList(
-            MaskedConvBlock(dims[0], ratios[0], rates[i]) for i in range(depths[0])
-        )
-        self.blocks2 = nn.ModuleList(
-            MaskedConvBlock(dims[1], ratios[1], rates[depths[0] + i]) for i in range(depths[1])
-        )
+        i, j = depths[0], depths[0] + depths[1]  # where stages 2 and 3 begin
+        self.blocks1 = nn.ModuleList(MaskedConvBlock(dims[0], ratios[0], r) for r in rates[:i])
+        self.blocks2 = nn.ModuleList(MaskedConvBlock(dims[1], ratios[1], r) for r in rates[i:j])
+        sizes, norm = (arch['num_heads'], int(dims[2] * ratios[2])), dict(type='LN', eps=1e-6)
         self.blocks3 = nn.ModuleList(
-            TransformerEncoderLayer(
-                dims[2],
-                arch['num_heads'],
-                int(dims[2] * ratios[2]),
-                drop_path_rate=rates[depths[0] + depths[1] + i],
-                norm_cfg=dict(type='LN', eps=1e-6),
-            )
-            for i in range(depths[2])
+            TransformerEncoderLayer(dims[2], *sizes, drop_path_rate=r, norm_cfg=norm)
+            for r in rates[j:]
         )
         self.norm = nn.LayerNorm(dims[2], eps=1e-6) if final_norm else nn.Identity()
 
@@ -215,17 +204,7 @@ class MaskedConvViT(BaseMaskedBackbone):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode.
-
-        Args:
-            x: ``(B, C, H, W)``, H and W multiples of the token stride.
-            mask: ``(B, H / 16, W / 16)`` boolean or on a coarser grid, True = masked, with the
-                same number of visible tokens in every image; or None.
-
-        Returns:
-            Without a mask, the maps of ``out_indices``, ``(B, C_i, H / s_i, W / s_i)``. With one, a
-            tuple of one: the visible tokens ``(B, n_visible, C)`` in raster order.
-        """
+        """Encode images whose height and width are multiples of the token stride."""
         B = x.shape[0]
         grid = self.token_grid(*x.shape[-2:])
         if mask is not None:
@@ -282,10 +261,13 @@ class MaskedConvViT(BaseMaskedBackbone):
 
     def token_grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of tokens in an image of a size in pixels."""
-        s = self.token_stride
-        if height % s or width % s:
+        stride = self.token_stride
+        if height % stride or width % stride:
             raise ValueError(
-                f'height and width must be multiples of {s}, got {height}x{width}: resize, crop '
-                'or pad (pad_size_divisor of the data preprocessor) the images'
+                f'height and width must be multiples of {stride}, got {height}x{width}: resize, '
+                'crop or pad (pad_size_divisor of the data preprocessor) the images'
             )
-        return height // s, width // s
+        return height // stride, width // stride
+
+
+__getattr__ = old_names(__name__, Units='VisibleUnits')

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,42 +16,44 @@ from simmim_mm.registry import MODELS
 
 
 class BaseMaskedSwin(BaseMaskedBackbone):
-    """What the two generations of Swin share: the way through the stages, and initialization."""
+    """What the two generations of Swin share; see :class:`MaskedSwin` for the arguments."""
 
-    embed_dims: int
-    patch_embed: nn.Module
-    patch_resolution: tuple[int, int]
-    stages: nn.ModuleList
-    out_indices: Sequence[int]
+    attention: type  # takes the place of mmpretrain's
+    arch_zoo: dict[str, dict]
 
-    def _complete(
+    def __init__(
         self,
-        img_size: int | Sequence[int],
-        channels: Sequence[int],
-        downsampled: bool,
-        attention: type,
+        arch: str | dict = 'tiny',
+        img_size: int | Sequence[int] = 224,
+        patch_size: int = 4,
+        window_size: int | Sequence[int] = 7,
+        drop_path_rate: float = 0.0,
+        pad_small_map: bool = False,
+        **kwargs,
     ) -> None:
-        """Mask token, attributes and faster layers, once mmpretrain's class is built.
-
-        Args:
-            img_size: In pixels.
-            channels: Of the output of each stage.
-            downsampled: A stage's output lies behind its downsampling.
-            attention: Takes the place of mmpretrain's.
-        """
+        depths = (arch if isinstance(arch, dict) else self.arch_zoo[arch.lower()])['depths']
+        windows = [window_size] * len(depths) if isinstance(window_size, int) else window_size
+        if not pad_small_map:
+            windows = clamped_windows(windows, img_size, patch_size)
+        kwargs = self._with_windows(windows, **kwargs, drop_path_rate=drop_path_rate)
+        kwargs.update(arch=arch, img_size=img_size, patch_size=patch_size)
+        kwargs.update(pad_small_map=pad_small_map)
+        super().__init__(**kwargs)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.img_size = to_2tuple(img_size)
         self.token_stride = self.patch_embed.projection.stride[0]
-        strides = [self.token_stride]
+        channels, strides = [self.embed_dims], [self.token_stride]  # before and after each stage
         for stage in self.stages:
             merging = stage.downsample
+            channels.append(stage.out_channels)
             strides.append(strides[-1] * (1 if merging is None else merging.sampler.stride[0]))
-        self.out_channels = tuple(channels[i] for i in self.out_indices)
-        self.out_strides = tuple(strides[i + downsampled] for i in self.out_indices)
-        swap_attention(self.stages, attention)
+        self.out_channels = tuple(channels[i + self.out_after_downsample] for i in self.out_indices)
+        self.out_strides = tuple(strides[i + self.out_after_downsample] for i in self.out_indices)
+        swap_attention(self.stages, self.attention)
 
-    def _run_stage(self, i: int, x: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple]:
-        """Tokens ``(B, h * w, C)`` through stage i, and the size of their map."""
+    @staticmethod
+    def _with_windows(windows: Sequence[int], **kwargs) -> dict[str, Any]:
+        """Arguments of mmpretrain's class for stages of these windows."""
         raise NotImplementedError
 
     def token_grid(self, height: int, width: int) -> tuple[int, int]:
@@ -62,19 +65,7 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         init_swin_weights(self)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode.
-
-        Args:
-            x: ``(B, C, H, W)``, of any size.
-            mask: ``(B, H / 4, W / 4)`` boolean or on a coarser grid, True = masked; None masks
-                nothing.
-
-        Returns:
-            Normalized maps of the stages ``out_indices``, ``(B, C_i, H / 2^(i+2), W / 2^(i+2))``.
-
-        Raises:
-            ValueError: If the mask does not fit the images.
-        """
+        """Encode images of any size; each map is normalized."""
         if mask is not None:
             mask = self.token_mask(mask, x)
         x, size = self.patch_embed(x)
@@ -86,12 +77,14 @@ class BaseMaskedSwin(BaseMaskedBackbone):
             )
         x = self.drop_after_pos(x)
 
-        outs = []
-        for i in range(len(self.stages)):
-            x, size = self._run_stage(i, x, size)
+        outs, after = [], self.out_after_downsample
+        for i, stage in enumerate(self.stages):
+            x, size = stage(x, size) if after else stage(x, size, do_downsample=False)
             if i in self.out_indices:
                 out = getattr(self, f'norm{i}')(x)
                 outs.append(out.unflatten(1, size).permute(0, 3, 1, 2).contiguous())
+            if stage.downsample is not None and not after:
+                x, size = stage.downsample(x, size)
         return tuple(outs)
 
 
@@ -104,6 +97,7 @@ class MaskedSwin(BaseMaskedSwin, SwinTransformer):
     Args:
         arch: As in mmpretrain.
         img_size: ``H`` or ``(H, W)`` in pixels. Images of other sizes can be passed later.
+        patch_size: Side of a token in pixels.
         window_size: Of all stages. Unless ``pad_small_map``, a stage whose map (at ``img_size``) is
             smaller has a window of its shorter side, without shift, as in the authors' code: 192
             pixels and window 12 make the last stage's window 6.
@@ -111,45 +105,18 @@ class MaskedSwin(BaseMaskedSwin, SwinTransformer):
             SimMIM departs from the authors' 0.
         pad_small_map: For detection and segmentation: ``window_size`` everywhere, whatever the
             image; small maps are padded to it, and shifted.
-        stage_cfgs: As in mmpretrain; a ``window_size`` given here is taken as it is.
-        **kwargs: Other arguments of ``SwinTransformer``.
+        **kwargs: Other arguments of ``SwinTransformer``. A ``window_size`` in ``stage_cfgs`` is
+            taken as it is.
     """
 
-    def __init__(
-        self,
-        arch: str | dict = 'tiny',
-        img_size: int | tuple[int, int] = 224,
-        patch_size: int = 4,
-        window_size: int = 7,
-        drop_path_rate: float = 0.0,
-        pad_small_map: bool = False,
-        stage_cfgs: dict | Sequence[dict] = dict(),
-        **kwargs,
-    ) -> None:
-        stages = len((arch if isinstance(arch, dict) else self.arch_zoo[arch.lower()])['depths'])
-        if not pad_small_map:
-            windows = clamped_windows([window_size] * stages, img_size, patch_size)
-            if isinstance(stage_cfgs, dict):
-                stage_cfgs = [deepcopy(stage_cfgs) for _ in range(stages)]
-            stage_cfgs = [{'window_size': w, **cfg} for w, cfg in zip(windows, stage_cfgs)]
-        super().__init__(
-            arch=arch,
-            img_size=img_size,
-            patch_size=patch_size,
-            window_size=window_size,
-            drop_path_rate=drop_path_rate,
-            pad_small_map=pad_small_map,
-            stage_cfgs=stage_cfgs,
-            **kwargs,
-        )
-        self._complete(
-            img_size, self.num_features, self.out_after_downsample, ShiftedWindowAttention
-        )
+    attention = ShiftedWindowAttention
 
-    def _run_stage(self, i: int, x: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple]:
-        if i and not self.out_after_downsample and self.stages[i - 1].downsample is not None:
-            x, size = self.stages[i - 1].downsample(x, size)
-        return self.stages[i](x, size, do_downsample=self.out_after_downsample)
+    @staticmethod
+    def _with_windows(windows: Sequence[int], stage_cfgs: dict | Sequence[dict] = {}, **kwargs):
+        if isinstance(stage_cfgs, dict):
+            stage_cfgs = [deepcopy(stage_cfgs) for _ in windows]
+        stage_cfgs = [{'window_size': w, **cfg} for w, cfg in zip(windows, stage_cfgs)]
+        return dict(kwargs, stage_cfgs=stage_cfgs)
 
 
 def clamped_windows(
@@ -166,6 +133,7 @@ def clamped_windows(
 
 def swap_attention(stages: nn.ModuleList, attention: type) -> None:
     """Replace attention and merging of mmpretrain's stages; weights and keys stay."""
+    stage: Any
     for stage in stages:
         for block in stage.blocks:
             block.attn = attention(block.attn)
@@ -204,15 +172,15 @@ class FastPatchMerging(BaseModule):
         merging: The module to replace.
     """
 
-    def __init__(self, merging: nn.Module) -> None:
+    def __init__(self, merging: Any) -> None:
         super().__init__()
-        self.norm = merging.norm
-        self.reduction = merging.reduction
+        self.norm: Any = merging.norm
+        self.reduction: Any = merging.reduction
         self.out_channels = merging.out_channels
         self.use_post_norm = getattr(merging, 'use_post_norm', False)
 
     @staticmethod
-    def suits(merging: nn.Module) -> bool:
+    def suits(merging: Any) -> bool:
         """Whether the module is the usual one: adjacent 2x2 neighbors, padded at odd sizes."""
         sampler = merging.sampler
         geometry = (sampler.kernel_size, sampler.stride, sampler.dilation)

@@ -1,9 +1,9 @@
 from collections.abc import Sequence
 
 from mmpretrain.models.backbones import SwinTransformerV2
-from torch import Tensor, nn
+from torch import nn
 
-from simmim_mm.models.backbones.masked_swin import BaseMaskedSwin, clamped_windows
+from simmim_mm.models.backbones.masked_swin import BaseMaskedSwin
 from simmim_mm.models.backbones.window_attention import CosineWindowAttention
 from simmim_mm.registry import MODELS
 
@@ -16,47 +16,32 @@ class MaskedSwinV2(BaseMaskedSwin, SwinTransformerV2):
 
     Args:
         arch: As in mmpretrain.
-        img_size: ``H`` or ``(H, W)`` in pixels. Images of other sizes can be passed later.
-        window_size: Of all stages, or one for each. Unless ``pad_small_map``, a stage whose map (at
-            ``img_size``) is smaller has a window of its shorter side, without shift, as in the
-            authors' code.
-        drop_path_rate: Highest rate of stochastic depth. The authors pretrain Swin v2 at 0.1.
-        pad_small_map: For detection and segmentation: ``window_size`` everywhere, whatever the
-            image; small maps are padded to it, and shifted.
-        **kwargs: Other arguments of ``SwinTransformerV2``; ``pretrained_window_sizes`` are those of
-            the pretraining as clamped (12, 12, 12, 6 at 192 pixels). Our own files carry them,
-            those of timm and transformers do not: give them there when the window changes.
+        img_size: See :class:`MaskedSwin`.
+        patch_size: Side of a token in pixels.
+        window_size: Of all stages, or one for each; see :class:`MaskedSwin`.
+        **kwargs: ``drop_path_rate`` (0 by default; the authors pretrain Swin v2 at 0.1),
+            ``pad_small_map`` of :class:`MaskedSwin`, and other arguments of ``SwinTransformerV2``.
+            ``pretrained_window_sizes`` are those of the pretraining as clamped (12, 12, 12, 6 at
+            192 pixels). Our own files carry them, those of timm and transformers do not: give them
+            there when the window changes.
     """
+
+    attention = CosineWindowAttention
+    out_after_downsample = True  # a stage begins with its downsampling
 
     def __init__(
         self,
         arch: str | dict = 'tiny',
-        img_size: int | tuple[int, int] = 256,
+        img_size: int | Sequence[int] = 256,
         patch_size: int = 4,
         window_size: int | Sequence[int] = 8,
-        drop_path_rate: float = 0.0,
-        pad_small_map: bool = False,
         **kwargs,
     ) -> None:
-        depths = (arch if isinstance(arch, dict) else self.arch_zoo[arch.lower()])['depths']
-        if isinstance(window_size, int):
-            window_size = [window_size] * len(depths)
-        if not pad_small_map:
-            window_size = clamped_windows(window_size, img_size, patch_size)
-        super().__init__(
-            arch=arch,
-            img_size=img_size,
-            patch_size=patch_size,
-            window_size=window_size,
-            drop_path_rate=drop_path_rate,
-            pad_small_map=pad_small_map,
-            **kwargs,
-        )
-        channels = [stage.out_channels for stage in self.stages]
-        self._complete(img_size, channels, True, CosineWindowAttention)
+        super().__init__(arch, img_size, patch_size, window_size, **kwargs)
 
-    def _run_stage(self, i: int, x: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple]:
-        return self.stages[i](x, size)
+    @staticmethod
+    def _with_windows(windows: Sequence[int], **kwargs) -> dict:
+        return dict(kwargs, window_size=windows)
 
     def reset_weights(self) -> None:
         """The authors' initialization.

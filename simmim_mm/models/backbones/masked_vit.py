@@ -70,43 +70,25 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
             self._set_sincos()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode.
-
-        Args:
-            x: ``(B, C, H, W)``.
-            mask: ``(B, H / 16, W / 16)`` boolean or on a coarser grid, True = masked; in gather
-                mode with the same number of visible tokens in every image. None masks nothing.
-
-        Returns:
-            The outputs of the blocks ``out_indices``, the last block's normalized: maps
-            ``(B, C, H / 16, W / 16)``; in gather mode with a mask, tokens
-            ``(B, 1 + n_visible, C)``, the class token (if there is one) first, the visible ones in
-            raster order.
-
-        Raises:
-            ValueError: If the mask does not fit or, in gather mode, its visible counts differ.
-        """
-        B = x.shape[0]
-        gather = mask is not None and self.mask_mode == 'gather'
+        """Encode; the output of the last block is normalized."""
+        B, ids = x.shape[0], None
         if mask is not None:
             mask = self.token_mask(mask, x)
         x, grid = self.patch_embed(x)
 
         # masked patches become the mask token, which gets a position like any token
-        if mask is not None and not gather:
+        if mask is not None and self.mask_mode == 'gather':
+            ids = visible_ids(mask)
+        elif mask is not None:
             x = replace_masked(x, mask, self.mask_token)
+        extra = self.num_extra_tokens
         pos_embed = resize_pos_embed(
-            self.pos_embed,
-            self.patch_resolution,
-            grid,
-            mode=self.interpolate_mode,
-            num_extra_tokens=self.num_extra_tokens,
+            self.pos_embed, self.patch_resolution, grid, self.interpolate_mode, extra
         )
-        x = x + pos_embed[:, self.num_extra_tokens :]
+        x = x + pos_embed[:, extra:]
 
         # or only the visible tokens go on
-        if gather:
-            ids = visible_ids(mask)
+        if ids is not None:
             x = x.gather(1, ids.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
         if self.cls_token is not None:
             cls_token = self.cls_token + pos_embed[:, :1]
@@ -119,5 +101,5 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
             if i == len(self.layers) - 1 and self.final_norm:
                 x = self.ln1(x)
             if i in self.out_indices:
-                outs.append(x if gather else self._format_output(x, grid))
+                outs.append(self._format_output(x, grid) if ids is None else x)
         return tuple(outs)

@@ -8,7 +8,7 @@ but queries, keys, values and probabilities. Results differ from mmpretrain by r
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +65,7 @@ class PermuteTokens(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]  # names
         return grad.index_select(1, ctx.inverse), None, None
 
 
@@ -109,7 +109,7 @@ class CPUAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]  # names
         q, k, v, p = ctx.saved_tensors
         (_, N, d), heads = q.shape, ctx.heads
         dtype, bias_dtype = ctx.dtypes
@@ -177,8 +177,8 @@ class ShiftedWindowAttention(BaseModule):
 
     def __init__(self, msa: ShiftWindowMSA) -> None:
         super().__init__()
-        self.w_msa = msa.w_msa
-        self.drop = msa.drop
+        self.w_msa: Any = msa.w_msa
+        self.drop: Any = msa.drop
         self.window_size = msa.window_size
         self.shift_size = msa.shift_size
         self.pad_small_map = msa.pad_small_map

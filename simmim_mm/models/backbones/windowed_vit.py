@@ -101,7 +101,7 @@ class WindowedViT(MaskedViT):
         super().__init__(*args, mask_mode=mask_mode, frozen_pos_embed=frozen_pos_embed, **kwargs)
         depth = len(self.layers)
         if global_blocks is None:
-            global_blocks = {depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)}
+            global_blocks = [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
         wrong = [i for i in global_blocks if not -1 <= i < depth]
         if wrong:
             raise ValueError(f'global_blocks names {wrong}, but there are blocks 0 to {depth - 1}')
@@ -110,16 +110,12 @@ class WindowedViT(MaskedViT):
                 layer.attn = WindowedAttention(layer.attn, window_size, self.num_extra_tokens)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode; see ``MaskedViT``.
-
-        Raises:
-            ValueError: If there is a mask: windows are for what comes after pretraining.
-        """
+        """Encode whole images: windows are for what comes after pretraining."""
         if mask is not None:
             raise ValueError(
                 'WindowedViT takes no mask: pretrain with MaskedViT, its keys are equal'
             )
-        grid = tuple(side // self.token_stride for side in x.shape[-2:])
+        grid = self.token_grid(*x.shape[-2:])
         for layer in self.layers:
             if isinstance(layer.attn, WindowedAttention):
                 layer.attn.grid = grid

@@ -1,4 +1,5 @@
 from mmpretrain.models.classifiers import ImageClassifier
+from torch import nn
 
 from simmim_mm.registry import MODELS
 
@@ -10,6 +11,8 @@ class FrozenClassifier(ImageClassifier):
     The backbone, of any kind, keeps its weights and stays in evaluation mode, so that neither
     dropout nor statistics of batches make its features depend on the training.
     """
+
+    backbone: nn.Module
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)

@@ -20,10 +20,7 @@ class AveragePool(BaseModule):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        norm: str | None = None,
-        init_cfg: dict | list | None = None,
+        self, in_channels: int, norm: str | None = None, init_cfg: dict | list | None = None
     ) -> None:
         super().__init__(init_cfg)
         if norm not in ('layer', 'batch', None):
@@ -57,7 +54,7 @@ class AttentivePool(AveragePool):
     Args:
         in_channels: Channels C of the map.
         num_heads: Heads of the attention, a divisor of C.
-        norm: As of :class:`AveragePool`.
+        norm: See :class:`AveragePool`.
     """
 
     def __init__(

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmengine.model import BaseModule
@@ -37,7 +38,7 @@ class SimpleFeaturePyramid(BaseModule):
         if num_outs < len(scales):
             raise ValueError(f'num_outs={num_outs} is less than the {len(scales)} scales')
         self.num_extra = num_outs - len(scales)
-        conv = dict(norm_cfg=norm_cfg, act_cfg=None)
+        conv: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=None)
         self.levels = nn.ModuleList()
         for scale in scales:
             layers, channels = self._resample(in_channels, scale, norm_cfg)

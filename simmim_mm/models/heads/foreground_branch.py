@@ -53,7 +53,7 @@ class ForegroundBranch(BaseModule):
 
     def loss(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Weighted loss of ``logits``, given the maps ``labels`` ``(B, 1, H, W)`` of 0 and 1."""
-        y = F.adaptive_avg_pool2d(labels, logits.shape[-2:])
+        y = F.adaptive_avg_pool2d(labels, (logits.shape[-2], logits.shape[-1]))
         p = logits.sigmoid()
         sums = (1, 2, 3)
         dice = 1 - 2 * (p * y).sum(sums) / (p.sum(sums) + y.sum(sums) + 1)
@@ -62,9 +62,9 @@ class ForegroundBranch(BaseModule):
         bce = F.binary_cross_entropy_with_logits(logits, y, weight)
         return dict(loss_foreground=self.loss_weight * (bce + self.dice_weight * dice.mean()))
 
-    def probability(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def probability(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Probability of foreground, ``(B, 1, H, W)`` at ``size``."""
-        return F.interpolate(logits, size, mode='nearest').sigmoid()
+        return F.interpolate(logits, list(size), mode='nearest').sigmoid()
 
     def counts(self, logits: Tensor, labels: Tensor) -> list[dict[str, int]]:
         """Of each image, numbers of pixels.

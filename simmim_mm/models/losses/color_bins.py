@@ -2,6 +2,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simmim_mm._renamed import renamed_attributes
 from simmim_mm.models.losses.pixel_loss import PixelLoss, full_precision
 from simmim_mm.registry import MODELS
 
@@ -20,7 +21,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]  # names
         logits, index, total = ctx.saved_tensors
         result = torch.empty_like(logits)
         for i, image in enumerate(logits):
@@ -32,6 +33,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 @MODELS.register_module()
+@renamed_attributes(centres='centers')  # codespell:ignore
 class ColorBins(PixelLoss):
     """Classification of each channel's value into bins of equal width (SimMIM, tables 5 and 13).
 
@@ -45,7 +47,7 @@ class ColorBins(PixelLoss):
 
     Args:
         bins: Of each channel.
-        draw: What a picture shows: ``'mean'``, the expectation; ``'mode'``, the most likely bin.
+        draw: What reconstructions show: ``'mean'``, the expectation; ``'mode'``, the likeliest bin.
     """
 
     target_value_range = 'unit'

@@ -11,7 +11,10 @@ def full_precision(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-@renamed_attributes(values={'normalised': 'normalized'}, target_gives='target_value_range')
+@renamed_attributes(
+    values={'normalised': 'normalized'},  # codespell:ignore
+    target_gives='target_value_range',
+)
 class PixelLoss(nn.Module):
     """Mean error over the pixels that count (SimMIM, section 3.4).
 

@@ -31,7 +31,7 @@ class PatchSplitting(BaseModule):
         """``(B, h * w, C)`` to ``(B, 2h * 2w, C / 2)``, and the new size."""
         x = self.expansion(self.norm(x)).transpose(1, 2).unflatten(2, size)
         x = F.pixel_shuffle(x, 2)
-        return x.flatten(2).transpose(1, 2), tuple(x.shape[-2:])
+        return x.flatten(2).transpose(1, 2), (2 * size[0], 2 * size[1])
 
 
 @MODELS.register_module()
@@ -85,18 +85,19 @@ class InverseSwinDecoder(BaseDecoder):
             arch = SwinTransformer.arch_zoo[arch]
         depths, heads = arch['depths'], arch['num_heads']
         growth = 2 ** (len(depths) - 1)
-        if patch_size is None:
-            patch_size = 4 if stride is None else stride // growth
-            if stride is not None and stride % growth:
-                raise ValueError(
-                    f'an InverseSwinDecoder of {len(depths)} stages enlarges a map by {growth}, '
-                    f'but {stride} pixels are to be predicted for each position: give it an arch '
-                    'of fewer stages'
-                )
+        patch, rest = divmod(stride or 4 * growth, growth)
+        if patch_size is not None:
+            patch = patch_size
+        elif rest:
+            raise ValueError(
+                f'an InverseSwinDecoder of {len(depths)} stages enlarges a map by {growth}, but '
+                f'{stride} pixels are to be predicted for each position: give it an arch of fewer '
+                'stages'
+            )
         dims = [arch['embed_dims'] * 2**i for i in range(len(depths))]
-        windows = clamped_windows([window_size] * len(depths), img_size, patch_size)
+        windows = clamped_windows([window_size] * len(depths), img_size, patch)
 
-        self.out_channels = out_channels
+        self.in_channels, self.out_channels = in_channels, out_channels
         self.embed = nn.Linear(in_channels, dims[-1])
         self.stages = nn.ModuleList(
             SwinBlockSequence(d, depth, n, window)
@@ -105,7 +106,7 @@ class InverseSwinDecoder(BaseDecoder):
         self.splits = nn.ModuleList(PatchSplitting(d) for d in reversed(dims[1:]))
         self.norm = nn.LayerNorm(dims[0])
         self.pixels = nn.Sequential(
-            nn.Conv2d(dims[0], patch_size**2 * out_channels, 1), nn.PixelShuffle(patch_size)
+            nn.Conv2d(dims[0], patch**2 * out_channels, 1), nn.PixelShuffle(patch)
         )
         swap_attention(self.stages, ShiftedWindowAttention)
 

@@ -11,17 +11,19 @@ class BaseDecoder(BaseModule, metaclass=ABCMeta):
     """Base of the decoders: from the features of a masked image to the prediction.
 
     :class:`MaskedImageModel` fills in those of these arguments that ``__init__`` takes and the
-    config leaves out: ``in_channels`` of the features, ``out_channels`` to predict and
-    ``img_size``, height and width of the prediction; with a backbone in token mode ``stride``, the
-    values to predict in each direction for one position of the features; in gather mode
-    ``patch_size``, the same for one token, and ``with_cls_token``.
+    config leaves out: ``in_channels`` of the features, ``out_channels`` to predict, ``img_size``,
+    height and width of the prediction, and ``stride``, the values to predict in each direction for
+    one position of the features; in gather mode also ``patch_size``, the same, and
+    ``with_cls_token``.
 
     Attributes:
         mask_mode: Mode of the backbones that it goes with, see :class:`BaseMaskedBackbone`.
+        in_channels: Channels of the features.
         out_channels: Channels that it predicts.
     """
 
-    mask_mode: str
+    mask_mode: str = 'token'
+    in_channels: int | None = None
     out_channels: int
 
     @abstractmethod
@@ -56,7 +58,7 @@ class PixelShuffleDecoder(BaseDecoder):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.out_channels = out_channels
+        self.in_channels, self.out_channels = in_channels, out_channels
         self.decoder = nn.Sequential(
             nn.Conv2d(in_channels, stride**2 * out_channels, 1), nn.PixelShuffle(stride)
         )
@@ -74,9 +76,9 @@ class MLPDecoder(PixelShuffleDecoder):
     """SimMIM's prediction head of two layers (table 2): a hidden one with GELU before the last.
 
     Args:
-        in_channels: Channels of the last feature map.
-        stride: Pixels per position of that map.
-        out_channels: Channels to predict.
+        in_channels: See :class:`PixelShuffleDecoder`.
+        stride: See there.
+        out_channels: See there.
         hidden_channels: Width of the hidden layer; by default ``in_channels``, which for Swin-B
             makes the paper's 1.0 million parameters more than the linear head has.
     """
@@ -93,3 +95,4 @@ class MLPDecoder(PixelShuffleDecoder):
         super().__init__(hidden_channels, stride, out_channels, init_cfg)
         hidden = nn.Conv2d(in_channels, hidden_channels, 1), nn.GELU()
         self.decoder = nn.Sequential(*hidden, *self.decoder)
+        self.in_channels = in_channels

@@ -24,12 +24,10 @@ class TransformerDecoder(BaseDecoder, MAEPretrainDecoder):
             stored; that of other sizes is computed when needed.
         patch_size: Pixels per token.
         out_channels: Channels to predict: the image's, unless target or loss differ.
-        decoder_embed_dim: Width of the decoder.
-        decoder_depth: Number of blocks.
-        decoder_num_heads: Number of attention heads.
-        mlp_ratio: Width of the hidden layer of the MLPs, in widths of the decoder.
         with_cls_token: The encoder's tokens begin with a class token.
-        norm_cfg: Normalization layers.
+        **kwargs: ``decoder_embed_dim``, the width (512); ``decoder_depth``, the number of blocks
+            (8); ``decoder_num_heads`` (16); ``mlp_ratio``, width of the hidden layer of the MLPs in
+            widths of the decoder (4); and others of ``MAEPretrainDecoder``.
     """
 
     mask_mode = 'gather'
@@ -40,29 +38,15 @@ class TransformerDecoder(BaseDecoder, MAEPretrainDecoder):
         img_size: int | Sequence[int] = 224,
         patch_size: int = 16,
         out_channels: int = 3,
-        decoder_embed_dim: int = 512,
-        decoder_depth: int = 8,
-        decoder_num_heads: int = 16,
-        mlp_ratio: float = 4.0,
         with_cls_token: bool = True,
-        norm_cfg: dict = dict(type='LN', eps=1e-6),
-        init_cfg: dict | list | None = None,
+        **kwargs,
     ) -> None:
-        self.grid = tuple(n // patch_size for n in to_2tuple(img_size))
-        super().__init__(
-            num_patches=self.grid[0] * self.grid[1],
-            patch_size=patch_size,
-            in_chans=out_channels,
-            embed_dim=in_channels,
-            decoder_embed_dim=decoder_embed_dim,
-            decoder_depth=decoder_depth,
-            decoder_num_heads=decoder_num_heads,
-            mlp_ratio=mlp_ratio,
-            norm_cfg=norm_cfg,
-            init_cfg=init_cfg,
-        )
+        height, width = to_2tuple(img_size)
+        self.grid = height // patch_size, width // patch_size
+        num_patches = self.grid[0] * self.grid[1]
+        super().__init__(num_patches, patch_size, out_channels, in_channels, **kwargs)
         self.patch_size = patch_size
-        self.out_channels = out_channels
+        self.in_channels, self.out_channels = in_channels, out_channels
         self.num_extra_tokens = int(with_cls_token)
         self.decoder_pos_embed = nn.Parameter(self._sincos(self.grid), requires_grad=False)
         self._register_load_state_dict_pre_hook(self._keep_own_position_embedding)
@@ -78,16 +62,10 @@ class TransformerDecoder(BaseDecoder, MAEPretrainDecoder):
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def forward(self, feats: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Predict the pixels of all patches.
-
-        Args:
-            feats: The last is used: ``(B, 1 + n_visible, C)``, the encoded class token and visible
-                tokens in raster order (no class token without ``with_cls_token``).
-            mask: ``(B, h, w)`` boolean, True = masked, n_visible False in each image.
-
-        Returns:
-            ``(B, out_channels, h * patch_size, w * patch_size)``.
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]  # as other decoders
+        self, feats: Sequence[Tensor], mask: Tensor
+    ) -> Tensor:
+        """Predict the pixels of all patches from the last of ``feats``, the visible tokens.
 
         Raises:
             ValueError: If the number of tokens is not that of the visible ones.

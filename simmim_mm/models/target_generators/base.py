@@ -1,5 +1,6 @@
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from simmim_mm.models.data_preprocessor import PixelStats
 
 
 @renamed_attributes(
-    values={'normalised': 'normalized'},
+    values={'normalised': 'normalized'},  # codespell:ignore
     gives='value_range',
     takes_pixels='requires_pixels',
     drawable='invertible',
@@ -20,8 +21,8 @@ class TargetGenerator(PixelStats):
     Subclasses implement :meth:`forward` and, where the result is not an image that can be shown as
     it is, :meth:`invert`. They hold no parameters: a target is a fixed function of the image.
 
-    An argument ``token_stride`` or ``out_stride`` of ``__init__`` that the config leaves out is
-    that of the backbone.
+    An argument ``token_stride`` of ``__init__`` that the config leaves out is that of the backbone,
+    where the decoder predicts token by token (ViT, MAE, ConvMAE).
 
     Attributes:
         requires_pixels: It needs pixels as the data preprocessor normalized them, and must not
@@ -90,6 +91,10 @@ class TargetSequence(nn.ModuleList):
                 )
             self.value_range = generator.value_range or self.value_range
 
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[TargetGenerator]: ...
+
     @property
     def invertible(self) -> bool:
         """A prediction can be brought back to pixels."""
@@ -115,6 +120,6 @@ class TargetSequence(nn.ModuleList):
         sources = [x]
         for generator in self:
             sources.append(generator(sources[-1]))
-        for generator, source in zip(reversed(self), reversed(sources[:-1])):
+        for generator, source in zip(reversed(list(self)), reversed(sources[:-1])):
             pred = generator.invert(pred, source, mask, stats)
         return pred

@@ -51,11 +51,11 @@ class LocalNorm(TargetGenerator):
         with torch.autocast(x.device.type, enabled=False):
             if weight is None:
                 weight = x.new_ones(1, 1, *x.shape[-2:])
-            share = self._box(weight)  # of the window that counts
-            n = (share * self.patch_size**2).round()
-            share = share.clamp(min=1e-12)
-            mean = self._box(x * weight) / share
-            square = self._box(x**2 * weight) / share
+            fraction = self._box(weight)  # of the window that counts
+            n = (fraction * self.patch_size**2).round()
+            fraction = fraction.clamp(min=1e-12)
+            mean = self._box(x * weight) / fraction
+            square = self._box(x**2 * weight) / fraction
             var = (square - mean**2) * (n / (n - 1).clamp(min=1))
             return mean, (var.clamp(min=0) + self.eps).sqrt()
 

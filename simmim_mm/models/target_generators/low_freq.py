@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -7,7 +10,7 @@ from simmim_mm.registry import MODELS
 
 
 def low_pass_gain(
-    size: tuple[int, int],
+    size: Sequence[int],
     radius: float | None = None,
     radius_ratio: float | None = None,
     half_bin_off: bool = False,
@@ -19,9 +22,9 @@ def low_pass_gain(
     Args:
         size: ``(H, W)`` of the image.
         radius: Cut-off in bins of this image's spectrum (a circle in bins, as in the PixMIM code).
-        radius_ratio: Instead of ``radius``: cut-off as a share of the Nyquist frequency, 0.5 cycles
-            per pixel, along both axes. A circle in cycles per pixel, hence an ellipse in bins where
-            height and width differ. ``radius=40`` at 224 pixels is 40 / 112.
+        radius_ratio: Instead of ``radius``: cut-off as a fraction of the Nyquist frequency, 0.5
+            cycles per pixel, on both axes. A circle in cycles per pixel, hence an ellipse in bins
+            where height and width differ. ``radius=40`` at 224 pixels is 40 / 112.
         half_bin_off: Center the filter between bins -1 and 0 on axes of even length, where
             ``(n - 1) / 2`` falls on a shifted spectrum, instead of on the zero frequency.
         rolloff: ``'ideal'``: 1 up to the radius, 0 beyond. ``'gaussian'`` and ``'butterworth'``
@@ -34,13 +37,13 @@ def low_pass_gain(
     Raises:
         ValueError: If the filter would remove the mean of the image.
     """
-    distance = 0.0  # squared, in units of the radius
-    for axis, n in enumerate(size):
+    axes = []  # squared distances in units of the radius
+    for n in size:
         k = torch.fft.fftfreq(n, 1 / n, dtype=torch.float64)
         if half_bin_off and n % 2 == 0:
             k = k + 0.5
-        unit = radius if radius is not None else radius_ratio * n / 2
-        distance = distance + (k / unit).square().view((-1, 1) if axis == 0 else (1, -1))
+        axes.append((k / (radius or (radius_ratio or 0) * n / 2)).square())
+    distance = axes[0][:, None] + axes[1]
 
     if rolloff == 'ideal':
         # The tolerance keeps bins that lie on the circle, whatever unit it was given in.
@@ -58,7 +61,7 @@ def low_pass_gain(
 
 
 @MODELS.register_module()
-@renamed_arguments(values={'mode': {'centred': 'centered'}})
+@renamed_arguments(values={'mode': {'centred': 'centered'}})  # codespell:ignore
 class LowFreq(TargetGenerator):
     """Targets without high frequencies (PixMIM, arXiv 2303.02416).
 
@@ -69,9 +72,8 @@ class LowFreq(TargetGenerator):
     and without gradient: a target is a constant.
 
     Args:
-        radius: Cut-off in bins of the image's spectrum; PixMIM: 40 for 224 x 224 pixels.
-        radius_ratio: Instead of ``radius``, the cut-off as a share of the Nyquist frequency, the
-            same for every image size; PixMIM: 40 / 112. See :func:`low_pass_gain`.
+        radius: See :func:`low_pass_gain`; PixMIM: 40 for 224 x 224 pixels.
+        radius_ratio: Instead of ``radius``, the same for every image size; PixMIM: 40 / 112.
         mode: ``'reference'`` reproduces the PixMIM code: its disc sits half a bin off the zero
             frequency on axes of even length, so that the filtered image is complex, and the target
             is its absolute value. ``'centered'`` is the exact filter with a real result, which may
@@ -94,7 +96,7 @@ class LowFreq(TargetGenerator):
         super().__init__()
         if (radius is None) == (radius_ratio is None):
             raise ValueError(
-                'give either radius (in bins) or radius_ratio (share of the Nyquist frequency), '
+                'give either radius (in bins) or radius_ratio (fraction of the Nyquist frequency), '
                 f'got radius={radius}, radius_ratio={radius_ratio}'
             )
         if min(r for r in (radius, radius_ratio, order) if r is not None) <= 0:
@@ -105,15 +107,13 @@ class LowFreq(TargetGenerator):
         if mode not in ('reference', 'centered'):
             raise ValueError(f"mode must be 'reference' or 'centered', got {mode!r}")
         if rolloff not in ('ideal', 'gaussian', 'butterworth'):
-            raise ValueError(
-                f"rolloff must be 'ideal', 'gaussian' or 'butterworth', got {rolloff!r}"
-            )
+            raise ValueError(f"rolloff is 'ideal', 'gaussian' or 'butterworth', got {rolloff!r}")
         if mode == 'reference' and rolloff != 'ideal':
             raise ValueError(
                 f"mode='reference' is PixMIM's ideal disc: set mode='centered' for {rolloff!r}"
             )
         self.mode = mode
-        self.filter_args = dict(
+        self.filter_args: dict[str, Any] = dict(
             radius=radius, radius_ratio=radius_ratio, rolloff=rolloff, order=order
         )
         self._gains: dict[tuple, tuple[Tensor, Tensor | None]] = {}
@@ -155,8 +155,8 @@ class LowFreq(TargetGenerator):
         """
         key = (*x.shape[-2:], x.device, x.dtype)
         if key not in self._gains:
-            size, half = tuple(x.shape[-2:]), x.shape[-1] // 2 + 1  # columns of a real FFT
-            gain = low_pass_gain(size, half_bin_off=self.mode == 'reference', **self.filter_args)
+            off, half = self.mode == 'reference', x.shape[-1] // 2 + 1  # columns of a real FFT
+            gain = low_pass_gain(x.shape[-2:], half_bin_off=off, **self.filter_args)
             mirrored = gain.flip(0, 1).roll((1, 1), (0, 1))  # at the negative frequency
             even, odd = (gain + mirrored) / 2, (gain - mirrored) / 2
             columns = int(even[:, :half].any(0).nonzero().max()) + 1

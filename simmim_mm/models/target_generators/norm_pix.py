@@ -14,25 +14,18 @@ class NormPix(TargetGenerator):
     Computed in float32 also under autocast. For PixMIM it follows the low-pass filter.
 
     Args:
-        patch_size: Side of the patches in pixels; height and width of the images are multiples. By
-            default a token of the backbone, where the decoder predicts token by token (ViT, MAE,
-            ConvMAE), else 16.
+        patch_size: Side of the patches in pixels; height and width of the images are multiples.
         eps: Added to the variance.
-        token_stride: Side of the backbone's tokens in pixels.
-        out_stride: Pixels per position of the backbone's last map.
+        token_stride: Default of ``patch_size``.
     """
 
     value_range = 'normalized'
 
     def __init__(
-        self,
-        patch_size: int | None = None,
-        eps: float = 1e-6,
-        token_stride: int = 16,
-        out_stride: int = 16,
+        self, patch_size: int | None = None, eps: float = 1e-6, token_stride: int = 16
     ) -> None:
         super().__init__()
-        self.patch_size = patch_size or (token_stride if token_stride == out_stride else 16)
+        self.patch_size = patch_size or token_stride
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ def draw(height=192, width=192, **kwargs):
 
 def test_equals_the_authors_generator_for_the_same_random_numbers():
     for size, ratio in [(32, 0.6), (16, 0.55), (64, 0.1)]:
-        theirs = SimMIMMaskGenerator(192, mask_patch_size=size, mask_ratio=ratio)
+        reference = SimMIMMaskGenerator(192, mask_patch_size=size, mask_ratio=ratio)
         np.random.seed(3)
-        expected = theirs({})['mask']
+        expected = reference({})['mask']
         np.random.seed(3)
         mask = draw(mask_patch_size=size, mask_ratio=ratio)
         assert mask.dtype == bool
@@ -28,10 +28,10 @@ def test_equals_the_authors_generator_for_the_same_random_numbers():
 @pytest.mark.parametrize('shape', [(192, 192), (96, 160), (32, 512)])
 def test_the_number_of_masked_blocks_is_the_authors(shape, ratio):
     n = shape[0] // 32 * (shape[1] // 32)
-    ours = dict(mask_ratio=ratio)
-    assert draw(*shape, **ours).sum() == int(np.ceil(n * ratio))  # SimMIM
+    kwargs = dict(mask_ratio=ratio)
+    assert draw(*shape, **kwargs).sum() == int(np.ceil(n * ratio))  # SimMIM
     kept = int(n * (1 - ratio))  # MAE's len_keep
-    assert draw(*shape, **ours, rounding='floor_visible').sum() == n - kept
+    assert draw(*shape, **kwargs, rounding='floor_visible').sum() == n - kept
 
 
 def test_the_two_roundings_differ_only_by_floating_point():

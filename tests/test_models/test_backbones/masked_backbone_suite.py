@@ -5,12 +5,14 @@ tests; families with an exception override the one test and say why.
 """
 
 import copy
+import math
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from simmim_mm.masking import upsample_mask
+from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.registry import MODELS
 
 
@@ -35,6 +37,7 @@ class MaskedBackboneSuite:
         reference_kwargs: What the reference must be told in addition, to do the same.
         size: Height and width of the images; several tokens in both directions.
         out_stride: Pixels per position of the last feature map.
+        mask_mode: What it does with masked tokens.
         extra_keys: Keys that the reference does not have.
     """
 
@@ -44,6 +47,7 @@ class MaskedBackboneSuite:
     reference_kwargs: dict = {}
     size: tuple = (64, 64)
     out_stride: int = 32
+    mask_mode: str = 'token'
     extra_keys: frozenset = frozenset({'mask_token'})
 
     # ---- helpers ----
@@ -68,7 +72,34 @@ class MaskedBackboneSuite:
         noise = torch.rand(len(x), h * w, generator=generator)
         return (noise.argsort(1).argsort(1) < round(ratio * h * w)).view(-1, h, w)
 
+    # ---- what it says about itself ----
+    def test_maps_and_tokens_are_what_it_says(self):
+        model, x = self.build(), self.images()
+        assert isinstance(model, BaseMaskedBackbone) and model.mask_mode == self.mask_mode
+        maps = model(x)
+        assert model.out_channels == tuple(feat.shape[1] for feat in maps)
+        assert model.out_strides == tuple(self.size[0] // feat.shape[2] for feat in maps)
+        assert model.out_strides[-1] == self.out_stride
+        assert model.token_grid(*self.size) == self.mask(model, x).shape[1:]
+        assert model.img_size in (None, self.size)
+        assert model.train() is model and model.training
+        assert model.eval() is model and not model.training
+
+    def test_weights_of_its_stem_take_the_image(self):
+        model = self.build()
+        assert model.get_parameter(model.stem_weight).shape[1] == 3
+
     # ---- the mask ----
+    def test_masks_of_blocks_are_masks_of_their_tokens(self):
+        model, x = self.build(), self.images()
+        h, w = model.token_grid(*self.size)
+        side = math.gcd(h, w)  # of the largest square blocks
+        blocks = torch.eye(h // side, w // side, dtype=torch.bool).expand(2, -1, -1)
+        tokens = blocks.repeat_interleave(side, 1).repeat_interleave(side, 2)
+        assert tokens.shape == (2, h, w) and (side > 1 or self.size == (48, 64))
+        for a, b in zip(model(x, blocks), model(x, tokens)):
+            assert_close(a, b, rtol=0, atol=0)
+
     def test_masked_pixels_do_not_reach_the_output(self):
         model, x = self.build(), self.images()
         mask = self.mask(model, x)
@@ -137,9 +168,9 @@ class MaskedBackboneSuite:
 
     # ---- weights ----
     def test_keys_are_those_of_the_reference_and_the_mask_token(self):
-        ours, theirs = self.build().state_dict(), self.build_reference().state_dict()
-        assert set(ours) == set(theirs) | self.extra_keys
-        assert {k: v.shape for k, v in theirs.items()} == {k: ours[k].shape for k in theirs}
+        native, reference = self.build().state_dict(), self.build_reference().state_dict()
+        assert set(native) == set(reference) | self.extra_keys
+        assert {k: v.shape for k, v in reference.items()} == {k: native[k].shape for k in reference}
 
     def test_plain_features_are_those_of_the_reference(self):
         model, reference, x = self.build(), self.build_reference(), self.images()

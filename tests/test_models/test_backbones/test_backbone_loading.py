@@ -265,7 +265,7 @@ def test_wrong_prefix_is_corrected(written, given, fix, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('theirs', 'changes', 'message'),
+    ('stored', 'changes', 'message'),
     [
         ('vit', {}, r'no weights of MaskedSwin|not of this MaskedSwin'),
         (
@@ -281,8 +281,8 @@ def test_wrong_prefix_is_corrected(written, given, fix, tmp_path):
         ('convvit', {}, r'no weights of MaskedSwin|not of this MaskedSwin'),
     ],
 )
-def test_another_architecture_is_one_clear_error(theirs, changes, message, tmp_path):
-    file = save(build(theirs, **changes), tmp_path / 'old.pth')
+def test_another_architecture_is_one_clear_error(stored, changes, message, tmp_path):
+    file = save(build(stored, **changes), tmp_path / 'old.pth')
     with pytest.raises(CheckpointError, match=r'old\.pth') as error:
         load('init_cfg', 'swin', file)
     assert re.search(message, str(error.value)), str(error.value)

@@ -160,6 +160,9 @@ def test_takes_a_mask(name):
     torch.nn.init.normal_(model.mask_token)
     feats = model(x, mask)
     assert feats[-1].shape[-2:] == (side // out_stride, side // out_stride)
+    if name != 'ViTSAM':  # which has an argument of the name out_channels
+        assert model.out_channels == tuple(feat.shape[1] for feat in feats)
+        assert model.out_strides == tuple(side // feat.shape[2] for feat in feats)
 
     # masked pixels do not reach it, the mask does
     noise = torch.where(upsample_mask(mask, (side, side)), torch.randn_like(x), x)

@@ -63,8 +63,25 @@ def test_equals_the_dense_formulation_with_gradients(model):
         out = forward()
         (out * weight).sum().backward()
         grads.append([out.detach()] + [p.grad for p in model.parameters() if p.requires_grad])
-    for ours, reference in zip(*grads):
-        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-9)
+    for native, reference in zip(*grads):
+        torch.testing.assert_close(native, reference, rtol=1e-9, atol=1e-9)
+
+
+def test_maps_and_tokens_are_what_it_says():
+    model = MaskedConvViT(ARCH, img_size=(64, 96), out_indices=(0, 1, 2)).eval()
+    maps = model(torch.randn(1, 3, 64, 96))
+    assert model.mask_mode == 'gather' and not model.with_cls_token
+    assert model.out_channels == tuple(feat.shape[1] for feat in maps) == (8, 12, 24)
+    assert model.out_strides == tuple(64 // feat.shape[2] for feat in maps) == (4, 8, 16)
+    assert model.token_grid(64, 96) == (4, 6) and model.img_size == (64, 96)
+    assert model.train() is model
+    assert model.get_parameter(model.stem_weight).shape[1] == 3
+
+
+def test_masks_of_blocks_are_masks_of_their_tokens(model):
+    x, blocks = torch.randn(2, 3, 64, 96), random_mask(2, (2, 3), 2)
+    tokens = blocks.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    torch.testing.assert_close(model.eval()(x, blocks), model(x, tokens), rtol=0, atol=0)
 
 
 def test_masked_pixels_do_not_reach_the_output(model):

@@ -25,12 +25,12 @@ class TestMaskedConvNeXtV2(TestMaskedConvNeXt):
 
 def test_pooled_features_are_those_of_mmpretrain():
     torch.manual_seed(0)
-    ours = MaskedConvNeXt(arch=ARCH, gap_before_final_norm=True).eval()
-    theirs = ConvNeXt(arch=ARCH)
-    theirs.eval()
-    theirs.load_state_dict({k: v for k, v in ours.state_dict().items() if k != 'mask_token'})
+    native = MaskedConvNeXt(arch=ARCH, gap_before_final_norm=True).eval()
+    reference = ConvNeXt(arch=ARCH)
+    reference.eval()
+    reference.load_state_dict({k: v for k, v in native.state_dict().items() if k != 'mask_token'})
     x = torch.randn(2, 3, 32, 64)
-    assert_close(ours(x), theirs(x))
+    assert_close(native(x), reference(x))
 
 
 @pytest.mark.parametrize('stride', [2, 8])

@@ -29,31 +29,32 @@ class TestMaskedSwin(MaskedBackboneSuite):
     reference_kwargs = dict(stage_cfgs=windows(4, 4, 4, 2))
 
 
-def compare(ours, theirs, x, mask=None, tol=1e-5):
+def compare(native, reference, x, mask=None, tol=1e-5):
     """Same weights, same features, same gradients."""
-    state = {k: v for k, v in ours.state_dict().items() if mask is not None or k != 'mask_token'}
-    theirs.load_state_dict(copy.deepcopy(state), strict=True)
+    state = {k: v for k, v in native.state_dict().items() if mask is not None or k != 'mask_token'}
+    reference.load_state_dict(copy.deepcopy(state), strict=True)
     args = (x,) if mask is None else (x, mask)
-    for model in (ours, theirs):
+    for model in (native, reference):
         model.zero_grad()
         outs = model(*args)
         generator = torch.Generator().manual_seed(5)
         sum((o * torch.randn(o.shape, generator=generator)).sum() for o in outs).backward()
-    for a, b in zip(ours(*args), theirs(*args)):
+    for a, b in zip(native(*args), reference(*args)):
         assert_close(a, b, rtol=tol, atol=tol)
-    grads = {k: p.grad for k, p in ours.named_parameters()}
-    for name, p in theirs.named_parameters():
+    grads = {k: p.grad for k, p in native.named_parameters()}
+    for name, p in reference.named_parameters():
         assert (grads[name] - p.grad).norm() <= 1e-4 * p.grad.norm() + 1e-6, name
 
 
 @pytest.mark.parametrize('size', [(64, 64), (64, 96)])
 def test_masked_features_and_gradients_are_those_of_mmpretrain(size):
     kwargs = dict(arch=ARCH, img_size=size, out_indices=(3,), drop_path_rate=0.0)
-    ours = scramble(MaskedSwin(window_size=4, use_abs_pos_embed=True, **kwargs))
-    theirs = SimMIMSwinTransformer(stage_cfgs=windows(4, 4, 4, 2), use_abs_pos_embed=True, **kwargs)
+    kwargs.update(use_abs_pos_embed=True)
+    native = scramble(MaskedSwin(window_size=4, **kwargs))
+    reference = SimMIMSwinTransformer(stage_cfgs=windows(4, 4, 4, 2), **kwargs)
     x = torch.randn(2, 3, *size)
     mask = torch.rand(2, size[0] // 4, size[1] // 4) < 0.5
-    compare(ours, theirs, x, mask)
+    compare(native, reference, x, mask)
 
 
 @pytest.mark.parametrize('size', [(64, 64), (50, 90), (27, 33)])

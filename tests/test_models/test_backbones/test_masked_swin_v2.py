@@ -19,17 +19,17 @@ class TestMaskedSwinV2(MaskedBackboneSuite):
     reference_kwargs = dict(window_size=(4, 4, 4, 2))
 
 
-def compare(ours, theirs, x):
+def compare(native, reference, x):
     """Same weights, same features, same gradients."""
-    state = {k: v for k, v in ours.state_dict().items() if k != 'mask_token'}
-    theirs.load_state_dict(copy.deepcopy(state), strict=False)
-    for model in (ours, theirs):
+    state = {k: v for k, v in native.state_dict().items() if k != 'mask_token'}
+    reference.load_state_dict(copy.deepcopy(state), strict=False)
+    for model in (native, reference):
         generator = torch.Generator().manual_seed(5)
         sum((o * torch.randn(o.shape, generator=generator)).sum() for o in model(x)).backward()
-    for a, b in zip(ours(x), theirs(x)):
+    for a, b in zip(native(x), reference(x)):
         assert_close(a, b, rtol=1e-5, atol=1e-5)
-    grads = {k: p.grad for k, p in ours.named_parameters()}
-    for name, p in theirs.named_parameters():
+    grads = {k: p.grad for k, p in native.named_parameters()}
+    for name, p in reference.named_parameters():
         assert (grads[name] - p.grad).norm() <= 1e-4 * p.grad.norm() + 1e-5, name
 
 

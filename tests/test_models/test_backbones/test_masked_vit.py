@@ -45,6 +45,7 @@ class TestGatherMode(MaskedBackboneSuite):
     kwargs = dict(arch=ARCH, img_size=(48, 64), out_indices=(0, 2), mask_mode='gather')
     size = (48, 64)
     out_stride = 16
+    mask_mode = 'gather'
     extra_keys = frozenset()
 
     def build_reference(self, **overrides):

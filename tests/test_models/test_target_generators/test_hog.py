@@ -42,10 +42,10 @@ def test_is_the_histogram_of_each_cell(size, channels):
 
 def test_is_mmpretrains_where_that_works():
     # 112 pixels: its 14 x 14 tokens are one cell each
-    x, ours, theirs = images((112, 112)), HOG(), HOGGenerator()
-    tokens = theirs(x)  # (B, 14 * 14, 27)
+    x, native, reference = images((112, 112)), HOG(), HOGGenerator()
+    tokens = reference(x)  # (B, 14 * 14, 27)
     expected = tokens.view(2, 14, 14, 27).permute(0, 3, 1, 2)
-    torch.testing.assert_close(ours(x), expected, rtol=0, atol=0)
+    torch.testing.assert_close(native(x), expected, rtol=0, atol=0)
 
 
 def test_a_wide_image_is_weighted_as_its_left_and_right_halves_are():
