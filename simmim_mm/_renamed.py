@@ -12,6 +12,8 @@ import functools
 import importlib
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from operator import attrgetter
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -37,7 +39,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'convert.safe_load': ('checkpoint.safe_load',),
     'convert.simmim_swin': ('interop.swin',),
     'convert.simmim_vit': ('interop.beit',),
-    'convert.timm': ('interop.registry', 'interop.keymap', 'interop.vit'),
+    'convert.timm': ('interop.registry', 'interop.family', 'interop.keymap', 'interop.vit'),
     'datasets.bad_files': ('datasets.file_status',),
     'datasets.cleaning': ('curation',),
     'datasets.cleaning.files': ('curation.files',),
@@ -120,8 +122,10 @@ MODULES: dict[str, tuple[str, ...]] = {
     'visualization.evaluation_pipeline': ('datasets.evaluation_pipeline',),
     'visualization.stored_config': ('checkpoint.stored_config',),
 }
-# Old name to new name, of classes, functions and constants, in whichever module.
+# Old name to new name, of classes, functions and constants, in whichever module; or in one, whose
+# old path then stands before the name.
 NAMES = {
+    'BackboneReport': 'LoadReport',
     'ColourBins': 'ColorBins',
     'FIGURE': 'METRIC',
     'FIGURES': 'TASK_METRICS',
@@ -139,17 +143,41 @@ NAMES = {
     'check_mask': 'fit_mask',
     'choose_bands': 'choose_channels',
     'compare_with_fills': 'compare_with_baselines',
+    'convert.common.settle': 'complete_arguments',
+    'convert.common.side': 'square_side',
+    'convert.huggingface.FAMILIES': 'HUGGINGFACE',
+    'convert.openmmlab.FAMILIES': 'OPENMMLAB',
+    'convert.simmim_swin.V1': 'SIMMIM',
+    'convert.simmim_swin.V2': 'SIMMIM_V2',
+    'convert.simmim_vit.FAMILY': 'SIMMIM',
+    'convert.timm.BEIT': 'beit.TIMM',
+    'convert.timm.FAMILIES': 'TIMM',
+    'convert.timm.OFFICIAL_SWIN': 'swin.MICROSOFT',
+    'convert.timm.OFFICIAL_SWIN_V2': 'swin.MICROSOFT_V2',
+    'convert.timm.PREFIX': 'ENCODER',
+    'convert.timm.SWIN': 'swin.TIMM',
+    'convert.timm.SWIN_V2': 'swin.TIMM_V2',
+    'convert.timm.VIT': 'vit.TIMM',
+    'convert.timm.not_stored': 'not_written',
     'evaluate_fill': 'evaluate_baseline',
+    'export.pairs.FAMILIES': 'BACKBONES',
     'hide_pixels': 'zero_masked_pixels',
     'known_figures': 'known_metrics',
     'labelled_images': 'labeled_images',
     'load_study': 'load_sweep',
+    'looks_like': 'describe_file',
     'mask_share': 'masked_fraction',
     'mean_colour_fill': 'mean_color_baseline',
     'replace_masked_map': 'replace_masked',
     'settle_loaders': 'adapt_dataloaders',
     'study_cases': 'sweep_cases',
     'summarise': 'summarize',
+    'write_folder': 'write_export',
+}
+NAMES |= {
+    f'export.to_{library}.{architecture}': f'{architecture}_to_{library}'
+    for library in ('mmpretrain', 'mmdet', 'mmseg', 'timm', 'huggingface')
+    for architecture in ('swin', 'swin_v2', 'vit', 'beit')
 }
 # Old registered type to the new one.
 TYPES = {'ColourBins': 'ColorBins', 'SimMIM': 'MaskedImageModel'}
@@ -290,8 +318,9 @@ class OldModule(ModuleType):
         if not name.startswith('__'):
             for path in MODULES[old]:
                 module = importlib.import_module(f'simmim_mm.{path}')
-                for candidate in (name, NAMES.get(name, name)):
-                    if hasattr(module, candidate):
+                for candidate in (NAMES.get(f'{old}.{name}', name), NAMES.get(name, name)):
+                    with suppress(AttributeError):
+                        found = attrgetter(candidate)(module)
                         warn_renamed(f'{self.__name__}.{name}', f'{module.__name__}.{candidate}')
-                        return getattr(module, candidate)
+                        return found
         raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')

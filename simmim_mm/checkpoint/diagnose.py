@@ -47,9 +47,9 @@ def _scan(data: bytes) -> set[str]:
         names, strings, end = set(), ['', ''], 0
         try:
             for opcode, argument, position in pickletools.genops(data):
-                end = position + 1
+                end = (position or 0) + 1
                 if opcode.name in ('GLOBAL', 'INST'):
-                    names.add(_modern(*argument.split(' ', 1)))
+                    names.add(_modern(*str(argument).split(' ', 1)))
                 elif opcode.name == 'STACK_GLOBAL':
                     names.add(_modern(*strings[-2:]))
                 elif isinstance(argument, str):

@@ -10,7 +10,7 @@ from mmengine.dist import barrier, get_local_rank
 from simmim_mm.checkpoint.safe_load import CheckpointError
 
 
-def fetch(checkpoint: str) -> Path:
+def fetch(checkpoint: str | os.PathLike[str]) -> Path:
     """The local file of a path, a ``file://`` or an ``http(s)://`` address.
 
     A download is kept where PyTorch and mmengine keep theirs (``$TORCH_HOME/hub/checkpoints``) and

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from math import isqrt
+from typing import Any
 
 import torch
 from mmpretrain.models.utils import resize_pos_embed
@@ -17,9 +18,9 @@ _TABLE, _COORDS = 'relative_position_bias_table', 'relative_coords_table'
 def fit_state_dict(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
     """Bring entries to the shapes of a backbone, in place; what cannot be fitted stays as it is.
 
-    - Tables of relative position biases are interpolated for other windows and grids
-      (:func:`~simmim_mm.checkpoint.resize_position_bias`); one table shared by all blocks is copied
-      to each block where the model has them apart.
+    - Tables of relative position biases are interpolated (:func:`resize_position_bias`) for other
+      windows and grids; one table shared by all blocks is copied to each block where the model
+      has them apart.
     - Absolute position embeddings, fixed ones too, are interpolated bicubically: a model built for
       another size then equals the old one, which interpolates in its forward.
     - The kernels of the patch embedding are summed for one channel, and repeated for another number
@@ -37,7 +38,7 @@ def fit_state_dict(model: nn.Module, state_dict: dict, prefix: str = '') -> None
     """
     own = model.state_dict()
     _expand_shared_table(own, state_dict, prefix)
-    grid = getattr(model, 'patch_resolution', getattr(model, 'grid', None))
+    grid: Any = getattr(model, 'patch_resolution', getattr(model, 'grid', None))
     stem = prefix + getattr(model, 'stem_weight', '')
     for name, tensor in own.items():
         key = prefix + name
@@ -99,7 +100,7 @@ def _unit(coords: Tensor) -> float:
     return 8 / (2 ** (3 * float(coords[0, middle, middle + 1, 1])) - 1)
 
 
-def _fit_table(theirs: Tensor, own: Tensor, grid: tuple[int, int] | None) -> Tensor:
+def _fit_table(theirs: Tensor, own: Tensor, grid: Any) -> Tensor:
     """A table of Swin's square window, or of BEiT's grid with three rows for the class token."""
     if theirs.shape[1:] != own.shape[1:]:
         return theirs  # other heads

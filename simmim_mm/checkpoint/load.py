@@ -71,11 +71,7 @@ class LoadReport:
         return '{}: {} in the file, {} in the model'.format(name, *self.mismatched[name])
 
     def require_backbone(self) -> None:
-        """Refuse weights of a whole model that lack a part of its backbone.
-
-        Raises:
-            CheckpointError: If they do.
-        """
+        """Raise a CheckpointError if weights of a whole model lack a part of its backbone."""
         missing = [name for name in self.missing if name.startswith('backbone.')]
         if missing:
             raise CheckpointError(
@@ -118,7 +114,7 @@ class LoadReport:
 
 def load_into(
     module: nn.Module,
-    weights: Mapping[str, Tensor] | str | PathLike,
+    weights: Mapping[str, Tensor] | str | PathLike[str],
     prefix: str | None = '',
     *,
     file: str = '',

@@ -18,7 +18,7 @@ _BLOCK = re.compile(r'(.*?(?:layers|blocks\d*)\.\d+)\.')
 
 
 def load_backbone(
-    model: nn.Module, checkpoint: str | PathLike, prefix: str | None = None
+    model: nn.Module, checkpoint: str | PathLike[str], prefix: str | None = None
 ) -> LoadReport:
     """Load the weights of one of our backbones, fitted to it, and log what became of them.
 

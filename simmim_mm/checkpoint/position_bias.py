@@ -53,11 +53,11 @@ def resize_position_bias(
     from scipy.interpolate import RectBivariateSpline
 
     sizes = values.shape[:2]
-    old = [_spread(source, target) for source, target in zip(sizes, (rows, cols))]
-    new = [np.arange(-(target // 2), target // 2 + 1.0) for target in (rows, cols)]
-    kx, ky = (min(3, size - 1) for size in sizes)
+    old_y, old_x = (_spread(source, target) for source, target in zip(sizes, (rows, cols)))
+    y, x = (np.arange(-(target // 2), target // 2 + 1.0) for target in (rows, cols))
+    degrees = [min(3, size - 1) for size in sizes]
     resized = [
-        RectBivariateSpline(*old, values[..., head], kx=kx, ky=ky)(*new)
+        RectBivariateSpline(old_y, old_x, values[..., head], kx=degrees[0], ky=degrees[1])(y, x)
         for head in range(values.shape[-1])
     ]
     resized = torch.from_numpy(np.stack(resized, axis=-1)).view(rows * cols, -1)

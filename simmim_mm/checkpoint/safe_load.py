@@ -77,7 +77,7 @@ _OPAQUE = (
 )
 _KNOWN = {*_PLAIN, *_OPAQUE, 'collections.OrderedDict', 'collections.Counter', '_codecs.encode'}
 _KNOWN |= {'builtins.set', 'builtins.bytearray', 'builtins.complex'}  # allowed by torch itself
-_STAND_INS = [(_Plain, name) for name in _PLAIN] + [(_Opaque, name) for name in _OPAQUE]
+_STAND_INS: list[Any] = [(_Plain, name) for name in _PLAIN] + [(_Opaque, name) for name in _OPAQUE]
 
 
 def load_weights(path: str | Path) -> dict:

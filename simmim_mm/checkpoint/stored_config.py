@@ -6,7 +6,7 @@ else made could run anything that way, so that loading its tensors safely would 
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +98,13 @@ def parse_config(text: str) -> Config:
         raise ValueError(f'it is not Python source ({error})') from None
     values = {}
     for statement in statements:
-        try:
-            if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
-                raise ValueError
-            values[statement.targets[0].id] = ast.literal_eval(_Literals().visit(statement.value))
-        except (ValueError, AttributeError, TypeError):
-            source = ast.unparse(statement)[:60]
-            line = f'line {statement.lineno} is code, not a setting: {source}'
-            raise ValueError(line) from None
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                with suppress(ValueError, TypeError):
+                    values[name] = ast.literal_eval(_Literals().visit(value))
+                    continue
+        source = ast.unparse(statement)[:60]
+        raise ValueError(f'line {statement.lineno} is code, not a setting: {source}')
     return Config(values)
 
 
@@ -114,12 +113,12 @@ class _Literals(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        name = getattr(node.func, 'id', None)
-        if name != 'dict' or not all(isinstance(arg, ast.Dict) for arg in node.args):
+        dicts = [arg for arg in node.args if isinstance(arg, ast.Dict)]
+        if getattr(node.func, 'id', None) != 'dict' or len(dicts) < len(node.args):
             return node
-        keys = [key for arg in node.args for key in arg.keys]
+        keys = [key for arg in dicts for key in arg.keys]
         keys += [ast.Constant(keyword.arg) for keyword in node.keywords]
-        values = [value for arg in node.args for value in arg.values]
+        values = [value for arg in dicts for value in arg.values]
         return ast.Dict(keys, values + [keyword.value for keyword in node.keywords])
 
     def visit_Name(self, node: ast.Name) -> ast.AST:

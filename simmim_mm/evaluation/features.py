@@ -104,8 +104,9 @@ class _Files(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        image = self.pipeline(dict(img_path=self.paths[index], sample_idx=index))['img']
-        return torch.from_numpy(image).permute(2, 0, 1)
+        sample = self.pipeline(dict(img_path=self.paths[index], sample_idx=index))
+        assert sample is not None  # loading raises where it fails
+        return torch.from_numpy(sample['img']).permute(2, 0, 1)
 
 
 def _parts(config: Config) -> list:

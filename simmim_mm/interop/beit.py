@@ -87,7 +87,7 @@ _family = partial(Family, model_config=_model_config, infer=_infer)
 SIMMIM = _family(
     'simmim_vit',
     'SimMIM ViT (microsoft/SimMIM)',
-    rules=(_MASK_TOKEN, *_rules('encoder.'), family.LINEAR_DECODER),
+    rules=(_MASK_TOKEN, *_rules(family.ENCODER), family.LINEAR_DECODER),
     detect=having('encoder.blocks.0.attn.qkv.weight', 'encoder.mask_token'),
 )
 TIMM = _family(
@@ -140,8 +140,9 @@ def beit_to_mmseg(source: Source) -> Export:
             "mmseg's BEiT loads weights for square images only: give a square --img-size, or use "
             'our backbone in the config'
         )
-    arguments = dict(vit.mmseg_arguments(beit), qv_bias=qv_bias, init_values=0.1)
-    state, notes = export.weights_without(beit, _INDEX), []
+    options = dict(qv_bias=qv_bias, final_norm=beit.final_norm, init_values=0.1)
+    arguments = {**vit.mmseg_arguments(beit), **options}
+    state, notes = export.without(beit.state_dict(), ['mask_token', _INDEX]), []
     if beit.layers[0].gamma_1 is None:
         arguments['init_values'] = 1.0
         names = [f'layers.{i}.gamma_{j}' for i in range(len(beit.layers)) for j in (1, 2)]

@@ -43,7 +43,7 @@ def convert_checkpoint(
     Raises:
         CheckpointError: If the source is no checkpoint or unsafe, the encoder is incomplete, or the
             target exists.
-        ValueError: If the family is unknown or the architecture cannot be told.
+        ValueError: If the family or the architecture is unknown.
     """
     target = Path(target)
     if target.exists() and not overwrite:

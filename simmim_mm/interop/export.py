@@ -1,6 +1,7 @@
 """A checkpoint's backbone as it is read, and what it is in another library before it is written."""
 
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,10 +98,7 @@ class Source:
         return replace(self, config=config)
 
     def build(self, **changes: Any) -> Any:
-        """The backbone with its weights, resized where its size differs from the trained one.
-
-        Args:
-            **changes: Arguments that differ from the stored ones.
+        """The backbone with its weights, resized where ``changes`` of its arguments ask for it.
 
         Raises:
             ExportError: If it cannot be built, or the file lacks weights of it or has others.
@@ -130,20 +128,8 @@ class Source:
         return backbone.eval()
 
     def build_for(self, library: str, **changes: Any) -> Any:
-        """:meth:`build` for a library with an architecture of its own.
-
-        Raises:
-            ExportError: If an argument says something of the network which others cannot.
-        """
-        for key, value in self.config.items():
-            known = key in PORTABLE[self.family].split() or _NEUTRAL.get(key, ...) == value
-            if key == 'stage_cfgs':
-                known = all(map(_portable_stage, [value] if isinstance(value, dict) else value))
-            if not known:
-                raise ExportError(
-                    f'{library} cannot express {key}={value!r} of {self.path}: export to '
-                    'mmpretrain, or use our backbone'
-                )
+        """:meth:`build`, for a library that has to express all arguments in its own way."""
+        refuse_unknown(self, library)
         forget_stage_windows(self.config)
         return self.build(**changes)
 
@@ -157,6 +143,19 @@ class Source:
             if here is not None and here.shape != tensor.shape and not BUILT.fullmatch(key):
                 lines.append(f'{key} {tuple(tensor.shape)} to {tuple(here.shape)}')
         return lines
+
+
+def refuse_unknown(source: Source, library: str) -> None:
+    """Raise an ExportError at an argument that says of the network what others cannot."""
+    for key, value in source.config.items():
+        known = key in PORTABLE[source.family].split() or _NEUTRAL.get(key, ...) == value
+        if key == 'stage_cfgs':
+            known = all(map(_portable_stage, [value] if isinstance(value, dict) else value))
+        if not known:
+            raise ExportError(
+                f'{library} cannot express {key}={value!r} of {source.path}: export to mmpretrain, '
+                'or use our backbone'
+            )
 
 
 def _portable_stage(stage: dict) -> bool:
@@ -260,11 +259,7 @@ def plain_size(backbone: Any) -> int | tuple[int, int]:
 
 
 def whole_ratio(hidden: int, dims: int, library: str) -> int:
-    """``hidden / dims`` as the whole number that some libraries multiply with.
-
-    Raises:
-        ExportError: If it is none.
-    """
+    """``hidden / dims`` as the whole number that some libraries need, or an ExportError."""
     if hidden % dims:
         raise ExportError(
             f'{library} takes the width of the MLP as a whole multiple of the embedding, here '
@@ -273,18 +268,13 @@ def whole_ratio(hidden: int, dims: int, library: str) -> int:
     return hidden // dims
 
 
-def weights_without(backbone: nn.Module, *endings: str) -> dict[str, Tensor]:
-    """The weights, without the mask token and what else ends so."""
-    endings = ('mask_token', *endings)
-    return {k: v for k, v in backbone.state_dict().items() if not k.endswith(endings)}
+def without(state_dict: dict[str, Tensor], endings: Sequence[str]) -> dict[str, Tensor]:
+    """The entries whose names do not end so."""
+    return {k: v for k, v in state_dict.items() if not k.endswith(tuple(endings))}
 
 
 def renamed(backbone: Any, family: Family) -> dict[str, Tensor]:
-    """The weights under the names of a family of other code, the mask token left out.
-
-    Raises:
-        ExportError: If a weight has no name there.
-    """
+    """The weights under the names of other code, the mask token left out, or an ExportError."""
     result = {}
     for key, tensor in backbone.state_dict().items():
         if BUILT.fullmatch(key):

@@ -13,6 +13,7 @@ from simmim_mm.interop.keymap import Rule, apply_rules
 UNKNOWN: Any = type('Unknown', (), {})()  # what the shapes do not tell
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
+ENCODER = 'encoder.'  # before the names of a backbone in SimMIM's files
 LINEAR_DECODER = Rule('decoder.0.{rest}', 'neck.decoder.0.{rest}')
 # mmpretrain and mmselfsup: their names are ours.
 OPENMMLAB_RULES = (
@@ -27,7 +28,7 @@ OPENMMLAB_RULES = (
 
 
 class MissingWeight(ValueError):
-    """An argument cannot be read without the entry of this name of ours."""
+    """The weights lack an entry that determines an argument; holds our name of the entry."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Family:
         rules: Names there and here.
         detect: Whether a state dict is of this family.
         model_config: Our model config from the authors' constructor arguments.
-        infer: Those arguments, as far as they can be told, from weights and index tables under our
+        infer: Those arguments, :data:`UNKNOWN` among them, from weights and index tables under our
             names and from the config that was stored beside the weights, possibly empty.
         prefix: What larger models there put before these names (``'vit.'``). Taken off on the way
             in where a file has it, not put on on the way back.
@@ -59,12 +60,7 @@ class Family:
         return {key.removeprefix(self.prefix): value for key, value in state_dict.items()}
 
     def infer_config(self, state_dict: Mapping[str, Tensor], hints: dict) -> dict:
-        """The authors' constructor arguments of their weights.
-
-        Raises:
-            ValueError: If something cannot be told from the shapes; the message names the argument,
-                or the entry that is missing.
-        """
+        """The authors' constructor arguments, or a ValueError that says what is unknown."""
         conversion = apply_rules(self.rules, self.bare(state_dict), self.name)
         try:
             config = self.infer({**conversion.state_dict, **conversion.tables}, hints)

@@ -41,7 +41,7 @@ class Library(ABC):
 
     @abstractmethod
     def load(self, export: Export) -> Loaded:
-        """Build the library's own model and load the weights."""
+        """Build the library's own model and load the weights, or raise an ExportError."""
 
     @abstractmethod
     def features(self, export: Export, model: Any, x: Tensor) -> list[Tensor]:
@@ -185,11 +185,7 @@ PREFIX = {name: library.prefix for name, library in LIBRARIES.items()}
 
 
 def load(export: Export) -> Loaded:
-    """See :meth:`Library.load`.
-
-    Raises:
-        ExportError: If the library is not installed, or a weight has another shape.
-    """
+    """See :meth:`Library.load`."""
     return LIBRARIES[export.target].load(export)
 
 
@@ -204,11 +200,7 @@ def snippet(export: Export, path: Path) -> str:
 
 
 def check_output(target: str, path: str | Path, overwrite: bool = False) -> None:
-    """Refuse a name that will not do, before any work.
-
-    Raises:
-        ExportError: If the suffix does not suit the library, or the file exists.
-    """
+    """Raise an ExportError at a name that does not suit the library, or a file that exists."""
     if any(file.exists() for file in LIBRARIES[target].files(Path(path))) and not overwrite:
         raise ExportError(f'{path} exists: give another name, or --force to replace it')
 

@@ -40,15 +40,9 @@ _DECODER_HEADS = {128: 4, 192: 6, 256: 8, 384: 12, 512: 16}
 def mae_model(
     config: dict, backbone: dict, width: int, patch: int, mlp_ratio: float, with_cls_token: bool
 ) -> dict:
-    """Model of the MAE family: decoder, loss and target around a backbone in gather mode.
+    """Model of the MAE family around a backbone in gather mode, with ``width`` channels.
 
-    Args:
-        config: The authors' arguments, of which those of the decoder and the target are used.
-        backbone: Our config.
-        width: Channels of its tokens.
-        patch: Their size in pixels.
-        mlp_ratio: Of the decoder.
-        with_cls_token: Whether a class token goes through the decoder.
+    The authors' ``config`` tells of the decoder and the target, ``patch`` is in pixels.
     """
     return dict(
         type='MaskedImageModel',

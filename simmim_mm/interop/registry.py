@@ -69,22 +69,14 @@ def families() -> dict[str, Family]:
 
 
 def get_family(name: str) -> Family:
-    """The family of that name.
-
-    Raises:
-        ValueError: If there is none; the message lists them.
-    """
+    """The family of that name, or a ValueError that lists them."""
     if name not in _FAMILIES:
         raise ValueError(f'unknown family {name!r}: choose from {", ".join(_FAMILIES)}')
     return _FAMILIES[name]
 
 
 def detect_family(state_dict: Mapping[str, Tensor]) -> str:
-    """Which family a state dict is of, from its names.
-
-    Raises:
-        ValueError: If it is of none; the message shows some of its names.
-    """
+    """Which family a state dict is of, from its names, or a ValueError that shows some."""
     for family in _FAMILIES.values():
         if family.detect(family.bare(state_dict)):
             return family.name
@@ -109,7 +101,7 @@ def infer_config(family: str, state_dict: Mapping[str, Tensor], hints: dict | No
             take precedence over everything.
 
     Raises:
-        ValueError: If something cannot be told from the shapes; the message names the argument.
+        ValueError: If the shapes do not tell everything; the message names the argument.
     """
     return get_family(family).infer_config(state_dict, dict(hints or {}))
 

@@ -106,7 +106,7 @@ def _model_config(config: dict, version: int) -> dict:
         block['ffn_ratio'] = enc['mlp_ratio']
     if not enc.get('qkv_bias', True):
         block['attn_cfgs'] = dict(qkv_bias=False)
-    backbone = dict(
+    backbone: dict[str, Any] = dict(
         type='MaskedSwin' if version == 1 else 'MaskedSwinV2',
         arch=arch,
         img_size=enc['img_size'],
@@ -160,7 +160,7 @@ def _infer(
         patch_norm='backbone.patch_embed.norm.weight' in weights,
         drop_path_rate=0.0,
     )
-    config = dict(encoder=encoder, encoder_stride=patch * 2 ** (len(stages) - 1))
+    config: dict[str, Any] = dict(encoder=encoder, encoder_stride=patch * 2 ** (len(stages) - 1))
     if version == 2:
         # of another window than now, where weights were fine-tuned
         encoder['pretrained_window_sizes'] = [0] * len(stages)
@@ -191,36 +191,32 @@ def _families(version: int) -> tuple[Family, ...]:
     repository = 'microsoft/SimMIM' if version == 1 else 'microsoft/Swin-Transformer'
     mask_token = Rule('encoder.mask_token', 'backbone.mask_token')
     merged = 'layers.0.downsample.reduction.weight'  # at the end of the first stage
-    make = partial(Family, model_config=partial(_model_config, version=version))
     infer = partial(_infer, version=version)
+    make = partial(Family, model_config=partial(_model_config, version=version), infer=infer)
     return (
         make(
             f'simmim_swin{v}',
             f'SimMIM {title} ({repository})',
-            rules=(mask_token, *_rules(version, 'encoder.'), family.LINEAR_DECODER),
+            rules=(mask_token, *_rules(version, family.ENCODER), family.LINEAR_DECODER),
             detect=having(f'encoder.layers.0.blocks.0.attn.{mark}', 'encoder.mask_token'),
-            infer=infer,
         ),
         make(
             f'swin{v}',
             f'{title}, trained with labels or fine-tuned (microsoft/Swin-Transformer)',
             rules=_rules(version),
             detect=having(f'layers.0.blocks.0.attn.{mark}', merged),
-            infer=infer,
         ),
         make(
             f'timm_swin{v}',
             f'{title} of timm',
             rules=not_written(_rules(version, merging=_START)),
             detect=having(f'layers.0.blocks.0.attn.{mark}', without=merged),
-            infer=infer,
         ),
         make(
             f'hf_swin{v}',
             f'{title} of transformers',
             rules=_hf_rules(version),
             detect=having(f'encoder.layers.0.blocks.0.attention.self.{mark}'),
-            infer=infer,
             prefix=f'swin{v}.',
         ),
         make(
@@ -255,14 +251,15 @@ def swin_to_mmpretrain(source: Source) -> Export:
         config['stage_cfgs'] = [{**s, 'window_size': w} for s, w in zip(stages, windows)]
     else:
         export.forget_stage_windows(config)
-    return Export('mmpretrain', 'SwinTransformer', config, export.weights_without(swin), swin)
+    state = export.without(swin.state_dict(), ['mask_token'])
+    return Export('mmpretrain', 'SwinTransformer', config, state, swin)
 
 
 def swin_v2_to_mmpretrain(source: Source) -> Export:
     """Without tables of positions: mmpretrain removes them and keeps its own."""
     swin = source.build()
     sizes = dict(window_size=list(swin.window_sizes), img_size=export.plain_size(swin))
-    state = export.weights_without(swin, *_REBUILT)
+    state = export.without(swin.state_dict(), ['mask_token', *_REBUILT])
     return Export('mmpretrain', 'SwinTransformerV2', {**source.config, **sizes}, state, swin)
 
 
@@ -273,18 +270,19 @@ def swin_to_mmdet(source: Source, target: str = 'mmdet') -> Export:
     """
     stages = range(len(swin_depths(source)))
     swin = source.build_for(target, pad_small_map=True, out_indices=tuple(stages))
-    ratio = export.whole_ratio(_hidden(swin), swin.embed_dims, target)
-    arguments = dict(
-        swin_arguments(swin, 'patch_size in_channels embed_dims depths num_heads qkv_bias'),
-        mlp_ratio=ratio,
+    arguments = swin_arguments(swin)
+    hidden, patch = arguments.pop('hidden'), arguments.pop('patch_size')
+    arguments.update(
+        mlp_ratio=export.whole_ratio(hidden, swin.embed_dims, target),
         window_size=stage_windows(swin)[0],
         out_indices=tuple(stages),
-        strides=(swin.token_stride,) + (2,) * (len(stages) - 1),
+        patch_size=patch,
+        strides=(patch,) + (2,) * (len(stages) - 1),
     )
     if target == 'mmdet':  # its base configs for Swin have it True
         arguments['convert_weights'] = False
     fresh = [f'norm{i}.' for i in stages if f'norm{i}.weight' not in source.state_dict]
-    state = export.weights_without(swin, 'relative_position_index')
+    state = export.without(swin.state_dict(), ['mask_token', 'relative_position_index'])
     return Export(
         target,
         'SwinTransformer',
@@ -316,12 +314,18 @@ def swin_v2_to_timm(source: Source) -> Export:
 def _to_timm(source: Source, names: Family, architecture: str) -> Export:
     swin = _build_whole(source, 'timm')
     check_maps(swin, 'timm')
+    known = swin_arguments(swin)
     arguments = dict(
-        swin_arguments(swin, 'patch_size in_chans embed_dim depths num_heads qkv_bias'),
         img_size=export.plain_size(swin),
+        patch_size=known['patch_size'],
+        in_chans=known['in_channels'],
         num_classes=0,
+        embed_dim=swin.embed_dims,
+        depths=known['depths'],
+        num_heads=known['num_heads'],
         window_size=source.config.get('window_size', max(stage_windows(swin))),
-        mlp_ratio=_hidden(swin) / swin.embed_dims,
+        mlp_ratio=known['hidden'] / swin.embed_dims,
+        qkv_bias=known['qkv_bias'],
     )
     state = export.renamed(swin, names)
     return Export('timm', architecture, arguments, state, swin, notes=[NO_CLASSIFIER])
@@ -361,11 +365,16 @@ def swin_v2_to_huggingface(source: Source) -> Export:
 
 
 def _hf_arguments(swin: Any) -> dict[str, Any]:
-    names = 'patch_size num_channels embed_dim depths num_heads qkv_bias'
+    known = swin_arguments(swin)
     return dict(
-        swin_arguments(swin, names),
         image_size=list(export.image_size(swin)),
-        mlp_ratio=float(export.whole_ratio(_hidden(swin), swin.embed_dims, 'transformers')),
+        patch_size=known['patch_size'],
+        num_channels=known['in_channels'],
+        embed_dim=swin.embed_dims,
+        depths=list(known['depths']),
+        num_heads=list(known['num_heads']),
+        mlp_ratio=float(export.whole_ratio(known['hidden'], swin.embed_dims, 'transformers')),
+        qkv_bias=known['qkv_bias'],
         layer_norm_eps=swin.stages[0].blocks[0].norm1.eps,
     )
 
@@ -395,10 +404,9 @@ def stage_maps(swin: Any) -> list[tuple[int, int]]:
 
 
 def check_maps(swin: Any, library: str) -> None:
-    """Refuse maps on which the library places its windows in another way than we do.
+    """Refuse maps where windows are clamped but the map is not square, or do not divide it.
 
-    Raises:
-        ExportError: If windows are clamped on a map that is not square, or do not divide it.
+    There the library places its windows in another way than we do.
     """
     for i, (window, (h, w)) in enumerate(zip(stage_windows(swin), stage_maps(swin))):
         if min(h, w) <= window and h != w:
@@ -415,22 +423,18 @@ def check_maps(swin: Any, library: str) -> None:
             )
 
 
-def swin_arguments(swin: Any, names: str) -> dict[str, Any]:
-    """Patch, channels, width, depths, heads and bias, under a library's names for them."""
-    first = [stage.blocks[0].attn.w_msa for stage in swin.stages]
-    values = (
-        swin.token_stride,
-        swin.patch_embed.projection.in_channels,
-        swin.embed_dims,
-        tuple(len(stage.blocks) for stage in swin.stages),
-        tuple(attention.num_heads for attention in first),
-        getattr(first[0], 'q_bias', first[0].qkv.bias) is not None,
+def swin_arguments(swin: Any) -> dict[str, Any]:
+    """What defines a Swin, under mmdet's names, but for ``hidden``, the width of the first MLP."""
+    attention = [stage.blocks[0].attn.w_msa for stage in swin.stages]
+    return dict(
+        embed_dims=swin.embed_dims,
+        depths=tuple(len(stage.blocks) for stage in swin.stages),
+        num_heads=tuple(msa.num_heads for msa in attention),
+        hidden=swin.stages[0].blocks[0].ffn.layers[1].in_features,
+        qkv_bias=getattr(attention[0], 'q_bias', attention[0].qkv.bias) is not None,
+        patch_size=swin.token_stride,
+        in_channels=swin.patch_embed.projection.in_channels,
     )
-    return dict(zip(names.split(), values))
-
-
-def _hidden(swin: Any) -> int:
-    return swin.stages[0].blocks[0].ffn.layers[1].in_features
 
 
 def swin_depths(source: Source) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ VIT_HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16}
 
 
 def vit_backbone(kind: str, config: dict, **options: Any) -> dict:
-    """Config of a ViT of ours from the arguments that all authors name alike."""
+    """Config of our ViT of a ``kind`` from arguments that all authors give the same name."""
     dims = config['embed_dim']
     return dict(
         type=kind,
@@ -100,10 +100,7 @@ def vit_model(config: dict) -> dict:
 
 
 def plain_arguments(weights: Mapping[str, Tensor], grid: int | None = None) -> dict:
-    """Constructor arguments that ViTs share, from the shapes of weights under our names.
-
-    The side of the token grid is that of the position embedding, unless it is given.
-    """
+    """Constructor arguments that ViTs share; ``grid``: its side, else from the embedding."""
     dims, in_chans, patch, _ = shape(weights, 'backbone.patch_embed.projection.weight')
     if grid is None:
         grid = family.square_side(shape(weights, 'backbone.pos_embed')[1] - 1, 'tokens')
@@ -186,7 +183,7 @@ def mmpretrain_export(source: Source, architecture: str, vit: Any, **changes: An
     """To mmpretrain, whose names and arguments are ours."""
     size = export.plain_size(vit)
     arguments = {**source.config, **changes, 'out_type': vit.out_type, 'img_size': size}
-    state = export.weights_without(vit)
+    state = export.without(vit.state_dict(), ['mask_token'])
     return Export('mmpretrain', architecture, arguments, state, vit, notes=[_OUTPUTS])
 
 
@@ -199,7 +196,6 @@ def mmseg_arguments(vit: Any) -> dict[str, Any]:
         mlp_ratio=export.whole_ratio(layer.ffn.layers[1].in_features, vit.embed_dims, 'mmseg'),
         out_indices=list(vit.out_indices),
         norm_cfg=dict(type='LN', eps=layer.ln1.eps),
-        final_norm=vit.final_norm,
     )
 
 
@@ -213,18 +209,18 @@ def timm_arguments(vit: Any) -> dict[str, Any]:
     """Arguments that timm's ViT and BEiT share."""
     return dict(
         img_size=export.plain_size(vit),
+        patch_size=vit.token_stride,
+        in_chans=vit.patch_embed.projection.in_channels,
         num_classes=0,
-        **named_arguments(vit, 'patch_size in_chans embed_dim depth num_heads'),
+        embed_dim=vit.embed_dims,
+        depth=len(vit.layers),
+        num_heads=vit.layers[0].attn.num_heads,
         mlp_ratio=vit.layers[0].ffn.layers[1].in_features / vit.embed_dims,
     )
 
 
 def hf_arguments(vit: Any) -> dict[str, Any]:
-    """Arguments that the ViT and the BEiT of transformers share.
-
-    Raises:
-        ExportError: If the last block has no norm, which these have.
-    """
+    """Arguments that ViT and BEiT of transformers share; both normalize the last tokens."""
     if not vit.final_norm:
         raise ExportError(
             'transformers normalizes the tokens of the last block, and this backbone does not: use '
@@ -251,12 +247,13 @@ def vit_to_mmseg(source: Source) -> Export:
         raise ExportError(
             "mmseg's ViT without qkv_bias has no bias after the attention either: use our backbone"
         )
-    state = undo_rules(_MMSEG_RULES, export.weights_without(vit))
+    state = undo_rules(_MMSEG_RULES, export.without(vit.state_dict(), ['mask_token']))
     token = vit.cls_token is not None
     if not token:  # mmseg adds a position to it, then removes it
         state['cls_token'] = torch.zeros(1, 1, vit.embed_dims)
         state['pos_embed'] = torch.cat((state['cls_token'], state['pos_embed']), dim=1)
-    arguments = dict(mmseg_arguments(vit), with_cls_token=token, patch_bias=True)
+    options = dict(with_cls_token=token, patch_bias=True, final_norm=vit.final_norm)
+    arguments = {**mmseg_arguments(vit), **options}
     return Export('mmseg', 'VisionTransformer', arguments, state, vit)
 
 

@@ -40,6 +40,6 @@ def test_a_window_of_one_has_a_single_offset_to_give():
     assert_close(resize_position_bias(only, (2, 2)), only.expand(9, -1))
 
 
-def test_table_of_no_square_window_is_told():
+def test_table_of_no_square_window_is_refused():
     with pytest.raises(ValueError, match=r'35 rows'):
         resize_position_bias(torch.zeros(35, 2), (7, 7))

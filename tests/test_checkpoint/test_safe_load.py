@@ -121,7 +121,7 @@ def test_files_that_are_not_weights_are_named_for_what_they_are(tmp_path, conten
 
 
 @pytest.mark.parametrize('form', ['zip', 'legacy'])
-def test_truncated_download_is_told(tmp_path, form):
+def test_truncated_download_is_refused(tmp_path, form):
     buffer = write({'x': torch.rand(100, 100)}, tmp_path / 'w.pth', form).read_bytes()
     (tmp_path / 'w.pth').write_bytes(buffer[: len(buffer) // 2])
     with pytest.raises(NotWeights, match=r'w\.pth'):
@@ -129,7 +129,7 @@ def test_truncated_download_is_told(tmp_path, form):
 
 
 @pytest.mark.parametrize('value', [{}, {'epoch': 3, 'model': {}}, [1, 2], torch.zeros(2)])
-def test_checkpoint_without_named_tensors_is_told(tmp_path, value):
+def test_checkpoint_without_named_tensors_is_refused(tmp_path, value):
     torch.save(value, tmp_path / 'w.pth')
     with pytest.raises(NotWeights, match=r'w\.pth'):
         load_weights(tmp_path / 'w.pth')

@@ -1,14 +1,12 @@
 import math
-import sys
-from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test_visualization'))
 from vis_toys import tiny_config
 
 import simmim_mm.models.backbones  # noqa: F401
+from simmim_mm.checkpoint import CheckpointError, open_run, read_config
 from simmim_mm.checkpoint.stored_config import check_types, parse_config
 from simmim_mm.registry import MODELS, TRANSFORMS
 
@@ -61,3 +59,28 @@ def test_types_outside_the_registries_are_refused(kind):
     cfg = Config(dict(model=dict(type='MaskedImageModel', neck=[dict(type=kind, args='false')])))
     with pytest.raises(ValueError, match=kind):
         check_types(cfg.model, MODELS)
+
+
+def test_the_config_of_a_checkpoint_is_read_or_refused_with_its_file():
+    text = 'model = dict(type="X")'
+    assert read_config(dict(meta=dict(cfg=text)), 'a.pth').model.type == 'X'
+    for checkpoint in ({}, dict(meta=None), dict(meta=dict(cfg=3))):
+        with pytest.raises(CheckpointError, match=r'a\.pth carries no config.*, or guess it'):
+            read_config(checkpoint, 'a.pth', 'guess it')
+    with pytest.raises(CheckpointError, match=r'config in a\.pth is not read: line 1 is code'):
+        read_config(dict(meta=dict(cfg='import os')), 'a.pth')
+
+
+def test_types_are_checked_unless_the_config_is_given(tmp_path):
+    torch.save(
+        dict(meta=dict(cfg='model = dict(type="os.system")'), x=torch.ones(1)), tmp_path / 'a'
+    )
+    config = Config(dict(model=dict(type='os.system')))
+
+    def parts(config: Config) -> list:
+        return [(config.model, MODELS)]
+
+    with pytest.raises(CheckpointError, match=r"'os\.system' is not a registered.*--config"):
+        open_run(tmp_path / 'a', None, parts)
+    found, state = open_run(tmp_path / 'a', config, parts)
+    assert found is config and list(state) == ['x']

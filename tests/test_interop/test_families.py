@@ -230,7 +230,7 @@ def test_encoder_alone_loads_and_names_the_missing_decoder():
     assert report.missing and all(name.startswith('neck.') for name in report.missing)
 
 
-def test_unknown_weights_are_told():
+def test_unknown_weights_are_reported():
     with pytest.raises(ValueError, match=r'no known family.*layer1\.0\.conv1'):
         detect_family({'layer1.0.conv1': torch.zeros(1)})
     with pytest.raises(ValueError, match=r"'resnet'.*simmim_swin"):

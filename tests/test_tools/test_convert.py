@@ -39,7 +39,7 @@ def run(*args) -> None:
     main(['convert', *map(str, args)])
 
 
-def test_converted_file_draws_pictures_without_a_config(source, tmp_path, monkeypatch, capsys):
+def test_converted_file_draws_images_without_a_config(source, tmp_path, monkeypatch, capsys):
     from PIL import Image
 
     from simmim_mm.visualization.reconstructor import Reconstructor
