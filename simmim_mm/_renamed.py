@@ -59,7 +59,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'engine.downstream_preflight.label_maps': ('engine.checks.segmentation_maps',),
     'engine.file_backend': ('checkpoint.file_backend',),
     'engine.preflight': ('engine.check_model',),
-    'engine.progress': ('cli.progress',),
+    'engine.progress': ('cli.common',),
     'evaluation.tables': ('experiments.tables',),
     'export': ('interop',),
     'export.export': ('interop.export',),
@@ -304,7 +304,14 @@ def renamed_attributes(values: dict[str, str] | None = None, **names: str) -> Ca
 
 
 class OldModule(ModuleType):
-    """Stands at the path of a module that has moved; hands out what is elsewhere now."""
+    """Stands at the path of a module that has moved; hands out what is elsewhere now.
+
+    It can be called because ``simmim_mm.convert`` and ``simmim_mm.export`` are functions now.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        api = importlib.import_module('simmim_mm.api')
+        return getattr(api, self.__name__.removeprefix('simmim_mm.'))(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         old = self.__name__.removeprefix('simmim_mm.')

@@ -9,6 +9,7 @@ Both lines of OpenMMLab will do: the original distributions (``mmcv``) and the m
 """
 
 import re
+import sys
 from importlib import import_module, metadata, util
 from pathlib import Path
 from typing import NamedTuple
@@ -64,9 +65,25 @@ def is_importable(module: str) -> bool:
 
 
 def check() -> None:
-    """Raises StackError, in one line, at the first piece that is missing or does not suit."""
-    for piece in PIECES:
-        _check_piece(piece)
+    """Raises StackError, in one line, at the first piece that is missing or does not suit.
+
+    A command of the project ends with that line: nobody can catch what happens while it imports.
+    """
+    try:
+        for piece in PIECES:
+            _check_piece(piece)
+    except StackError as error:
+        if _is_command(sys.argv[0]):
+            sys.exit(f'error: {error}')
+        raise
+
+
+def _is_command(program: str) -> bool:
+    """Whether a process runs `simmim`, ``python -m simmim_mm.cli`` or one of our scripts."""
+    package, script = Path(__file__).resolve().parent, Path(program).resolve()
+    scripts = {package.parent / 'tools', package / '.mim' / 'tools'}
+    as_module = program == '-m' and 'simmim_mm.cli' in sys.orig_argv
+    return as_module or script.name == 'simmim' or not scripts.isdisjoint(script.parents)
 
 
 def require_mmcv_ops() -> None:

@@ -8,7 +8,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ('simmim_mm', 'configs', 'tools', 'requirements')
@@ -132,3 +134,62 @@ def test_pre_commit_runs_the_pinned_linters():
         r'^[a-z]+==(.*)$', (ROOT / 'requirements' / 'lint.txt').read_text(), re.M
     ):
         assert f'rev: v{pin}\n' in hooks
+
+
+TINY = """
+_base_ = {base!r}
+img_size = 64
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='MaskedSwin',
+        arch=dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 2]),
+        img_size=64,
+        window_size=4,
+    ),
+    neck=dict(_delete_=True, type='PixelShuffleDecoder', in_channels=64, stride=32),
+)
+crop = dict(type='RandomResizedCrop', scale=64)
+mask = dict(type='RandomBlockMask', mask_patch_size=32, mask_ratio=0.5, token_stride=4)
+pack = dict(type='mmpretrain.PackInputs', algorithm_keys=['mask'])
+pipeline = [dict(type='LoadImage'), crop, mask, pack]
+train_dataloader = dict(num_workers=0, persistent_workers=False)
+train_dataloader['dataset'] = dict(
+    _delete_=True, type='ImageDataset', data_root='', pipeline=pipeline
+)
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=100)
+param_scheduler = []
+val_dataloader = val_cfg = val_evaluator = None
+custom_hooks = []
+"""
+
+
+def test_the_command_works_from_the_wheel(wheel, tmp_path):
+    """List, pretrain for ten steps, export with the comparison, each in a process of its own."""
+    base = 'simmim_swin-micro-w6_1xb64-coslr-100e_folder-96px'
+    command = ['-m', 'simmim_mm.cli']
+    (path,) = outside_the_clone(wheel, *command, 'list', f'simmim/{base}', '--paths').split()
+    assert Path(path).is_relative_to(wheel)
+    entry_points = next(wheel.glob('*.dist-info')) / 'entry_points.txt'
+    assert 'simmim = simmim_mm.cli:main' in entry_points.read_text()
+
+    rng = np.random.default_rng(0)
+    (tmp_path / 'images').mkdir()
+    for i in range(8):
+        pixels = rng.integers(0, 256, (80, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / 'images' / f'{i}.png')
+    (tmp_path / 'tiny.py').write_text(TINY.format(base=path))
+    outside_the_clone(
+        wheel, *command, 'train', str(tmp_path / 'tiny.py'), '--data', str(tmp_path / 'images'),
+        '--iters', '10', '--batch-size', '2', '--work-dir', str(tmp_path / 'run'),
+    )  # fmt: skip
+    said = outside_the_clone(
+        wheel, *command, 'export', str(tmp_path / 'run' / 'iter_10.pth'), '--to', 'mmpretrain',
+        '--out', str(tmp_path / 'swin.pth'), '--verify',
+    )  # fmt: skip
+    assert 'verified: ' in said and (tmp_path / 'swin.pth').is_file()
+
+
+def test_wheel_tells_type_checkers(wheel):
+    assert (wheel / 'simmim_mm' / 'py.typed').is_file()
+    assert (wheel / 'simmim_mm' / '__init__.pyi').is_file()

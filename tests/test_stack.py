@@ -120,6 +120,25 @@ def _environment_with_torch(version: str, folder: Path) -> dict:
     return {**os.environ, 'PYTHONPATH': f'{folder}{os.pathsep}{ROOT}'}
 
 
+def test_detection_needs_the_compiled_operators(monkeypatch, tmp_path):
+    """It is said before anything is built, by a training, a validation and a comparison."""
+    from simmim_mm.cli import compare, parse_args
+
+    def absent():
+        raise _stack.StackError('no operators')
+
+    monkeypatch.setattr(_stack, 'require_mmcv_ops', absent)
+    config = tmp_path / 'detector.py'
+    config.write_text("default_scope = 'mmdet'\nval_dataloader = dict(dataset=dict(type='A'))\n")
+    verb, args = parse_args(['compare', 'detection', 'data', '--checkpoints', 'a.pth'])
+    with pytest.raises(_stack.StackError, match='no operators'):
+        compare.prepare(args, tmp_path)
+    for command in (['train', str(config)], ['test', str(config), 'a.pth']):
+        verb, args = parse_args(command)
+        with pytest.raises(_stack.StackError, match='no operators'):
+            verb.run(args)
+
+
 def test_import_checks_the_stack(tmp_path):
     environment = _environment_with_torch('1.8.0', tmp_path)
     result = subprocess.run(
@@ -129,14 +148,18 @@ def test_import_checks_the_stack(tmp_path):
     assert 'torch 1.8.0 is installed' in result.stderr.splitlines()[-1]
 
 
-TOOLS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('tools/*.py'))
+TOOLS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.glob('tools/**/*.py')
+    if path.parent.name != 'setup'  # they make the stack
+)
 
 
-@pytest.mark.parametrize('tool', TOOLS)
+@pytest.mark.parametrize('tool', [*TOOLS, 'simmim_mm.cli'])
 def test_tools_report_a_wrong_stack_in_one_line(tool, tmp_path):
     environment = _environment_with_torch('1.8.0', tmp_path)
     result = subprocess.run(
-        [sys.executable, str(ROOT / tool), '--help'],
+        [sys.executable, *([str(ROOT / tool)] if '/' in tool else ['-m', tool]), '--help'],
         env=environment,
         capture_output=True,
         text=True,

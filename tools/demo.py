@@ -15,13 +15,6 @@ from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
 
-try:
-    import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
-except ImportError as error:
-    sys.exit(f'error: {error}')
-
-import torch
-
 from simmim_mm.cli.common import run_tool
 
 TOOLS = Path(__file__).resolve().parent
@@ -134,6 +127,8 @@ def train(out: Path, num_held_out: int, iters: int | None = None) -> None:
     # A model this small keeps one core busy: on more, a process on each of two shares the batch.
     command = [sys.executable]
     launcher = 'none'
+    import torch
+
     if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available():
         command += ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
         options['train_dataloader.batch_size'] = 4

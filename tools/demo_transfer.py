@@ -17,14 +17,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-try:
-    import simmim_mm  # noqa: F401  it checks the stack, before anything else is imported
-except ImportError as error:
-    sys.exit(f'error: {error}')
-
-import torch
-
-from simmim_mm.cli.common import run_tool
+from simmim_mm.cli.common import renew_options, run_tool
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'demo'
@@ -76,7 +69,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--val', type=int, default=50, help='images to validate on, per task (%(default)s)'
     )
-    return parser.parse_args()
+    renamed = {'--labelled': '--labeled', '--unlabelled': '--unlabeled'}  # codespell:ignore
+    return parser.parse_args(renew_options('demo_transfer.py', sys.argv[1:], renamed))
 
 
 def say(text: str) -> None:
@@ -129,6 +123,8 @@ def pretrain(out: Path, iters: int | None) -> Path:
             }
         )
     processes = 1
+    import torch
+
     if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available():
         processes, options['train_dataloader.batch_size'] = 2, 4
     say('Pretraining on the unlabeled images')

@@ -1,49 +1,153 @@
-"""What the scripts in tools/ share: finding a config, and showing errors to people."""
+"""What the verbs share: options, reading a config, and showing errors to people."""
 
 import argparse
 import ast
-import difflib
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from mmengine.config import Config
+from simmim_mm._renamed import warn_renamed
+from simmim_mm.catalog import load_config as load_config
 
-from simmim_mm.catalog import find_config
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+    from torch import nn
+
+    from simmim_mm.experiments import Outcome, Trial
 
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
 
 
-def load_config(path: str | Path) -> Config:
-    """Read a config file.
+class _CfgOptions(argparse.Action):
+    """mmengine's ``DictAction``, which is imported where the option is given and not before."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        from mmengine.config import DictAction
+
+        for text in values:
+            if '=' not in text:
+                parser.error(f'argument {option_string}: {text!r} is not like name=value')
+        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string or '')
+
+
+def add_cfg_options(
+    parser: argparse.ArgumentParser, name: str = '--cfg-options', **kwargs: Any
+) -> None:
+    """Add an option that takes ``key.of.setting=value ...``, by default for a config."""
+    kwargs.setdefault('help', 'override settings of the config')
+    kwargs.setdefault('metavar', 'KEY.OF.SETTING=VALUE')
+    parser.add_argument(name, nargs='+', action=_CfgOptions, default={}, **kwargs)
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a run in several processes."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch passes it; torchrun does not.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of verbs that look at a checkpoint: where its config is, where it runs."""
+    parser.add_argument('--config', help='config file, for a checkpoint without its own')
+    parser.add_argument('--device', help='cpu or cuda (default: cuda if there is one)')
+
+
+def checkpoint_options(args: argparse.Namespace) -> tuple['Config | None', str]:
+    """Config and device that :func:`add_checkpoint_options` has read."""
+    import torch
+
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return load_config(args.config) if args.config else None, device
+
+
+def add_file_options(parser: argparse.ArgumentParser, move: str, link: str) -> None:
+    """Add ``--move``, ``--link`` and ``--apply``; ``move`` and ``link`` are their help."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--move', metavar='TO', help=move)
+    group.add_argument('--link', metavar='TO', help=link)
+    parser.add_argument('--apply', action='store_true', help='do what --move or --link ask for')
+
+
+def renew_options(verb: str, argv: Sequence[str], renamed: dict[str, str]) -> list[str]:
+    """The arguments, with the names that options have today."""
+    found = []
+    for argument in argv:
+        option, equals, value = argument.partition('=')
+        if option in renamed:
+            warn_renamed(f'{verb} {option}', f'{verb} {renamed[option]}')
+            argument = renamed[option] + equals + value
+        found.append(argument)
+    return found
+
+
+def default_work_dir(config: str) -> str:
+    return os.path.join('./work_dirs', os.path.splitext(os.path.basename(config))[0])
+
+
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    print(text, flush=True)
+
+
+@contextmanager
+def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
+    """Show a bar; the function that it gives moves it by one and takes the total."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda total: progress.update(task, total=total, advance=1)
+
+
+def load_runner(cfg: 'Config') -> tuple['Runner', 'nn.Module']:
+    """The runner of a config on this machine, and its model without a wrapper."""
+    from mmengine.model import is_model_wrapper
+    from mmengine.runner import Runner
+
+    from simmim_mm.engine.launch import prepare_cpu_launch
+
+    prepare_cpu_launch(cfg)
+    runner = Runner.from_cfg(cfg)
+    model: Any = runner.model
+    return runner, model.module if is_model_wrapper(model) else model
+
+
+def train_command() -> list[str]:
+    """What starts a training in a process of its own."""
+    return [sys.executable, '-m', 'simmim_mm.cli', 'train']
+
+
+def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[Outcome]':
+    """Run trials with `simmim train`; SIGTERM and Ctrl-C end them, and this process.
 
     Args:
-        path: A path, or the name of a config of the package.
-
-    Raises:
-        FileNotFoundError: If there is none; names files with similar names.
+        trials: What to train.
+        folder: For a folder of each.
+        jobs: Trainings at a time.
     """
-    path, options = find_config(path)
-    if path.is_file():
-        cfg = Config.fromfile(path)
-        cfg.merge_from_dict(options)
-        return cfg
-    near = next(p for p in (*path.parents, Path('.')) if p.is_dir())
-    # Not the whole tree below the working directory, which may hold anything.
-    files = near.glob('*.py') if near == Path('.') else near.rglob('*.py')
-    for configs in (Path('configs'), Path(__file__).parents[1] / '.mim' / 'configs'):
-        files = chain(files, configs.rglob('*.py'))
-    known: dict[str, Path] = {}
-    for file in sorted(files):
-        if '_base_' not in file.parts:
-            known.setdefault(file.stem, file)
-    close = difflib.get_close_matches(path.stem, known, n=3, cutoff=0.5)
-    hint = f'; did you mean {" or ".join(str(known[name]) for name in close)}?' if close else ''
-    raise FileNotFoundError(f'no config file {path}{hint}')
+    import signal
+
+    from simmim_mm.experiments import run_trials
+
+    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return run_trials(trials, folder, train_command(), jobs, say)
+    except KeyboardInterrupt:
+        sys.exit('interrupted: the same command continues from here')
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def parse_transforms(text: str) -> tuple[str, list[dict]]:
@@ -51,16 +155,14 @@ def parse_transforms(text: str) -> tuple[str, list[dict]]:
     try:
         body = ast.parse(text.strip(), mode='eval').body
         calls = body.elts if isinstance(body, (ast.Tuple, ast.List)) else [body]
-        if any(call.args for call in calls):
-            raise ValueError('arguments need names')
-        return text, [
-            dict(
-                type=ast.unparse(call.func),
-                **{keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords},
-            )
-            for call in calls
-        ]
-    except (SyntaxError, ValueError, AttributeError, TypeError) as error:
+        steps = []
+        for call in calls:
+            if not isinstance(call, ast.Call) or call.args:
+                raise ValueError('arguments need names')
+            values = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+            steps.append(dict(type=ast.unparse(call.func), **values))
+        return text, steps
+    except (SyntaxError, ValueError, TypeError) as error:
         raise argparse.ArgumentTypeError(
             f'{text!r} is not like "Type(name=value), Type()" ({error})'
         ) from None

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import CONFIGS, add_cfg_options, load_config, run_trainings, say
+from simmim_mm.catalog import configs_folder
+from simmim_mm.cli.common import add_cfg_options, load_config, run_trainings, say
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -27,6 +28,7 @@ layouts of DATA
   segmentation    DATA/img_dir/{train,val} and DATA/ann_dir/{train,val}, or
                   DATA/{train,val}/{images,labels}: PNG maps of class numbers
 """
+RENAMED = {'--figure': '--metric'}
 TASKS = ('classification', 'detection', 'segmentation')
 
 
@@ -113,16 +115,19 @@ def ready_made(
             )
         task = args.probe if args.task == 'classification' else args.task
         backbone, preprocessor = pretrained.backbone, pretrained.preprocessor
-        configs.append(downstream_config(task, CONFIGS, backbone, preprocessor, data))
+        configs.append(downstream_config(task, configs_folder(), backbone, preprocessor, data))
     return configs
 
 
 def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], list[Path]]:
     """Look at everything that can be wrong; returns starts, and paths of the data."""
+    from simmim_mm._stack import require_mmcv_ops
     from simmim_mm.experiments.compare import check_starts, read_checkpoints
     from simmim_mm.experiments.downstream import set_budget
 
     check_args(args)
+    if args.task == 'detection':
+        require_mmcv_ops()
     checkpoints = read_checkpoints(args.checkpoints)
     if args.config:
         configs = [load_config(args.config) for _ in checkpoints]

@@ -5,13 +5,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from simmim_mm.cli.common import CONFIGS, run_trainings, say
+from simmim_mm.catalog import configs_folder
+from simmim_mm.cli.common import run_trainings, say
 
 HELP = 'pretrain under each of several settings, probe the features, and compare'
 DESCRIPTION = """
 Pretrain under each of several settings, probe the features, and write a table and plots. The same
-command continues where it was interrupted; finished trainings are not repeated. what a
-sweep file holds: docs/how-to/sweep.md.
+command continues where it was interrupted; finished trainings are not repeated.
+What a sweep file holds: docs/how-to/sweep.md.
 """
 
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     say(f'{len(trials)} trainings: {len(cases)} cases with {len(plan.all_seeds)} seeds each')
     outcomes = run_trainings(trials, work_dir / 'trials', args.jobs)
     if plan.probe['type'] == 'linear':
-        probes = sweep.linear_probes(plan, outcomes, CONFIGS)
+        probes = sweep.linear_probes(plan, outcomes, configs_folder())
         say(f'\n{len(probes)} linear probes')
         probed = iter(run_trainings(probes, work_dir / 'probes', args.jobs))
         outcomes = [

@@ -103,6 +103,38 @@ def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None)
             scheduler.begin = min(begin, scheduler.get('end', begin + 1) - 1)
 
 
+def set_run(
+    cfg: Config,
+    data: str | Path | None = None,
+    epochs: int | None = None,
+    iters: int | None = None,
+    batch_size: int | None = None,
+) -> None:
+    """Change what nearly every run changes; None leaves a setting as it is.
+
+    Args:
+        cfg: The config of a training.
+        data: ``data_root`` of the images to train on, whatever wraps the data set.
+        epochs: See :func:`set_budget`.
+        iters: See :func:`set_budget`.
+        batch_size: Images per process and step.
+
+    Raises:
+        ValueError: If a number is below 1, or the config counts in the other unit.
+    """
+    for name, number in dict(epochs=epochs, iters=iters, batch_size=batch_size).items():
+        if number is not None and number < 1:
+            raise ValueError(f'{name} must be at least 1, got {number}')
+    if data is not None:
+        dataset = cfg.train_dataloader.dataset
+        while 'dataset' in dataset:
+            dataset = dataset.dataset
+        dataset.data_root = str(data)
+    if batch_size is not None:
+        cfg.train_dataloader.batch_size = batch_size
+    set_budget(cfg, iters, epochs)
+
+
 def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData) -> Config:
     kind = _kind(backbone)
     family = 'swin-micro-w6_1xb64-coslr-50e_folder-96px'

@@ -82,8 +82,6 @@ def load_sweep(path: str | Path) -> Sweep:
             each other.
     """
     path, _ = find_config(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'no sweep file {path}')
     content = Config.fromfile(path).to_dict()
     if unknown := [key for key in content if key not in _KEYS]:
         raise ValueError(f'{path}: unknown {", ".join(unknown)}; known are {", ".join(_KEYS)}')
@@ -91,9 +89,10 @@ def load_sweep(path: str | Path) -> Sweep:
         raise ValueError(f"{path}: give base = 'CONFIG', the pretraining to vary")
     plan = Sweep(**content)
     beside = path.parent / plan.base
-    base, changed = find_config(beside if beside.is_file() else plan.base)
-    if not base.is_file():
-        raise FileNotFoundError(f'{path}: no config {plan.base}')
+    try:
+        base, changed = find_config(beside if beside.is_file() else plan.base)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path}: {error}') from None
     plan.base, plan.options = str(base), {**changed, **plan.options}
     if bool(plan.sweep) == bool(plan.cases):
         raise ValueError(f'{path}: give either sweep or cases')

@@ -71,7 +71,8 @@ def test_configs_are_found_by_name_from_anywhere(name, tmp_path, monkeypatch):
     'name', ['swin', 'simmim', f'/nowhere/simmim/{MICRO}.py', 'simmim/none.py']
 )
 def test_other_names_are_no_configs(name):
-    assert find_config(name) == (Path(name), {})
+    with pytest.raises(FileNotFoundError, match=f'no config file {name}($|; did you mean)'):
+        find_config(name)
 
 
 # -- Version 0.1 -----------------------------------------------------------------------------------

@@ -1,27 +1,20 @@
 """Planted faults and copies are found, and nothing else; the tools never lose a file."""
 
-import importlib.util
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
+from simmim_mm.cli import parse_args
 from simmim_mm.curation import read_report, scan_folder
 from simmim_mm.datasets import ImageDataset
 
-TOOLS = Path(__file__).parents[2] / 'tools/dataset'
 
-
-def run(name, monkeypatch, *args):
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-    module.main(module.parse_args())
+def run(name, *args):
+    verb, arguments = parse_args([name, *map(str, args)])
+    verb.run(arguments)
 
 
 @pytest.fixture(scope='module')
@@ -118,8 +111,8 @@ def names(folder):
 def test_scan_reports_and_moves_only_when_told(dirty, tmp_path, monkeypatch, capsys):
     folder, planted = dirty
     before = names(folder)
-    options = (folder, '--out', tmp_path / 'out', '--bands', 3, '--workers', 0)
-    run('scan', monkeypatch, *options, '--move', tmp_path / 'bad')
+    options = (folder, '--out', tmp_path / 'out', '--channels', 3, '--workers', 0)
+    run('scan', *options, '--move', tmp_path / 'bad')
     assert names(folder) == before and not (tmp_path / 'bad').exists()
     rows = read_report(tmp_path / 'out/report.csv')
     moved = sorted(row['path'] for row in rows if row['status'] != 'kept')
@@ -130,7 +123,7 @@ def test_scan_reports_and_moves_only_when_told(dirty, tmp_path, monkeypatch, cap
     kept = ImageDataset(str(folder), ann_file=str(tmp_path / 'out/kept.txt'))
     assert len(kept) == len(before) - len(moved)
 
-    run('scan', monkeypatch, *options, '--move', tmp_path / 'bad', '--apply')
+    run('scan', *options, '--move', tmp_path / 'bad', '--apply')
     assert names(tmp_path / 'bad') == moved
     assert names(folder) == sorted(set(before) - set(moved))
 
@@ -138,12 +131,12 @@ def test_scan_reports_and_moves_only_when_told(dirty, tmp_path, monkeypatch, cap
 def test_links_lead_to_the_files_and_nothing_is_overwritten(dirty, tmp_path, monkeypatch):
     folder, _ = dirty
     options = (folder, '--out', tmp_path / 'out', '--workers', 0, '--link', tmp_path / 'good')
-    run('scan', monkeypatch, *options, '--apply')
+    run('scan', *options, '--apply')
     kept = (tmp_path / 'out/kept.txt').read_text().split()
     assert names(tmp_path / 'good') == sorted(kept)
     assert all((tmp_path / 'good' / name).resolve() == folder / name for name in kept)
     with pytest.raises(ValueError, match='is there already'):
-        run('scan', monkeypatch, *options, '--apply')
+        run('scan', *options, '--apply')
 
 
 def test_split_by_class_with_copies_on_one_side(photos, tmp_path, monkeypatch):
@@ -160,7 +153,7 @@ def test_split_by_class_with_copies_on_one_side(photos, tmp_path, monkeypatch):
     lists = []
     for out, seed in (('one', 0), ('two', 0), ('three', 1)):
         options = ('--out', tmp_path / out, '--ratios', 0.5, 0.5, '--seed', seed, '--workers', 0)
-        run('split', monkeypatch, folder, *options, '--link', tmp_path / f'{out}-images')
+        run('split', folder, *options, '--link', tmp_path / f'{out}-images')
         lists.append([(tmp_path / out / f'{p}.txt').read_text().split() for p in ('train', 'val')])
         assert not (tmp_path / f'{out}-images').exists()
     assert lists[0] == lists[1] != lists[2]

@@ -1,11 +1,10 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from mmcv.transforms import Compose
 
+from simmim_mm.cli import main
 from simmim_mm.evaluation.coverage import (
     Objects,
     box_fractions,
@@ -185,16 +184,11 @@ def test_names_files_that_hold_no_boxes(tmp_path, text):
         read_objects(path)
 
 
-def test_tool_writes_table_csv_and_plot(annotations, tmp_path, monkeypatch, capsys):
-    path = Path(__file__).parents[2] / 'tools/analysis/object_coverage.py'
-    spec = importlib.util.spec_from_file_location('object_coverage', path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_tool_writes_table_csv_and_plot(annotations, tmp_path, capsys):
     out = tmp_path / 'out'
     crop = 'SimpleResizedCrop(size=32), RandomBlockMask(mask_patch_size=16, mask_ratio=0.5)'
     args = [str(annotations), '--draws', '2', '--size', '32', '--out-dir', str(out), '--crop', crop]
-    monkeypatch.setattr('sys.argv', ['object_coverage.py', *args])
-    tool.main(tool.parse_args())
+    main(['coverage', *args])
     printed = capsys.readouterr().out
     assert '2 objects in 1 images' in printed
     assert '68.3% | 17.1%' in printed

@@ -1,14 +1,11 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from simmim_mm.cli import parse_args
 from simmim_mm.datasets.transforms import RandomBlockMask, UniformMask
 from simmim_mm.evaluation.mask_difficulty import measure_generator
 
-ROOT = Path(__file__).parents[2]
 PIPELINE = """
 default_scope = 'simmim_mm'
 train_dataloader = dict(dataset=dict(type='ImageDataset', data_root={root!r}, pipeline=[
@@ -22,13 +19,10 @@ train_dataloader = dict(dataset=dict(type='ImageDataset', data_root={root!r}, pi
 
 
 @pytest.fixture
-def tool(monkeypatch):
+def tool():
     def load(name, *args):
-        spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/analysis/{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr('sys.argv', [name, *map(str, args)])
-        module.main(module.parse_args())
+        verb, arguments = parse_args([name, *map(str, args)])
+        verb.run(arguments)
 
     return load
 
@@ -69,7 +63,7 @@ def test_table_of_masks(tool, tmp_path, capsys):
     masks = ['RandomBlockMask(mask_patch_size=32)', 'SquareMask(mask_patch_size=32)']
     args = [arg for mask in masks for arg in ('--mask', mask)]
     args += ['--ratios', '.4', '.95', '--size', '192', '96', '--draws', '20']
-    tool('mask_avg_dist', *args, '--out-dir', tmp_path / 'out')
+    tool('mask-stats', *args, '--out-dir', tmp_path / 'out')
     printed = capsys.readouterr()
     rows = table(printed.out)
     assert [(row['mask'], row['ratio'], row['masked']) for row in rows] == [
@@ -86,9 +80,9 @@ def test_table_of_masks(tool, tmp_path, capsys):
 def test_mask_of_a_config(tool, images, tmp_path, capsys):
     config = tmp_path / 'random.py'
     config.write_text(PIPELINE.format(root=str(images), mask='RandomBlockMask'))
-    tool('mask_avg_dist', config, '--size', '32', '64')
+    tool('mask-stats', config, '--size', '32', '64')
     (alone,) = table(capsys.readouterr().out)
-    tool('mask_avg_dist', config, '--data')
+    tool('mask-stats', config, '--data')
     (on_images,) = table(capsys.readouterr().out)
     assert alone['mask'] == on_images['mask'] == 'random'
     assert alone['masked'] == on_images['masked'] == '0.5'
@@ -106,7 +100,7 @@ def test_distances_are_between_the_tokens_of_the_configs_backbone(tool, images, 
         text.format(root=str(images), mask='UniformMask').replace(', mask_ratio=0.5', '')
     )
     for args in ([], ['--data']):
-        tool('mask_avg_dist', config, '--size', '32', '64', *args)
+        tool('mask-stats', config, '--size', '32', '64', *args)
         (row,) = table(capsys.readouterr().out)
         assert row['masked'] == '0.75'
         # three blocks of 2 x 2 tokens beside each visible one: more than one token of eight, less
@@ -115,7 +109,7 @@ def test_distances_are_between_the_tokens_of_the_configs_backbone(tool, images, 
     generator, figures = UniformMask(16), []
     for stride in (4, 8, 16):
         figures.append(measure_generator(generator, (32, 64), 500, 0, stride)['avg_dist'])
-    tool('mask_avg_dist', config, '--size', '32', '64')
+    tool('mask-stats', config, '--size', '32', '64')
     (row,) = table(capsys.readouterr().out)
     assert float(row['avg_dist']) == pytest.approx(figures[1], rel=1e-2)
     assert len({f'{figure:.3g}' for figure in figures}) == 3
@@ -125,8 +119,8 @@ def test_semantic_masks_are_measured_on_the_images(tool, images, tmp_path, capsy
     config = tmp_path / 'semantic.py'
     config.write_text(PIPELINE.format(root=str(images), mask='SemanticMask'))
     with pytest.raises(ValueError, match='add --data'):
-        tool('mask_avg_dist', config)
-    tool('mask_avg_dist', config, '--data')
+        tool('mask-stats', config)
+    tool('mask-stats', config, '--data')
     (row,) = table(capsys.readouterr().out)
     assert row['masked'] == '0.5'
 
@@ -134,8 +128,8 @@ def test_semantic_masks_are_measured_on_the_images(tool, images, tmp_path, capsy
 def test_picture_of_samples(tool, images, tmp_path):
     out = tmp_path / 'samples.png'
     maps = "LoadForeground(folders=('images', 'maps'))"
-    tool('mask_samples', images, '--out', out, '--size', '64', '--num', '2', '--foreground', maps)
-    tool('mask_samples', images / '0.png', '--out', tmp_path / 'one.png', '--size', '32',
+    tool('mask-samples', images, '--out', out, '--size', '64', '--num', '2', '--foreground', maps)
+    tool('mask-samples', images / '0.png', '--out', tmp_path / 'one.png', '--size', '32',
          '--mask', 'RandomBlockMask(mask_patch_size=16, mask_ratio=0.5)')  # fmt: skip
     large, small = (np.asarray(Image.open(path)) for path in (out, tmp_path / 'one.png'))
     assert large.shape[0] > 2 * 64 and large.shape[1] > 13 * 64

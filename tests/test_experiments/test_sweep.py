@@ -169,13 +169,13 @@ def test_mistakes_are_told(cases, text, message):
 
 
 def test_missing_files_are_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no sweep file .*none\.py'):
+    with pytest.raises(FileNotFoundError, match=r'no config file .*none\.py'):
         load_sweep(tmp_path / 'none.py')
     (tmp_path / 'study.py').write_text(SWEEP)
     with pytest.raises(ValueError, match="give base = 'CONFIG'"):
         load_sweep(tmp_path / 'study.py')
     (tmp_path / 'study.py').write_text("base = 'none.py'\n" + SWEEP)
-    with pytest.raises(FileNotFoundError, match=r'study\.py: no config none\.py'):
+    with pytest.raises(FileNotFoundError, match=r'study\.py: no config file none\.py'):
         load_sweep(tmp_path / 'study.py')
 
 

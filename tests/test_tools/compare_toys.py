@@ -1,6 +1,5 @@
-"""Tiny checkpoints, and the tools as modules."""
+"""Tiny checkpoints."""
 
-import importlib.util
 from pathlib import Path
 
 import torch
@@ -53,11 +52,3 @@ def write_checkpoint(path: Path, backbone: dict) -> Path:
     state = {f'backbone.{name}': value for name, value in module.state_dict().items()}
     torch.save(dict(meta=dict(cfg=cfg.pretty_text), state_dict=state), path)
     return path
-
-
-def load_tool(name: str):
-    """A script of tools/ as a module."""
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

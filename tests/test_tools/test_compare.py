@@ -1,4 +1,4 @@
-"""tools/compare.py: what it builds from a checkpoint, what it refuses, and a run of each probe."""
+"""simmim compare: what it builds from a checkpoint, what it refuses, and a run of each probe."""
 
 import csv
 import json
@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from compare_toys import BACKBONES, MEAN, STD, TOOLS, load_tool, write_checkpoint
+from compare_toys import BACKBONES, MEAN, STD, TOOLS, write_checkpoint
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from PIL import Image
 
+from simmim_mm.cli import compare, parse_args
 from simmim_mm.experiments.downstream import set_budget
 from simmim_mm.experiments.shapes import CLASSES, write_shapes
 
-compare = load_tool('compare')
 TASKS = ('classification', 'detection', 'segmentation')
 
 
@@ -41,10 +41,8 @@ def prepare(project, tmp_path, monkeypatch):
         if data is None and '--config' not in args:
             data = f'shapes/{task}' if task == 'classification' else 'shapes'
         command = ['compare', task, *([str(data)] if data else []), *map(str, args)]
-        monkeypatch.setattr(sys, 'argv', [*command, '--checkpoints', f'a={checkpoint}'])
-        args = compare.parse_args()
-        compare.check_args(args)
-        return compare.prepare(args, tmp_path)
+        _, arguments = parse_args([*command, '--checkpoints', f'a={checkpoint}'])
+        return compare.prepare(arguments, tmp_path)
 
     return run
 
@@ -60,11 +58,11 @@ FAMILIES = [
 def test_a_config_suits_the_backbone_of_each_checkpoint(prepare, task, family, package):
     pytest.importorskip(package)
     starts, paths = prepare(task, checkpoint=f'{family}.pth')
-    assert [(name, path) for name, _, path in starts] == [
+    assert [(start.name, start.checkpoint) for start in starts] == [
         ('from scratch', None),
         ('a', f'{family}.pth'),
     ]
-    scratch, own = (Config(settings) for _, settings, _ in starts)
+    scratch, own = (Config(start.settings) for start in starts)
     assert scratch.model.backbone.pop('init_cfg') is None
     assert own.model.backbone.pop('init_cfg') == dict(
         type='Pretrained', checkpoint=f'{family}.pth', prefix='backbone.'
@@ -92,9 +90,9 @@ def test_a_config_suits_the_backbone_of_each_checkpoint(prepare, task, family, p
 def test_one_baseline_for_checkpoints_of_one_kind_and_others_for_others(project, monkeypatch):
     more = ['--checkpoints', 'a=swin.pth', 'b=swin.pth', 'c=vit.pth']
     monkeypatch.chdir(project)
-    monkeypatch.setattr(sys, 'argv', ['compare', 'classification', 'shapes/classification', *more])
-    starts, _ = compare.prepare(compare.parse_args(), Path('work'))
-    assert compare.baseline_names(starts) == {
+    _, args = parse_args(['compare', 'classification', 'shapes/classification', *more])
+    starts, _ = compare.prepare(args, Path('work'))
+    assert {start.name: start.baseline for start in starts} == {
         'from scratch': 'from scratch',
         'a': 'from scratch',
         'b': 'from scratch',
@@ -146,7 +144,7 @@ def test_categories_in_another_order_are_put_right(prepare, project, tmp_path):
 
     path = _change_json(source, tmp_path / 'val.json', reorder)
     starts, _ = prepare('detection', '--val-ann', path)
-    used = json.loads(Path(starts[0][1]['val_evaluator']['ann_file']).read_text())
+    used = json.loads(Path(starts[0].settings['val_evaluator']['ann_file']).read_text())
     original = json.loads(source.read_text())
     assert [c['name'] for c in used['categories']] == list(CLASSES)
     labels = {a['id']: a['category_id'] for a in original['annotations']}
@@ -189,7 +187,7 @@ def test_another_value_for_unlabeled_pixels(prepare, tmp_path):
     pytest.importorskip('mmseg')
     folder = _maps(tmp_path / 'maps', [1, 11], [1, 11])
     starts, _ = prepare('segmentation', '--ignore-value', 11, data=folder)
-    cfg = starts[0][1]
+    cfg = starts[0].settings
     assert cfg['model']['decode_head']['num_classes'] == 2
     prefix = cfg['train_dataloader']['dataset']['data_prefix']
     used = np.asarray(Image.open(Path(prefix['seg_map_path']) / '1.png'))
@@ -238,7 +236,7 @@ def test_of_an_own_config_only_the_weights_are_changed(prepare, tmp_path):
     path.write_text(OWN.format(dims=8, classes=4, load_from=None))
     starts, paths = prepare('classification', '--config', path)
     original = Config.fromfile(path).to_dict()
-    for _, settings, checkpoint in starts:
+    for _, settings, checkpoint, _ in starts:
         init = settings['model']['backbone'].pop('init_cfg')
         assert (init and init['checkpoint']) == checkpoint
         settings['model']['backbone']['init_cfg'] = original['model']['backbone']['init_cfg']

@@ -1,6 +1,4 @@
-import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,10 +6,10 @@ import torch
 from mmengine.registry import init_default_scope
 
 from simmim_mm.checkpoint import load_weights
+from simmim_mm.cli import main
 from simmim_mm.interop import model_config, revert
 from simmim_mm.registry import MODELS
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'convert.py'
 VIT = dict(
     encoder=dict(
         img_size=64,
@@ -37,13 +35,8 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / 'theirs.pth'
 
 
-def run(monkeypatch, *args) -> None:
-    spec = importlib.util.spec_from_file_location('convert_tool', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    monkeypatch.setattr(sys, 'argv', ['convert.py', *map(str, args)])
-    arguments = tool.parse_args()
-    tool.run_tool(lambda: tool.main(arguments))
+def run(*args) -> None:
+    main(['convert', *map(str, args)])
 
 
 def test_converted_file_draws_images_without_a_config(source, tmp_path, monkeypatch, capsys):
@@ -51,7 +44,7 @@ def test_converted_file_draws_images_without_a_config(source, tmp_path, monkeypa
 
     from simmim_mm.visualization.reconstructor import Reconstructor
 
-    run(monkeypatch, source, tmp_path / 'ours.pth', '--config-out', tmp_path / 'config.py')
+    run(source, tmp_path / 'ours.pth', '--config-out', tmp_path / 'config.py')
     printed = capsys.readouterr().out
     assert re.search(r'(\d+) of \1 weights loaded', printed) and 'SimMIM ViT' in printed
     assert 'missing' not in printed and 'left over' not in printed
@@ -76,7 +69,7 @@ def test_converted_file_draws_images_without_a_config(source, tmp_path, monkeypa
 def test_mmpretrain_loads_the_backbone_as_it_is(source, tmp_path, monkeypatch):
     from mmpretrain.models import BEiTViT
 
-    run(monkeypatch, source, tmp_path / 'ours.pth')
+    run(source, tmp_path / 'ours.pth')
     arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=64)
     backbone = BEiTViT(
         arch=arch,
@@ -116,7 +109,7 @@ def test_one_line_and_code_2(source, tmp_path, monkeypatch, capsys, arguments, m
     del weights['encoder.blocks.1.norm1.weight']
     torch.save(weights, 'part.pth')
     with pytest.raises(SystemExit) as stop:
-        run(monkeypatch, *arguments)
+        run(*arguments)
     error = capsys.readouterr().err.strip().splitlines()
     assert stop.value.code == 2
     assert re.search(message.replace('norm1', 'ln1'), error[0]), error
@@ -125,14 +118,14 @@ def test_one_line_and_code_2(source, tmp_path, monkeypatch, capsys, arguments, m
 
 def test_force_replaces(source, tmp_path, monkeypatch):
     (tmp_path / 'old.pth').write_bytes(b'old')
-    run(monkeypatch, source, tmp_path / 'old.pth', '--force')
+    run(source, tmp_path / 'old.pth', '--force')
     assert load_weights(tmp_path / 'old.pth')['meta']['family'] == 'simmim_vit'
 
 
 def test_a_file_without_decoder_keeps_it_missing(source, tmp_path, monkeypatch, capsys):
     weights = torch.load(source, weights_only=True)['model']
     torch.save({k: v for k, v in weights.items() if 'decoder' not in k}, source)
-    run(monkeypatch, source, tmp_path / 'ours.pth')
+    run(source, tmp_path / 'ours.pth')
     assert 'no decoder' in capsys.readouterr().out
     state = load_weights(tmp_path / 'ours.pth')['state_dict']
     assert not any(name.startswith('neck.') for name in state)

@@ -1,14 +1,14 @@
-"""tools/export.py on checkpoints of tiny backbones."""
+"""simmim export on checkpoints of tiny backbones."""
 
 import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from simmim_mm.checkpoint import load_weights
+from simmim_mm.cli import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,6 @@ def _module(path: Path):
     return module
 
 
-tool = _module(ROOT / 'tools' / 'export.py')
 toys = _module(ROOT / 'tests' / 'test_interop' / 'export_toys.py')
 
 
@@ -32,9 +31,7 @@ def run(tmp_path, monkeypatch):
     toys.save(tmp_path / 'vit.pth', 'MaskedViT')
 
     def call(*args) -> None:
-        monkeypatch.setattr(sys, 'argv', ['export.py', *map(str, args)])
-        arguments = tool.parse_args()
-        tool.run_tool(lambda: tool.main(arguments))
+        main(['export', *map(str, args)])
 
     return call
 

@@ -1,4 +1,4 @@
-"""tools/reconstruct.py on the checkpoint of a tiny model."""
+"""simmim reconstruct on the checkpoint of a tiny model."""
 
 import importlib.util
 import os
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from simmim_mm.cli import parse_args
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +23,6 @@ def _module(path: Path):
 
 
 toys = _module(ROOT / 'tests' / 'vis_toys.py')
-tool = _module(ROOT / 'tools' / 'reconstruct.py')
 COLUMN, ROW, CAPTION = 192 + 6, 128 + 6, 22  # 48 x 32 pixels, enlarged by 4
 
 
@@ -33,8 +34,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(*args: str) -> np.ndarray:
-        monkeypatch.setattr(sys, 'argv', ['reconstruct.py', *args])
-        tool.main(tool.parse_args())
+        verb, arguments = parse_args(['reconstruct', *args])
+        verb.run(arguments)
         name = args[args.index('--out') + 1] if '--out' in args else 'reconstruction.png'
         return np.asarray(Image.open(tmp_path / name)).astype(int)
 

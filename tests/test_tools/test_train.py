@@ -1,6 +1,5 @@
 """tools/train.py, tools/test.py and tools/dist_train.sh on a tiny model and generated images."""
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -15,6 +14,8 @@ import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 from PIL import Image
+
+from simmim_mm.cli import main
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools'
@@ -91,15 +92,10 @@ def tool(monkeypatch):
     """Runs a tool in this process."""
 
     def run(name: str, *args: str) -> None:
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', TOOLS / f'{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [name, *args])
         monkeypatch.setenv('LOCAL_RANK', '0')
         for kind in (MMLogger, MessageHub, Visualizer):  # named by the second: runs may share it
             kind._instance_dict.clear()
-        arguments = module.parse_args()
-        module.run_tool(lambda: module.main(arguments))
+        main([name, *args])
 
     return run
 

@@ -1,15 +1,14 @@
 """tools/train.py trains classifiers of every family on generated shapes, and refuses wrong data."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from simmim_mm.cli import main
 from simmim_mm.experiments.shapes import write_shapes
 
 ROOT = Path(__file__).parents[2]
@@ -90,13 +89,8 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def tool(monkeypatch):
     def run(name: str, *args: str) -> None:
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [name, *args])
         monkeypatch.setenv('LOCAL_RANK', '0')
-        arguments = module.parse_args()
-        module.run_tool(lambda: module.main(arguments))
+        main([name, *args])
 
     return run
 

@@ -1,22 +1,17 @@
 import csv
-import importlib.util
-from pathlib import Path
 
 import pytest
 from vis_toys import save_checkpoint, tiny_config, write_photos
 
-TOOL = Path(__file__).parents[2] / 'tools/analysis/spectrum.py'
+from simmim_mm.cli import parse_args
 
 
-def run(monkeypatch, *args):
-    spec = importlib.util.spec_from_file_location('spectrum_tool', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    monkeypatch.setattr('sys.argv', ['spectrum.py', *map(str, args)])
-    tool.main(tool.parse_args())
+def run(*args):
+    verb, arguments = parse_args(['spectrum', *map(str, args)])
+    verb.run(arguments)
 
 
-def test_tool_compares_checkpoints_by_band(tmp_path, monkeypatch, capsys):
+def test_tool_compares_checkpoints_by_band(tmp_path, capsys):
     write_photos(tmp_path / 'photos')
     (tmp_path / 'photos' / 'broken.jpg').write_bytes(b'no image')
     plain, filtered = tiny_config(), tiny_config()
@@ -30,7 +25,6 @@ def test_tool_compares_checkpoints_by_band(tmp_path, monkeypatch, capsys):
     ]
     out = tmp_path / 'out'
     run(
-        monkeypatch,
         *paths,
         tmp_path / 'photos',
         '--out-dir',
@@ -60,10 +54,10 @@ def test_tool_compares_checkpoints_by_band(tmp_path, monkeypatch, capsys):
     assert (out / 'spectrum.png').stat().st_size > 10_000
 
 
-def test_tool_names_what_is_missing(tmp_path, monkeypatch):
+def test_tool_names_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
-        run(monkeypatch, tmp_path / 'gone.pth', tmp_path)
+        run(tmp_path / 'gone.pth', tmp_path)
     path = save_checkpoint(tmp_path / 'bare.pth', tiny_config(), drop='neck.')
     write_photos(tmp_path / 'photos')
     with pytest.raises(ValueError, match='no weights of the decoder'):
-        run(monkeypatch, path, tmp_path / 'photos')
+        run(path, tmp_path / 'photos')

@@ -1,7 +1,6 @@
 """kNN during a pretraining: told apart what can be, and the training does not notice."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
+from simmim_mm.cli import main
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.evaluation.features import FeatureExtractor
 from simmim_mm.evaluation.knn import knn_accuracy, load_split
@@ -123,19 +123,12 @@ def test_wrong_data_are_told_before_the_training(root, tmp_path):
         train(config(root, tmp_path / 'run', custom_hooks=[hook]))
 
 
-def test_the_tool(root, tmp_path, monkeypatch, capsys):
-    import importlib.util
-
+def test_the_tool(root, tmp_path, capsys):
     runner = Runner.from_cfg(config(root, tmp_path / 'run'))
     runner.model.init_weights()
     runner.save_checkpoint(str(tmp_path), 'last.pth', save_optimizer=False, meta={})
-    tool = Path(__file__).parents[3] / 'tools/analysis/knn.py'
-    spec = importlib.util.spec_from_file_location('tool_knn', tool)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     args = ['knn', str(tmp_path / 'last.pth'), str(root), '--k', '1', '3', '--num-workers', '0']
-    monkeypatch.setattr(sys, 'argv', args)
-    module.main(module.parse_args())
+    main(args)
     out = capsys.readouterr().out
     assert '16 images of 2 classes, each by all others' in out
     assert 'k=1: accuracy 100.00%' in out and 'k=3: accuracy 100.00%' in out

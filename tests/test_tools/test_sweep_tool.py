@@ -1,14 +1,15 @@
-"""tools/study.py: the tables and plots that come of a study."""
+"""simmim sweep: the tables and plots that come of a sweep."""
 
 import csv
 import sys
 from pathlib import Path
 
 import pytest
-from compare_toys import SWIN, load_tool
+from compare_toys import SWIN
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from simmim_mm.cli import common, parse_args
 from simmim_mm.experiments.shapes import write_shapes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test_experiments'))
@@ -47,21 +48,20 @@ SWEEP = (
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch, capsys):
-    """Runs a study, by default on a training that takes no time; returns what it said."""
+def sweep(tmp_path, monkeypatch, capsys):
+    """Runs a sweep, by default on a training that takes no time; returns what it said."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'base.py').write_text(BASE)
     (tmp_path / 'fake.py').write_text(FAKE_TRAIN)
     write_shapes(tmp_path / 'shapes', train=8, val=4, unlabeled=4, size=64)
-    tool = load_tool('study')
 
     def run(text, *args, fake=True):
         (tmp_path / 'sweep.py').write_text(text)
-        monkeypatch.setattr(sys, 'argv', ['study', 'sweep.py', *args])
         if fake:
             command = [sys.executable, str(tmp_path / 'fake.py')]
-            monkeypatch.setattr(tool, 'train_command', lambda: command)
-        tool.main(tool.parse_args())
+            monkeypatch.setattr(common, 'train_command', lambda: command)
+        verb, arguments = parse_args(['sweep', 'sweep.py', *args])
+        verb.run(arguments)
         init_default_scope('simmim_mm')
         return capsys.readouterr().out
 
@@ -76,9 +76,9 @@ def rows(name='results.csv'):
 LOG = "probe = dict(type='log', metric='accuracy/top1')\n"
 
 
-def test_table_and_plots_and_nothing_twice(study):
+def test_table_and_plots_and_nothing_twice(sweep):
     text = SWEEP + LOG + "seeds = 2\noptions = {'gain': 2.0}\n"
-    said = study(text)
+    said = sweep(text)
     assert '8 trainings: 4 cases with 2 seeds each' in said
     table = rows()
     assert [(row['mask_ratio'], row['mask_patch_size']) for row in table] == [
@@ -93,35 +93,35 @@ def test_table_and_plots_and_nothing_twice(study):
     for column in ('mask_ratio', 'avg_dist'):
         with Image.open(f'work_dirs/sweep/results_{column}.png') as plot:
             assert plot.width > 500
-    again = study(text)
+    again = sweep(text)
     assert again.count('finished before') == 8
     for row, former in zip(rows(), table):  # OpenCV's distances differ in the tenth digit
         assert {**row, 'avg_dist': ''} == {**former, 'avg_dist': ''}
 
 
-def test_cases_are_listed_without_training(study):
-    said = study(SWEEP + LOG, '--list')
+def test_cases_are_listed_without_training(sweep):
+    said = sweep(SWEEP + LOG, '--list')
     assert said.split()[:3] == ['mask_ratio', 'mask_patch_size', 'avg_dist']
     assert len(said.splitlines()) == 5 and not Path('work_dirs').exists()
 
 
-def test_a_column_that_does_not_exist_is_told(study):
+def test_a_column_that_does_not_exist_is_told(sweep):
     with pytest.raises(ValueError, match="no column 'radius'; there are mask_ratio, mask_patch_si"):
-        study(SWEEP + LOG + "options = {'gain': 2.0}\nplots = [dict(x='radius')]")
+        sweep(SWEEP + LOG + "options = {'gain': 2.0}\nplots = [dict(x='radius')]")
 
 
-def test_a_probe_without_data_is_told_before_the_first_training(study):
+def test_a_probe_without_data_is_told_before_the_first_training(sweep):
     with pytest.raises((ValueError, FileNotFoundError), match='nowhere'):
-        study(SWEEP + "probe = dict(type='knn', data='nowhere')")
+        sweep(SWEEP + "probe = dict(type='knn', data='nowhere')")
     assert not Path('work_dirs').exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['knn', 'linear'])
-def test_a_real_study(study, kind):
+def test_a_real_sweep(sweep, kind):
     text = "base = 'base.py'\nepochs = 1\nsweep = {'mask.mask_ratio': [0.5]}\n"
     epochs = ', epochs=1' if kind == 'linear' else ''
-    study(text + f"probe = dict(type='{kind}', data='shapes/classification'{epochs})", fake=False)
+    sweep(text + f"probe = dict(type='{kind}', data='shapes/classification'{epochs})", fake=False)
     (row,) = rows()
     figure = dict(knn='knn/accuracy', linear='accuracy/top1')[kind]
     assert 0 <= float(row[figure]) <= 100 and row['seeds'] == '1'

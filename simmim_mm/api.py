@@ -1,0 +1,240 @@
+"""The Python API: what ``simmim_mm.NAME`` hands out, from a config or checkpoint to a result.
+
+Nothing that a checkpoint holds is executed. Where a checkpoint is asked for, files of other code
+(the authors', timm, transformers, OpenMMLab) will do: they are converted on the way.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
+
+from simmim_mm import checkpoint as _checkpoint
+from simmim_mm.catalog import load_config
+from simmim_mm.checkpoint import CheckpointError, LoadReport
+from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.evaluation.features import FeatureExtractor
+from simmim_mm.experiments.downstream import set_run
+from simmim_mm.interop import convert_checkpoint as convert
+from simmim_mm.interop import export_checkpoint as export
+from simmim_mm.interop import read_source
+from simmim_mm.interop.export import ExportError
+from simmim_mm.visualization import draw_grid
+from simmim_mm.visualization.reconstructor import Reconstructor
+
+__all__ = [
+    'convert',
+    'export',
+    'extract_features',
+    'get_config',
+    'get_model',
+    'load_backbone',
+    'reconstruct',
+]
+
+
+def get_config(
+    name: str | Path,
+    *,
+    data: str | Path | None = None,
+    epochs: int | None = None,
+    iters: int | None = None,
+    batch_size: int | None = None,
+    **overrides: Any,
+) -> Config:
+    """Read a config, and change settings.
+
+    Args:
+        name: A file, or a name out of :func:`simmim_mm.list_configs`.
+        data: Folder of the images to train on.
+        epochs: Length of the training; all schedules are scaled to it.
+        iters: The same, of a config that counts iterations.
+        batch_size: Images per process and step.
+        **overrides: Settings, nested (``model=dict(backbone=dict(drop_path_rate=0.2))``) or by
+            their path (``**{'model.backbone.drop_path_rate': 0.2}``). They win.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If the config counts in the other unit.
+    """
+    cfg = load_config(name)
+    set_run(cfg, data, epochs, iters, batch_size)
+    cfg.merge_from_dict(overrides)
+    return cfg
+
+
+def get_model(
+    config: str | Path | Config, pretrained: str | Path | None = None, device: str = 'cpu'
+) -> nn.Module:
+    """Build the model of a config: for pretraining, or a classifier, detector or segmenter.
+
+    Args:
+        config: A config, or what :func:`get_config` takes.
+        pretrained: A checkpoint of this model; None = initial weights.
+        device: Where the model goes.
+
+    Raises:
+        FileNotFoundError: If there is no such config or checkpoint.
+        CheckpointError: If the checkpoint lacks weights of the backbone, or does not fit.
+    """
+    cfg = config if isinstance(config, Config) else get_config(config)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'simmim_mm')):
+        model = MODELS.build(cfg.model)
+    if pretrained is not None:
+        _checkpoint.load_into(model, pretrained, check=LoadReport.require_backbone)
+    else:
+        model.init_weights()
+    return model.to(device)
+
+
+def load_backbone(
+    checkpoint: str | Path,
+    *,
+    family: str | None = None,
+    arguments: dict[str, Any] | None = None,
+    device: str = 'cpu',
+    **changes: Any,
+) -> tuple[nn.Module, LoadReport]:
+    """A pretrained backbone, ready for features: ``backbone(x)`` gives a tuple of ``(B, C, h, w)``.
+
+    Args:
+        checkpoint: Of a pretraining, or of other code.
+        family: Where a file of other code is from; None = by the names in it. ``simmim convert
+            --families`` lists them.
+        arguments: The authors' constructor arguments that such a file does not hold.
+        device: Where the backbone goes.
+        **changes: Arguments of the backbone that are other than in the pretraining, such as
+            ``img_size=224`` or ``out_indices=(0, 1, 2, 3)``; weights are fitted.
+
+    Returns:
+        The backbone, in eval mode, and a report on every weight.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is of no known family, or its weights do not fit.
+    """
+    with _native(checkpoint, family, arguments) as file:
+        source = read_source(file)
+        settings = {**source.config, **changes, 'type': f'simmim_mm.{source.family}'}
+        backbone = MODELS.build(settings)
+        report = _checkpoint.load_backbone(backbone, file, 'backbone.')
+    report.file = str(checkpoint)
+    return backbone.to(device).eval(), report
+
+
+def reconstruct(
+    checkpoint: str | Path,
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    stats: str = 'true',
+    config: Config | None = None,
+    device: str = 'cpu',
+) -> dict[str, Tensor]:
+    """What a pretrained model predicts of masked images.
+
+    Args:
+        checkpoint: Of a pretraining with its decoder.
+        images: A file, several, or a folder.
+        out: Image file to draw the reconstructions to.
+        seed: Chooses the random masks.
+        stats: Where a normalized prediction gets its mean and contrast from: ``'true'``, the whole
+            image, or ``'visible'``, its visible part.
+        config: Instead of the config in the checkpoint.
+        device: Where the model runs.
+
+    Returns:
+        ``(N, C, H, W)`` float tensors in the value range of the images: ``original``, ``masked``,
+        ``prediction`` (of every pixel), ``reconstruction`` (pasted under the mask), ``target``; and
+        ``mask``, ``(N, 1, H, W)`` boolean, True = masked.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If the file is no checkpoint of a pretraining, or an image cannot be read.
+    """
+    with _native(checkpoint) if config is None else _as_it_is(checkpoint) as file:
+        reconstructor = Reconstructor.from_checkpoint(file, config, device)
+    drawn = reconstructor.reconstruct(_files(images), seed, stats)
+    if out is not None:
+        draw_grid(drawn, note=reconstructor.note(stats)).save(out)
+    return drawn
+
+
+def extract_features(
+    checkpoint: str | Path,
+    images: str | Path | Sequence[str | Path],
+    *,
+    batch_size: int = 64,
+    num_workers: int = 0,
+    config: Config | None = None,
+    device: str = 'cpu',
+) -> Tensor:
+    """Features of whole images: the last map of the backbone, averaged over its positions.
+
+    Args:
+        checkpoint: Of a pretraining, or of other code.
+        images: A file, several, or a folder.
+        batch_size: Images at once.
+        num_workers: Processes that load images.
+        config: Instead of the config in the checkpoint.
+        device: Where the backbone runs.
+
+    Returns:
+        ``(N, C)`` float32, in the order of the files; of a folder, in that of
+        :func:`~simmim_mm.datasets.image_folder.list_images`.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If weights of the backbone are missing, or an image cannot be read.
+    """
+    with _native(checkpoint) if config is None else _as_it_is(checkpoint) as file:
+        extractor = FeatureExtractor.from_checkpoint(
+            file, config, device, batch_size=batch_size, num_workers=num_workers
+        )
+    return extractor([str(path) for path in _files(images)])
+
+
+def _files(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    if not isinstance(images, (str, Path)):
+        return list(images)
+    if Path(images).is_dir():
+        return [*list_images(str(images))]
+    if not Path(images).is_file():
+        raise FileNotFoundError(f'no image or folder at {images}')
+    return [images]
+
+
+@contextmanager
+def _as_it_is(file: str | Path) -> Iterator[str | Path]:
+    yield file
+
+
+@contextmanager
+def _native(
+    file: str | Path, family: str | None = None, arguments: dict[str, Any] | None = None
+) -> Iterator[str | Path]:
+    """The checkpoint, or a converted one that lasts as long as the context."""
+    if family is None and arguments is None and _is_native(file):
+        yield file
+        return
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / 'converted.pth'
+        convert(file, target, family, arguments)
+        yield target
+
+
+def _is_native(file: str | Path) -> bool:
+    """Whether a checkpoint carries a config with one of our backbones."""
+    if not Path(file).is_file():
+        raise FileNotFoundError(f'no checkpoint file {file}')
+    try:
+        read_source(file)
+    except (CheckpointError, ExportError):
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""What ends a comparison ends its trainings too."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# In the place of the training: a process that says who it is, and waits.
+SCRIPT = """
+import sys
+from pathlib import Path
+from mmengine.config import Config
+from simmim_mm.cli import common
+from simmim_mm.experiments import Trial
+
+wait = 'import os, time; open("pid", "w").write(str(os.getpid())); time.sleep(60)'
+common.train_command = lambda: [sys.executable, '-c', wait]
+trial = Trial('a', Config(dict(train_cfg=dict(max_epochs=1))), 'loss', 0)
+common.run_trainings([trial], Path('trials'), 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ('number', 'code', 'message'),
+    [
+        (signal.SIGTERM, 143, ''),
+        (signal.SIGINT, 1, 'interrupted: the same command continues from here'),
+    ],
+)
+def test_signals_end_the_trainings(number, code, message, tmp_path):
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    process = subprocess.Popen(
+        [sys.executable, '-c', SCRIPT], cwd=tmp_path, env=environment, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / 'pid').is_file() or not (tmp_path / 'pid').read_text():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code and message in errors and 'Traceback' not in errors
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / 'pid').read_text()), 0)
