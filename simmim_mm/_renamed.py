@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-T = TypeVar('T', bound=type)
+T = TypeVar('T', bound=Callable)
 
 # Old module below simmim_mm: the modules that have its names now.
 MODULES: dict[str, tuple[str, ...]] = {
@@ -36,7 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'convert.simmim_swin': ('interop.simmim_swin',),
     'convert.simmim_vit': ('interop.simmim_vit',),
     'convert.timm': ('interop.timm',),
-    'datasets.bad_files': ('datasets.file_status',),
+    'datasets.bad_files': ('datasets.image_dataset',),
     'datasets.cleaning': ('curation',),
     'datasets.cleaning.files': ('curation.files',),
     'datasets.cleaning.inspection': ('curation.inspection',),
@@ -44,17 +44,18 @@ MODULES: dict[str, tuple[str, ...]] = {
     'datasets.cleaning.scanning': ('curation.scan',),
     'datasets.cleaning.similarity': ('curation.duplicates',),
     'datasets.cleaning.splitting': ('curation.split',),
-    'datasets.labelled': ('datasets.labeled',),
-    'datasets.preflight': ('datasets.checks',),
+    'datasets.labelled': ('engine.checks.labels',),
+    'datasets.list_file': ('datasets.image_folder',),
+    'datasets.preflight': ('engine.checks',),
     'datasets.scan': ('datasets.image_folder',),
     'datasets.shapes': ('experiments.shapes',),
     'engine.cli': ('cli.common',),
     'engine.downstream_preflight': ('engine.checks',),
     'engine.downstream_preflight.coco': ('engine.checks.coco',),
-    'engine.downstream_preflight.common': ('engine.checks.common',),
+    'engine.downstream_preflight.common': ('datasets.errors',),
     'engine.downstream_preflight.label_maps': ('engine.checks.segmentation_maps',),
     'engine.file_backend': ('checkpoint.file_backend',),
-    'engine.preflight': ('engine.check_model',),
+    'engine.preflight': ('engine.checks',),
     'engine.progress': ('cli.progress',),
     'evaluation.tables': ('experiments.tables',),
     'export': ('interop',),
@@ -91,12 +92,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     'models.transfer.pooling': ('models.downstream.pooling',),
     'models.transfer.simple_feature_pyramid': ('models.downstream.simple_feature_pyramid',),
     'trials': ('experiments',),
-    'trials.coco_json': ('experiments.coco_json',),
+    'trials.coco_json': ('experiments.coco_json', 'datasets.readers'),
     'trials.downstream': ('experiments.downstream',),
     'trials.knn_probe': ('experiments.knn_probe',),
-    'trials.label_maps': ('experiments.label_maps',),
+    'trials.label_maps': ('experiments.segmentation_maps',),
     'trials.labelled_data': ('experiments.labeled_data',),
-    'trials.preflight': ('experiments.checks',),
+    'trials.preflight': ('experiments.pretrained',),
     'trials.pretrained': ('experiments.pretrained',),
     'trials.report': ('experiments.report',),
     'trials.run': ('experiments.run',),
@@ -110,6 +111,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 # Old name to new name, of classes, functions and constants, in whichever module.
 NAMES = {
     'ColourBins': 'ColorBins',
+    'Bands': 'DecodedImage',
     'FIGURE': 'METRIC',
     'FIGURES': 'TASK_METRICS',
     'FILLS': 'BASELINES',
@@ -119,14 +121,20 @@ NAMES = {
     'LabelledImages': 'LabeledImages',
     'SimMIM': 'MaskedImageModel',
     'box_shares': 'box_fractions',
+    'check_classes': 'check_labels',
+    'check_downstream_data': 'check_run',
+    'check_label_maps': 'check_segmentation_maps',
     'compare_with_fills': 'compare_with_baselines',
     'evaluate_fill': 'evaluate_baseline',
+    'find_label_maps': 'find_segmentation_maps',
     'hide_pixels': 'zero_masked_pixels',
     'known_figures': 'known_metrics',
     'labelled_images': 'labeled_images',
     'mask_share': 'masked_fraction',
     'mean_colour_fill': 'mean_color_baseline',
+    'read_label_maps': 'read_segmentation_maps',
     'settle_loaders': 'adapt_dataloaders',
+    'some': 'first_few',
     'summarise': 'summarize',
 }
 # Old registered type to the new one.
@@ -148,13 +156,17 @@ def _warn_once(text: str) -> None:
 
 
 def old_names(module: str, **names: str) -> Callable[[str], Any]:
-    """A ``__getattr__`` for names that changed in a module: ``old_names(__name__, Old='New')``."""
+    """A ``__getattr__`` for names that changed in a module: ``old_names(__name__, Old='New')``.
+
+    Names that have moved to another module stand with its path, ``'simmim_mm.other.New'``.
+    """
 
     def __getattr__(name: str) -> Any:
         if name not in names:
             raise AttributeError(f'module {module!r} has no attribute {name!r}')
-        warn_renamed(f'{module}.{name}', f'{module}.{names[name]}')
-        return getattr(importlib.import_module(module), names[name])
+        path, _, new = names[name].rpartition('.')
+        warn_renamed(f'{module}.{name}', f'{path or module}.{new}')
+        return getattr(importlib.import_module(path or module), new)
 
     return __getattr__
 
@@ -162,7 +174,7 @@ def old_names(module: str, **names: str) -> Callable[[str], Any]:
 def renamed_arguments(
     values: dict[str, dict[str, str]] | None = None, **names: str | None
 ) -> Callable[[T], T]:
-    """Class decorator: keyword arguments of ``__init__`` that have a new name.
+    """Decorator of a class or function: keyword arguments that have a new name.
 
     Args:
         values: By (new) argument, old values that have a new spelling.
@@ -170,31 +182,34 @@ def renamed_arguments(
             taken and dropped.
     """
 
-    def decorate(cls: T) -> T:
-        init = cls.__init__
+    def decorate(target: T) -> T:
+        is_class = isinstance(target, type)
+        function, title = target.__init__ if is_class else target, target.__name__
 
-        @functools.wraps(init)
-        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
             for old, new in names.items():
                 if old not in kwargs:
                     continue
                 value = kwargs.pop(old)
                 if new in kwargs:
-                    raise TypeError(f'{cls.__name__} got both {new} and its old name {old}')
+                    raise TypeError(f'{title} got both {new} and its old name {old}')
                 new_text = f'{new}=...' if new else 'no longer needed: leave it out'
-                _warn_once(f'{cls.__name__}({old}=...) is {"now " * bool(new)}{new_text}')
+                _warn_once(f'{title}({old}=...) is {"now " * bool(new)}{new_text}')
                 if new is None:
                     continue
                 kwargs[new] = value
             for name, spellings in (values or {}).items():
                 value = kwargs.get(name)
                 if isinstance(value, str) and value in spellings:
-                    _warn_once(f'{cls.__name__}({name}={value!r}) is now {spellings[value]!r}')
+                    _warn_once(f'{title}({name}={value!r}) is now {spellings[value]!r}')
                     kwargs[name] = spellings[value]
-            init(self, *args, **kwargs)
+            return function(*args, **kwargs)
 
-        cls.__init__ = __init__  # type: ignore[misc]  # a decorator replaces it on purpose
-        return cls
+        if not is_class:
+            return call  # type: ignore[return-value]  # has the signature of what it wraps
+        target.__init__ = call  # type: ignore[misc]  # a decorator replaces it on purpose
+        return target
 
     return decorate
 

@@ -12,12 +12,12 @@ from simmim_mm.registry import TRANSFORMS
 class ResizeToCover(BaseTransform):
     """Scale an image, up or down, to the smallest one that a crop of ``size`` fits into.
 
-    For a square size that is "short side to size", with torchvision's rounding. Aspect ratio is
-    kept; any number of channels. ``ResizeToCover`` and ``mmpretrain.CenterCrop`` with the same size
-    give the central crop that shows most of the image.
+    For a square size that is "short side to size", with torchvision's rounding. The aspect ratio
+    is kept; any number of channels. ``ResizeToCover`` and ``mmpretrain.CenterCrop`` with the same
+    size give the largest central crop.
 
-    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the label map
-    ``gt_seg_map`` ``(H, W)`` if there is one.
+    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the
+    segmentation map ``gt_seg_map`` ``(H, W)`` if there is one.
 
     Args:
         size: A number, or (height, width).
@@ -56,14 +56,13 @@ class SimpleResizedCrop(ResizeToCover):
     DeiT III). The recipe's flip is a transform of its own, ``mmpretrain.RandomFlip``. Images
     smaller than ``size`` are enlarged.
 
-    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the label map
-    ``gt_seg_map`` ``(H, W)`` if there is one.
+    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the
+    segmentation map ``gt_seg_map`` ``(H, W)`` if there is one.
 
     Args:
         size: A number, or (height, width).
         padding: Pixels added on every side after scaling.
-        padding_mode: ``'reflect'``, ``'symmetric'``, ``'edge'`` or ``'constant'``
-            (zeros).
+        padding_mode: ``'reflect'``, ``'symmetric'``, ``'edge'`` or ``'constant'`` (zeros).
         interpolation: See :func:`simmim_mm.datasets.transforms.resizing.resize`.
     """
 

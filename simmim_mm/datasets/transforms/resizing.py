@@ -11,9 +11,9 @@ from simmim_mm.registry import TRANSFORMS
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinear') -> np.ndarray:
     """Resize as torchvision does PIL images, which is how the authors' inputs were made.
 
-    Unlike OpenCV's bilinear, Pillow's filters grow with the reduction (antialiasing). Bands are
-    resized one by one unless there are three: as an RGBA or LA image, which four or two of them
-    would make, Pillow would weigh the other bands with the last.
+    Unlike OpenCV's bilinear, Pillow's filters grow with the reduction (antialiasing). Channels are
+    resized one by one unless there are three: Pillow would take four or two for RGBA or LA, and
+    weight the others by the last.
 
     Args:
         img: ``(H, W, C)`` or ``(H, W)``, uint8 or float32.
@@ -29,15 +29,16 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinea
     filter_ = pillow_interp_codes[interpolation]
     img = img.reshape(*img.shape[:2], -1)
     if img.shape[-1] == 3 and img.dtype == np.uint8:
-        bands = [img]
+        parts = [img]
     else:
-        bands = [np.ascontiguousarray(band) for band in np.moveaxis(img, -1, 0)]
-    # Pillow's sizes are (width, height).
-    return np.dstack([np.asarray(Image.fromarray(b).resize(size[::-1], filter_)) for b in bands])
+        parts = [np.ascontiguousarray(channel) for channel in np.moveaxis(img, -1, 0)]
+    height, width = size
+    images = [Image.fromarray(part).resize((width, height), filter_) for part in parts]
+    return np.dstack([np.asarray(image) for image in images])
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an ``(H, W)`` uint8 map of labels with the image: nearest pixel, nothing mixed."""
+    """Resize an ``(H, W)`` uint8 segmentation map with the image: nearest pixel, nothing mixed."""
     return resize(values, size, 'nearest')[..., 0]
 
 
@@ -45,18 +46,18 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
     """mmpretrain's, whose boxes follow torchvision's distribution, for any number of channels.
 
-    Its ``backend='pillow'`` equals the authors' crop for three-channel uint8, and this class equals
-    that. But it refuses floats and five channels, drops the axis of a single one, and weighs four
-    channels by the last; OpenCV's ``'bilinear'`` does not antialias and its ``'area'`` stops at
-    four channels.
+    Equals mmpretrain's with ``backend='pillow'``, and so the authors' crop, for three-channel
+    uint8. But that one refuses floats and five channels, drops the axis of a single one, and
+    weights four channels by the last; OpenCV's ``'bilinear'`` does not antialias and its ``'area'``
+    takes up to four channels.
 
-    A label map ``gt_seg_map`` ``(H, W)`` is cropped along, by the nearest pixel.
+    A segmentation map ``gt_seg_map`` ``(H, W)`` is cropped along, by the nearest pixel.
 
     Args:
         scale: Output size, a number or (height, width).
-        *args: As of mmpretrain's class: ``crop_ratio_range`` (share of the area; SimMIM uses
-            (0.67, 1)), ``aspect_ratio_range``, ``max_attempts``, ``interpolation``.
-        **kwargs: Likewise. ``backend`` is ignored: it is always Pillow.
+        *args: mmpretrain's: ``crop_ratio_range`` (fraction of the area; SimMIM uses (0.67, 1)),
+            ``aspect_ratio_range``, ``max_attempts``, ``interpolation``.
+        **kwargs: mmpretrain's. ``backend`` is ignored: it is always Pillow.
     """
 
     def transform(self, results: dict) -> dict:
@@ -75,9 +76,9 @@ class ResizeEdge(mmpretrain_transforms.ResizeEdge):
 
     Args:
         scale: Length that the edge gets.
-        *args: As of mmpretrain's class: ``edge`` (``'short'``, ``'long'``, ``'width'`` or
-            ``'height'``), ``interpolation``.
-        **kwargs: Likewise. ``backend`` is ignored: it is always Pillow.
+        *args: mmpretrain's: ``edge`` (``'short'``, ``'long'``, ``'width'`` or ``'height'``),
+            ``interpolation``.
+        **kwargs: mmpretrain's. ``backend`` is ignored: it is always Pillow.
     """
 
     def _resize_img(self, results: dict) -> None:
