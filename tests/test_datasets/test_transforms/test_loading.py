@@ -252,9 +252,7 @@ def test_npy_as_color(tmp_path):
 
 
 def test_an_expected_number_of_channels_wins_over_the_shorter_axis(tmp_path):
-    array = RNG.integers(
-        0, 256, (4, 6, 5), dtype=np.uint8
-    )  # 4 rows, 6 columns, 5 channels
+    array = RNG.integers(0, 256, (4, 6, 5), dtype=np.uint8)  # 4 rows, 6 columns, 5 channels
     np.save(tmp_path / 'a.npy', array)
     np.testing.assert_array_equal(load(tmp_path / 'a.npy', channels=5), array)
 
