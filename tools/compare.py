@@ -111,16 +111,20 @@ def read_checkpoints(texts: list) -> list:
 def read_data(args: argparse.Namespace, work_dir: Path):
     """What the labeled data hold; raises where they cannot be used."""
     from simmim_mm.experiments.coco_json import find_coco, read_coco
-    from simmim_mm.experiments.label_maps import find_label_maps, read_label_maps
     from simmim_mm.experiments.labeled_data import read_class_folders
+    from simmim_mm.experiments.segmentation_maps import (
+        find_segmentation_maps,
+        read_segmentation_maps,
+    )
 
     if args.task == 'classification':
         return read_class_folders(args.data)
     if args.task == 'detection':
         splits = find_coco(args.data, args.train_ann, args.val_ann, args.images)
         return read_coco(*splits, work_dir / 'annotations')
-    splits = find_label_maps(args.data)
-    return read_label_maps(*splits, work_dir / 'label_maps', args.classes, args.ignore_value)
+    splits = find_segmentation_maps(args.data)
+    folder = work_dir / 'segmentation_maps'
+    return read_segmentation_maps(*splits, folder, args.classes, args.ignore_value)
 
 
 def ready_made(args: argparse.Namespace, checkpoints: list, data) -> list:
@@ -148,9 +152,8 @@ def ready_made(args: argparse.Namespace, checkpoints: list, data) -> list:
 
 def prepare(args: argparse.Namespace, work_dir: Path) -> tuple:
     """Look at everything that can be wrong; returns starts (name, config, checkpoint) and paths."""
-    from simmim_mm.experiments.checks import check_config
     from simmim_mm.experiments.downstream import set_budget
-    from simmim_mm.experiments.pretrained import check_fits
+    from simmim_mm.experiments.pretrained import check_config, check_fits
 
     checkpoints = read_checkpoints(args.checkpoints)
     if args.config:

@@ -14,16 +14,16 @@ except ImportError as error:
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.model import is_model_wrapper
-from mmengine.registry import DATASETS, init_default_scope
-from mmengine.runner import Runner
 
 from simmim_mm.checkpoint.safe_load import load_weights
 from simmim_mm.cli.common import load_config, run_tool
-from simmim_mm.datasets.checks import check_dataset
-from simmim_mm.datasets.labeled import check_classes
-from simmim_mm.engine.check_model import check_model
-from simmim_mm.engine.checks import check_downstream_data
-from simmim_mm.engine.launch import adapt_dataloaders, launched_rank, prepare_cpu_launch
+from simmim_mm.engine.checks import check_model, check_run
+from simmim_mm.engine.launch import (
+    adapt_dataloaders,
+    build_runner,
+    launched_rank,
+    prepare_cpu_launch,
+)
 from simmim_mm.engine.resume import check_resumable, find_resumable
 
 
@@ -138,38 +138,18 @@ def choose_checkpoint(cfg: Config, resume: str) -> list[str]:
     return []
 
 
-def check_data(cfg: Config) -> dict[str, dict]:
-    """Build and check the data; returns a sample for each mode of the model."""
-    check_downstream_data(cfg)
-    samples, train = {}, None
-    for mode, loader in (('loss', 'train_dataloader'), ('predict', 'val_dataloader')):
-        if not cfg.get(loader):
-            continue
-        name = f'{loader}.dataset'
-        try:
-            dataset = DATASETS.build(cfg[loader].dataset)
-        except (AssertionError, RuntimeError) as error:  # so mmpretrain complains about its data
-            raise ValueError(f'{name}: {error}') from error
-        check_classes(dataset, name, train, cfg.model)
-        samples[mode] = check_dataset(dataset, name)
-        train = train or dataset
-    return samples
-
-
 def main(args: argparse.Namespace) -> None:
     cfg = load_config(args.config)
     notes = merge_args(cfg, args)
 
-    # Wrong data are found before anything is written.
-    init_default_scope(cfg.get('default_scope', 'simmim_mm'))
-    samples = check_data(cfg)
+    checked = check_run(cfg)  # wrong data are found before anything is written
 
     prepare_cpu_launch(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg, checked.datasets)
     for note in notes:
         runner.logger.info(note)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    for mode, sample in samples.items():
+    for mode, sample in checked.samples.items():
         check_model(model, sample, mode)
     runner.train()
 

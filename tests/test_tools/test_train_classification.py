@@ -84,8 +84,9 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tool(monkeypatch):
+def tool(monkeypatch, fresh_process):
     def run(name: str, *args: str) -> None:
+        fresh_process()
         spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

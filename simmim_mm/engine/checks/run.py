@@ -1,0 +1,202 @@
+"""The data of a run: built, checked, and sent through pipeline and model."""
+
+import io
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
+from mmengine.registry import DATASETS, init_default_scope
+from torch import nn
+
+from simmim_mm.datasets.errors import DataError, UnreadableImage, error_at
+from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets
+from simmim_mm.datasets.seeding import sample_seed, seeded_rng
+from simmim_mm.datasets.wrappers import single_datasets
+from simmim_mm.engine.checks.labels import check_label_files, check_labels
+
+_MODES = dict(train_dataloader='loss', val_dataloader='predict')
+_MAX_TRIED = 20
+_SAMPLES = 4
+
+
+@dataclass
+class CheckedRun:
+    """What a run works on.
+
+    Attributes:
+        datasets: The built data set of each dataloader, by its name in the config.
+        samples: A sample of the training data (``'loss'``) and the validation data
+            (``'predict'``), by the mode in which the model takes them.
+    """
+
+    datasets: dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, dict] = field(default_factory=dict)
+
+
+def check_run(cfg: Config) -> CheckedRun:
+    """Build and check the data that a config trains and validates on.
+
+    Images are loaded through the pipeline. Labels (class folders, COCO jsons, segmentation maps)
+    are compared with the classes, the heads and the evaluation of the config, because
+    OpenMMLab is silent about many differences: mmpretrain numbers the class folders that are there,
+    mmdet leaves out objects of unknown categories, mmseg trains on whatever values a map has.
+
+    Args:
+        cfg: The whole config. It is not changed.
+
+    Raises:
+        DataError: The message names the place in the config, the file and the values.
+    """
+    init_default_scope(cfg.get('default_scope') or 'simmim_mm')
+    MMLogger.get_current_instance()  # made now, or its output would be redirected below
+    checked = CheckedRun()
+    places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
+    for name, place in places.items():
+        for part_place, part in single_datasets(cfg[name].dataset, place):
+            if not issubclass(cls := _class_of(part), ImageDataset):
+                check_label_files(part, cls, part_place, cfg)
+    for name, place in places.items():
+        try:
+            with redirect_stdout(io.StringIO()), error_at(place):  # pycocotools reports progress
+                dataset = DATASETS.build(cfg[name].dataset)
+                if hasattr(dataset, 'full_init'):
+                    dataset.full_init()
+        except (AssertionError, RuntimeError, FileNotFoundError) as error:  # of mmpretrain
+            raise DataError(f'{place}: {error}') from error
+        if not any(image_datasets(dataset)):
+            train = checked.datasets.get('train_dataloader')
+            check_labels(dataset, place, train, cfg.get('model'))
+        checked.datasets[name] = dataset
+        checked.samples[_MODES[name]] = check_dataset(dataset, place)
+    return checked
+
+
+def _class_of(dataset: Any) -> type:
+    """The class of a data set, or that which its config names."""
+    if not isinstance(dataset, dict):
+        return type(dataset)
+    with DATASETS.switch_scope_and_registry(None) as registry:
+        cls = registry.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
+    return cls if isinstance(cls, type) else object  # the build will report unknown types
+
+
+def check_dataset(dataset: Any, name: str = 'dataset') -> dict:
+    """Send a few images, spread over the dataset, through the pipeline in this process.
+
+    Args:
+        dataset: An :class:`ImageDataset` or a wrapper around some. Other datasets are asked for
+            their first sample.
+        name: Where the dataset stands in the config, such as ``'train_dataloader.dataset'``; the
+            messages begin with it.
+
+    Returns:
+        The first sample.
+
+    Raises:
+        DataError: If no image can be read, a step of the pipeline fails, the pipeline does not end
+            in packed inputs, or the images come out in different shapes.
+    """
+    parts = list(image_datasets(dataset))
+    if not parts:
+        return dataset[0]
+    with error_at(name):
+        samples = [sample for part in parts for sample in _load_samples(part)]
+        shapes = {tuple(sample['inputs'].shape) for sample in samples}
+        if len(shapes) > 1:
+            raise DataError(
+                f'images leave the pipeline in different shapes (channels, height, width): '
+                f'{", ".join(map(str, sorted(shapes)))}; add a crop or resize, and give LoadImage '
+                f'a number of channels'
+            )
+    return samples[0]
+
+
+def _load_samples(dataset: ImageDataset) -> list[dict]:
+    num_tried = min(len(dataset), _MAX_TRIED)
+    samples: list[dict] = []
+    reason = 'the pipeline returned None'
+    for index in np.linspace(0, len(dataset) - 1, num_tried).astype(int).tolist():
+        try:
+            sample = _run_pipeline(dataset, index)
+        except UnreadableImage as error:
+            reason = f'the last: {error}'
+            continue
+        if sample is not None:
+            samples.append(sample)
+        if len(samples) == _SAMPLES:
+            break
+    if not samples:
+        raise DataError(f'none of {num_tried} images tried gives a sample; {reason}')
+    return samples
+
+
+def _run_pipeline(dataset: ImageDataset, index: int) -> dict | None:
+    results: Any = dataset.get_data_info(index)
+    path = results['img_path']
+    with seeded_rng(sample_seed(0, 0, index)):
+        for number, step in enumerate(dataset.pipeline.transforms, 1):
+            try:
+                results = step(results)
+            except UnreadableImage:
+                raise
+            except Exception as error:
+                raise DataError(
+                    f'step {number} of the pipeline, {step!r}, fails on {path}: '
+                    f'{error} ({type(error).__name__})'
+                ) from error
+            if results is None:
+                return None
+    if 'inputs' not in results:
+        raise DataError("the pipeline does not end in dict(type='mmpretrain.PackInputs')")
+    return results
+
+
+def check_model(model: nn.Module, sample: dict, mode: str = 'loss') -> None:
+    """Run one sample through the model, before a training starts.
+
+    Finds what only shows when data and model meet: another number of channels, an image size or a
+    mask grid that the backbone does not take. Leaves weights, buffers and random numbers as they
+    are.
+
+    Args:
+        model: The algorithm, or a model of mmpretrain, mmdet or mmseg, not wrapped for distributed
+            training.
+        sample: What the data set's pipeline gives: ``inputs`` and ``data_samples``.
+        mode: ``'loss'``, or ``'predict'`` for a sample of a validation pipeline, whose labels need
+            not have the size of the image.
+
+    Raises:
+        ValueError: If they do not fit; the message names the sizes.
+    """
+    image, mask = sample['inputs'], sample['data_samples'].get('mask')
+    size = 'x'.join(map(str, image.shape[-2:]))
+    stride = getattr(getattr(model, 'backbone', None), 'token_stride', None)
+    if mask is not None and stride is not None:
+        expected = tuple(side // stride for side in image.shape[-2:])
+        if tuple(mask.shape) != expected:
+            raise ValueError(
+                f'the mask is {mask.shape[0]}x{mask.shape[1]} tokens, but an image of {size} '
+                f'pixels has {expected[0]}x{expected[1]} tokens of {stride} pixels in '
+                f"{type(model.backbone).__name__}: set the mask transform's token stride to "
+                f'{stride} and its image size to {size}'
+            )
+    training, device = model.training, next(model.parameters()).device
+    devices = [device] if device.type == 'cuda' else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            data = model.eval().data_preprocessor(pseudo_collate([sample]), False)
+            model(**data, mode=mode)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f'the model does not take an image of {image.shape[0]} channels and {size} pixels '
+            f'({reason}): check img_size, in_channels, and the decoder or head of the model '
+            'against the pipeline'
+        ) from error
+    finally:
+        model.train(training)
