@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> None:
         scan = scan_folder(
             args.folder,
             min_size=args.min_size,
-            bands=args.bands,
+            channels=args.bands,
             distance=args.distance,
             mirrored=args.mirrored,
             workers=args.workers,
