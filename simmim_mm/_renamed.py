@@ -120,21 +120,25 @@ NAMES = {
     'LabelledData': 'LabeledData',
     'LabelledImages': 'LabeledImages',
     'SimMIM': 'MaskedImageModel',
+    'Study': 'Sweep',
     'box_shares': 'box_fractions',
     'check_classes': 'check_labels',
     'check_downstream_data': 'check_run',
     'check_label_maps': 'check_segmentation_maps',
+    'choose_bands': 'choose_channels',
     'compare_with_fills': 'compare_with_baselines',
     'evaluate_fill': 'evaluate_baseline',
     'find_label_maps': 'find_segmentation_maps',
     'hide_pixels': 'zero_masked_pixels',
     'known_figures': 'known_metrics',
     'labelled_images': 'labeled_images',
+    'load_study': 'load_sweep',
     'mask_share': 'masked_fraction',
     'mean_colour_fill': 'mean_color_baseline',
     'read_label_maps': 'read_segmentation_maps',
     'settle_loaders': 'adapt_dataloaders',
     'some': 'first_few',
+    'study_cases': 'sweep_cases',
     'summarise': 'summarize',
 }
 # Old registered type to the new one.
@@ -182,34 +186,35 @@ def renamed_arguments(
             taken and dropped.
     """
 
-    def decorate(target: T) -> T:
-        is_class = isinstance(target, type)
-        function, title = target.__init__ if is_class else target, target.__name__
-
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            for old, new in names.items():
-                if old not in kwargs:
-                    continue
-                value = kwargs.pop(old)
-                if new in kwargs:
-                    raise TypeError(f'{title} got both {new} and its old name {old}')
-                new_text = f'{new}=...' if new else 'no longer needed: leave it out'
-                _warn_once(f'{title}({old}=...) is {"now " * bool(new)}{new_text}')
-                if new is None:
-                    continue
+    def renewed(owner: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+        for old, new in names.items():
+            if old not in kwargs:
+                continue
+            if new in kwargs:
+                raise TypeError(f'{owner} got both {new} and its old name {old}')
+            new_text = f'now {new}=...' if new else 'no longer needed: leave it out'
+            _warn_once(f'{owner}({old}=...) is {new_text}')
+            value = kwargs.pop(old)
+            if new is not None:
                 kwargs[new] = value
-            for name, spellings in (values or {}).items():
-                value = kwargs.get(name)
-                if isinstance(value, str) and value in spellings:
-                    _warn_once(f'{title}({name}={value!r}) is now {spellings[value]!r}')
-                    kwargs[name] = spellings[value]
-            return function(*args, **kwargs)
+        for name, spellings in (values or {}).items():
+            value = kwargs.get(name)
+            if isinstance(value, str) and value in spellings:
+                _warn_once(f'{owner}({name}={value!r}) is now {spellings[value]!r}')
+                kwargs[name] = spellings[value]
+        return kwargs
 
-        if not is_class:
-            return call  # type: ignore[return-value]  # has the signature of what it wraps
-        target.__init__ = call  # type: ignore[misc]  # a decorator replaces it on purpose
-        return target
+    def decorate(thing: T) -> T:
+        called: Any = thing.__init__ if isinstance(thing, type) else thing
+
+        @functools.wraps(called)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return called(*args, **renewed(thing.__name__, kwargs))
+
+        if not isinstance(thing, type):
+            return wrapper  # type: ignore[return-value]  # of the same signature
+        setattr(thing, '__init__', wrapper)  # noqa: B010  pyright takes an assignment for a mistake
+        return thing  # type: ignore[return-value]  # isinstance narrows it to type
 
     return decorate
 
