@@ -92,7 +92,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'models.transfer.pooling': ('models.downstream.pooling',),
     'models.transfer.simple_feature_pyramid': ('models.downstream.simple_feature_pyramid',),
     'trials': ('experiments',),
-    'trials.coco_json': ('experiments.coco_json', 'datasets.readers'),
+    'trials.coco_json': ('experiments.coco_json', 'datasets.readers.coco'),
     'trials.downstream': ('experiments.downstream',),
     'trials.knn_probe': ('experiments.knn_probe',),
     'trials.label_maps': ('experiments.segmentation_maps',),

@@ -79,7 +79,7 @@ def inspect_file(path: str, min_size: int = 1, channels: Sequence[int] = ()) -> 
     if (array == array[:1, :1]).all():
         return seen._replace(fault='constant', detail=f'every pixel is {array[0, 0].tolist()}')
     key = blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
-    key.update(np.ascontiguousarray(array))
+    key.update(np.ascontiguousarray(array).data)
     return seen._replace(pixels=key.digest(), looks=perceptual_hashes(array))
 
 

@@ -26,11 +26,11 @@ def split_groups(
     Raises:
         ValueError: If the ratios are negative or do not sum to 1.
     """
-    ratios = np.asarray(ratios, float)
-    if (ratios < 0).any() or abs(ratios.sum() - 1) > 1e-6:
-        raise ValueError(f'ratios must be fractions that sum to 1, got {ratios.tolist()}')
+    wanted = np.asarray(ratios, float)
+    if (wanted < 0).any() or abs(wanted.sum() - 1) > 1e-6:
+        raise ValueError(f'ratios must be fractions that sum to 1, got {wanted.tolist()}')
     rng = np.random.default_rng(seed)
-    lacking = _whole_numbers(np.bincount(labels), ratios)
+    lacking = _whole_numbers(np.bincount(labels), wanted)
     parts = np.full(len(labels), -1)
 
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
@@ -42,7 +42,7 @@ def split_groups(
     for group in sorted(shuffled, key=len, reverse=True):
         part = int(lacking[labels[group]].sum(0).argmax())
         parts[group] = part
-        np.subtract.at(lacking, (labels[group], part), 1)
+        lacking[:, part] -= np.bincount(labels[group], minlength=len(lacking))
 
     single = rng.permutation(order[(counts == 1)[inverse[order]]])
     for label in np.unique(labels[single]):
@@ -50,9 +50,9 @@ def split_groups(
         room = lacking[label].clip(0)
         # where duplicates took more than was wanted, the rest is distributed in proportion
         if room.sum() != len(images):
-            fractions = room / room.sum() if room.sum() else ratios
+            fractions = room / room.sum() if room.sum() else wanted
             room = _whole_numbers([len(images)], fractions)[0]
-        parts[images] = np.repeat(np.arange(len(ratios)), room)
+        parts[images] = np.repeat(np.arange(len(wanted)), room)
     return parts
 
 

@@ -130,7 +130,10 @@ def read_list(ann_file: str, folder: str, max_missing: float) -> list[str]:
     names = [line for line in lines if line and not line.startswith('#')]
     if not names:
         raise DataError(f'ann_file {ann_file!r} names no image; write the path of one a line')
-    paths = [n if '://' in n else fileio.join_path(folder, n) if folder else n for n in names]
+    paths = [
+        name if '://' in name or not folder else str(fileio.join_path(folder, name))
+        for name in names
+    ]
     checked = paths[:: -(-len(paths) // _MAX_CHECKED)]
     missing = [p for p in checked if '://' not in p and not os.path.exists(p)]
     if len(missing) > max_missing * len(checked):

@@ -84,13 +84,9 @@ class _Loader(dict):
 
 
 def build_runner(cfg: Config, datasets: dict[str, Any]) -> Runner:
-    """``Runner.from_cfg(cfg)`` on data sets that are built already.
+    """``Runner.from_cfg(cfg)`` with data sets that are built, by the name of their dataloader.
 
-    The config that is written to the work directory and into checkpoints stays text.
-
-    Args:
-        cfg: The config.
-        datasets: Data sets, by the name of their dataloader.
+    The config that it writes to the work directory and into checkpoints is ``cfg`` as it is.
     """
     cfg = deepcopy(cfg)
     settings = {key: cfg[key] for key in signature(Runner).parameters if key in cfg}

@@ -13,7 +13,7 @@ import numpy as np
 
 from simmim_mm._renamed import old_names
 from simmim_mm.datasets.errors import DataError
-from simmim_mm.datasets.readers import load_coco
+from simmim_mm.datasets.readers.coco import load_coco
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 
 GRAY = 96  # not its own negative
@@ -146,7 +146,8 @@ def box_fractions(
     mask = np.zeros((1, 1), bool) if mask is None else mask
     overlaps = []
     for axis, (low, high) in enumerate(((box[1], box[3]), (box[0], box[2]))):
-        lines = np.linspace(*edges[axis], mask.shape[axis] + 1)  # between the cells of the mask
+        start, stop = edges[axis]
+        lines = np.linspace(start, stop, mask.shape[axis] + 1)  # between the cells of the mask
         first, last = np.minimum(lines[:-1], lines[1:]), np.maximum(lines[:-1], lines[1:])
         overlap = np.minimum(last, high) - np.maximum(first, low)
         overlaps.append(overlap.clip(min=0) / (high - low))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from simmim_mm._renamed import old_names
 from simmim_mm.datasets.errors import DataError, first_few
-from simmim_mm.datasets.readers import load_class_folders
+from simmim_mm.datasets.readers.class_folders import load_class_folders
 
 
 class LabeledImages(NamedTuple):

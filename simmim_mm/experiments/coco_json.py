@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from simmim_mm.datasets.errors import DataError, first_few
-from simmim_mm.datasets.readers import CocoFile, load_coco
+from simmim_mm.datasets.readers.coco import CocoFile, load_coco
 from simmim_mm.experiments.labeled_data import LabeledData, Split, existing, first_existing
 
 _JSONS = ('annotations/instances_{}*.json', 'annotations/*{}*.json', '{}.json', '{}/*.json')
@@ -66,7 +66,7 @@ def read_coco(train: Split, val: Split, folder: str | Path) -> LabeledData:
         DataError: If a json is not COCO's or empty, or the validation has a category that the
             training has not.
     """
-    files = [load_coco(split.labels) for split in (train, val)]
+    files = load_coco(train.labels), load_coco(val.labels)
     names, val_names = ([c['name'] for c in file.categories] for file in files)
     if unknown := [name for name in val_names if name not in names]:
         raise DataError(

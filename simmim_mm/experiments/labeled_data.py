@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simmim_mm.datasets.errors import DataError, first_few
-from simmim_mm.datasets.readers import load_class_folders
+from simmim_mm.datasets.readers.class_folders import load_class_folders
 
 # What mmpretrain's CustomDataset takes for an image.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')

@@ -94,9 +94,8 @@ def check_config(cfg: Config) -> list[Path]:
         Files and folders that the data sets read.
 
     Raises:
-        ValueError: If there is no ``model.backbone``, a dataloader is missing, or a whole model is
-            loaded, which would replace the backbone's weights.
-        DataError: If the data cannot be used.
+        ValueError: If there is no ``model.backbone``, a whole model is loaded, a dataloader is
+            missing, or the data cannot be used.
     """
     if not (cfg.get('model') or {}).get('backbone'):
         raise ValueError('the config has no model.backbone to put the weights into')

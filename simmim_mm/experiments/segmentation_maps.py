@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from simmim_mm.datasets.errors import DataError
-from simmim_mm.datasets.readers import load_segmentation_map
+from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.experiments.labeled_data import (
     IMAGE_SUFFIXES,
     LabeledData,

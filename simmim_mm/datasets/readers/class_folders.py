@@ -1,8 +1,8 @@
 """Images in a folder for each class: the layout of ImageNet."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mmengine import fileio
 
@@ -10,15 +10,8 @@ from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS, list_images
 
 
-@dataclass(frozen=True)
-class ClassFolders:
-    """Labeled images.
-
-    Attributes:
-        classes: Names of the folders, sorted.
-        paths: Image files, class by class.
-        labels: Index into ``classes`` of each.
-    """
+class ClassFolders(NamedTuple):
+    """Names of the classes, sorted; image files, class by class; index of each one's class."""
 
     classes: tuple[str, ...]
     paths: list[str]
@@ -38,9 +31,7 @@ def load_class_folders(
         raise DataError(f'no folder {root}: it should hold a folder of images for each class')
     classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
     if len(classes) < 2:
-        raise DataError(
-            f'{root} has {len(classes)} class folders: a classification needs at least 2'
-        )
+        raise DataError(f'{root} has {len(classes)} class folders: at least 2 are needed')
     check_class_folders(str(root), classes, extensions)
     found = [list_images(str(root / name), extensions) for name in classes]
     labels = [label for label, files in enumerate(found) for _ in files]
@@ -48,26 +39,20 @@ def load_class_folders(
 
 
 def check_class_folders(root: str, folders: Collection[str], extensions: Sequence[str]) -> None:
-    """See that there is an image in each folder, whichever storage they are on.
-
-    Each is searched until one is found: to list a million images would take long.
+    """Look for an image in each folder, on any storage, and in none further than to the first.
 
     Raises:
         DataError: If a folder has none.
     """
     backend = fileio.get_file_backend(root, enable_singleton=True)
     endings = tuple(extension.lower() for extension in extensions)
-    empty = [
-        folder
-        for folder in folders
-        if not any(
-            file.lower().endswith(endings)
-            for file in backend.list_dir_or_file(
-                backend.join_path(root, folder), list_dir=False, recursive=True
-            )
-        )
-    ]
-    if empty:
+
+    def has_image(folder: str) -> bool:
+        path = backend.join_path(root, folder)
+        files = backend.list_dir_or_file(path, list_dir=False, recursive=True)
+        return any(file.lower().endswith(endings) for file in files)
+
+    if empty := [folder for folder in folders if not has_image(folder)]:
         raise DataError(
             f'no image in {len(empty)} of {len(folders)} class folders of {root}: '
             f'{first_few(map(repr, empty))}; looked for {" ".join(sorted(extensions))}. '

@@ -3,31 +3,29 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine import fileio
 
 from simmim_mm.datasets.errors import DataError, error_at, first_few
 
-Entry = dict[str, Any]
+Entries = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class CocoFile:
-    """Contents of a json; each entry has the fields that were asked for, and maybe others.
+class CocoFile(NamedTuple):
+    """Contents of a json, in the order of the file.
 
     Attributes:
-        images: In the order of the file.
+        images: Each with the fields that were asked for, and maybe others.
         annotations: One for each object; ``bbox`` is left, top, width and height in pixels.
-        categories: Empty if nothing was asked of them and the file has none.
+        categories: Empty if none were asked for and the file has none.
         others: What else the file has, such as ``info``.
     """
 
-    images: list[Entry]
-    annotations: list[Entry]
-    categories: list[Entry]
+    images: Entries
+    annotations: Entries
+    categories: Entries
     others: dict[str, Any]
 
 
@@ -38,10 +36,10 @@ def load_coco(
     categories: Sequence[str] = ('id', 'name'),
     strict: bool = True,
 ) -> CocoFile:
-    """Read a json.
+    """Read a json from any storage that ``mmengine.fileio`` knows.
 
     Args:
-        path: Of any storage that ``mmengine.fileio`` knows.
+        path: The file.
         images: Fields that each image must have.
         annotations: Fields that each annotation must have.
         categories: Fields that each category must have; none: there need not be any.
@@ -64,8 +62,8 @@ def load_coco(
         raise DataError(f'{path} {problem}; export it again as COCO json') from error
     fields = dict(images=images, annotations=annotations, categories=categories)
     with error_at(path):
-        lists = [_entries(data, key, needed, strict) for key, needed in fields.items()]
-        coco = CocoFile(*lists, {key: data[key] for key in data if key not in fields})
+        lists = {key: _entries(data, key, needed, strict) for key, needed in fields.items()}
+        coco = CocoFile(**lists, others={key: data[key] for key in data if key not in fields})
         known = {image['id'] for image in coco.images}
         unknown = [a.get('id', '?') for a in coco.annotations if a['image_id'] not in known]
         if unknown and strict:
@@ -75,7 +73,7 @@ def load_coco(
     return coco
 
 
-def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> list[Entry]:
+def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> Entries:
     entries = data.get(key) if isinstance(data, dict) else None
     if not fields and entries is None:
         return []
@@ -86,10 +84,9 @@ def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> list[E
     for i, entry in enumerate(entries):
         if lacking := [f for f in fields if not isinstance(entry, dict) or f not in entry]:
             raise DataError(f'{key}[{i}] has no {", ".join(lacking)}')
-        box = entry['bbox'] if 'bbox' in fields else 4 * [0]
-        if not (isinstance(box, list) and len(box) == 4):
-            raise DataError(f'{key}[{i}].bbox is {box!r}, not [left, top, width, height]')
-    ids = Counter(entry['id'] for entry in entries) if 'id' in fields else Counter()
+        if 'bbox' in fields and not (isinstance(entry['bbox'], list) and len(entry['bbox']) == 4):
+            raise DataError(f'{key}[{i}].bbox is {entry["bbox"]!r}, not [left, top, width, height]')
+    ids = Counter(entry['id'] for entry in entries if 'id' in fields)
     if twice := [i for i, count in ids.items() if count > 1]:
         raise DataError(f'ids of {key} are not unique: {first_few(twice)}')
     return entries

@@ -1,10 +1,11 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
-from simmim_mm.datasets.transforms.resizing import resize, resize_map
+from simmim_mm.datasets.transforms.resizing import resize_results
 from simmim_mm.registry import TRANSFORMS
 
 
@@ -38,9 +39,7 @@ class ResizeToCover(BaseTransform):
         # the other side one pixel too short.
         new = (H, w * H // h) if H * w >= W * h else (h * W // w, W)
         if new != (h, w):
-            results['img'] = resize(results['img'], new, self.interpolation)
-            if results.get('gt_seg_map') is not None:
-                results['gt_seg_map'] = resize_map(results['gt_seg_map'], new)
+            resize_results(results, new, self.interpolation)
         results['img_shape'] = new
         return results
 
@@ -86,18 +85,19 @@ class SimpleResizedCrop(ResizeToCover):
 
     def transform(self, results: dict) -> dict:
         results = super().transform(results)
-        results['img'] = self._pad(results['img'])
-        top, left, height, width = self.crop.rand_crop_params(results['img'])
+        img = self._pad(results['img'])
+        top, left, height, width = self.crop.rand_crop_params(img)
         window = np.s_[top : top + height, left : left + width]
-        results['img'] = results['img'][window]
+        results['img'] = img[window]
         results['img_shape'] = results['img'].shape[:2]
         if results.get('gt_seg_map') is not None:
             results['gt_seg_map'] = self._pad(results['gt_seg_map'])[window]
         return results
 
     def _pad(self, array: np.ndarray) -> np.ndarray:
-        side = (self.padding, self.padding)
-        return np.pad(array, (side, side, (0, 0))[: array.ndim], mode=self.padding_mode)
+        side: Any = (self.padding, self.padding)
+        mode: Any = self.padding_mode  # a word of those that NumPy declares
+        return np.pad(array, (side, side, (0, 0))[: array.ndim], mode=mode)
 
     def __repr__(self) -> str:
         return (

@@ -10,6 +10,7 @@ from abc import ABCMeta, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,8 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
 from simmim_mm.datasets.errors import UnreadableImage
-from simmim_mm.datasets.readers import load_coco, load_segmentation_map
+from simmim_mm.datasets.readers.coco import load_coco
+from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.datasets.saliency import estimate_saliency
 from simmim_mm.registry import TRANSFORMS
 
@@ -258,12 +260,13 @@ def otsu(values: np.ndarray) -> np.ndarray:
 
 def _decode_segmentation(segmentation: list | dict, height: int, width: int) -> np.ndarray:
     """COCO polygons or run lengths to bool ``(height, width)``."""
-    from pycocotools import mask as coco_mask
+    import pycocotools.mask
 
+    coco_mask: Any = pycocotools.mask  # its types leave dicts and lists of codes out
     if isinstance(segmentation, list):
-        rles = coco_mask.frPyObjects(segmentation, height, width)
+        codes = coco_mask.frPyObjects(segmentation, height, width)
     elif isinstance(segmentation['counts'], list):
-        rles = [coco_mask.frPyObjects(segmentation, height, width)]
+        codes = [coco_mask.frPyObjects(segmentation, height, width)]
     else:
-        rles = [segmentation]
-    return coco_mask.decode(rles).any(-1)
+        codes = [segmentation]
+    return coco_mask.decode(codes).any(-1)

@@ -1,5 +1,7 @@
 """mmpretrain's resizing transforms for any number of channels, with Pillow's interpolation."""
 
+from typing import Any
+
 import numpy as np
 from mmcv.image.geometric import pillow_interp_codes
 from mmpretrain.datasets import transforms as mmpretrain_transforms
@@ -26,13 +28,12 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinea
     """
     if img.dtype not in (np.uint8, np.float32):
         raise TypeError(f'resize() takes uint8 or float32, got {img.dtype}')
-    filter_ = pillow_interp_codes[interpolation]
+    (height, width), filter_ = size, pillow_interp_codes[interpolation]
     img = img.reshape(*img.shape[:2], -1)
     if img.shape[-1] == 3 and img.dtype == np.uint8:
         parts = [img]
     else:
         parts = [np.ascontiguousarray(channel) for channel in np.moveaxis(img, -1, 0)]
-    height, width = size
     images = [Image.fromarray(part).resize((width, height), filter_) for part in parts]
     return np.dstack([np.asarray(image) for image in images])
 
@@ -40,6 +41,16 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinea
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize an ``(H, W)`` uint8 segmentation map with the image: nearest pixel, nothing mixed."""
     return resize(values, size, 'nearest')[..., 0]
+
+
+def resize_results(
+    results: dict, size: tuple[int, int], interpolation: str, box: Any = np.s_[:]
+) -> None:
+    """Cut a box out of the image, and of its map ``gt_seg_map`` if there is one; resize both."""
+    results['img'] = resize(results['img'][box], size, interpolation)
+    if results.get('gt_seg_map') is not None:
+        results['gt_seg_map'] = resize_map(results['gt_seg_map'][box], size)
+    results['img_shape'] = results['img'].shape[:2]
 
 
 @TRANSFORMS.register_module()
@@ -62,11 +73,8 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
 
     def transform(self, results: dict) -> dict:
         top, left, height, width = self.rand_crop_params(results['img'])
-        box, size = np.s_[top : top + height, left : left + width], tuple(self.scale)
-        results['img'] = resize(results['img'][box], size, self.interpolation)
-        if results.get('gt_seg_map') is not None:
-            results['gt_seg_map'] = resize_map(results['gt_seg_map'][box], size)
-        results['img_shape'] = results['img'].shape[:2]
+        box = np.s_[top : top + height, left : left + width]
+        resize_results(results, (self.scale[0], self.scale[1]), self.interpolation, box)
         return results
 
 
@@ -84,8 +92,5 @@ class ResizeEdge(mmpretrain_transforms.ResizeEdge):
     def _resize_img(self, results: dict) -> None:
         height, width = results['img'].shape[:2]
         new_width, new_height = results['scale']
-        results['img'] = resize(results['img'], (new_height, new_width), self.interpolation)
-        if results.get('gt_seg_map') is not None:
-            results['gt_seg_map'] = resize_map(results['gt_seg_map'], (new_height, new_width))
-        results['img_shape'] = results['img'].shape[:2]
+        resize_results(results, (new_height, new_width), self.interpolation)
         results['scale_factor'] = (new_width / width, new_height / height)

@@ -50,7 +50,8 @@ class TorchvisionTransform(BaseTransform):
 
         if np.random.random() >= self.prob:
             return results
-        inputs = dict(img=Image(_to_tensor(results['img'].transpose(2, 0, 1))))
+        inputs: dict[str, torch.Tensor] = {}
+        inputs['img'] = Image(_to_tensor(results['img'].transpose(2, 0, 1)))
         if results.get('gt_seg_map') is not None:
             inputs['gt_seg_map'] = Mask(_to_tensor(results['gt_seg_map']))
         outputs = {key: value.numpy() for key, value in self.apply(inputs).items()}

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from simmim_mm.datasets.errors import DataError, error_at, first_few
-from simmim_mm.datasets.readers import CocoFile, load_coco
+from simmim_mm.datasets.readers.coco import CocoFile, load_coco
 
 _MASK_TRANSFORMS = ('LoadAnnotations', 'LoadPanopticAnnotations')
 

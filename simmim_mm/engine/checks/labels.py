@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from simmim_mm.datasets.errors import DataError, error_at, first_few
-from simmim_mm.datasets.readers import check_class_folders
+from simmim_mm.datasets.readers.class_folders import check_class_folders
 from simmim_mm.datasets.wrappers import single_datasets
 from simmim_mm.engine.checks.coco import check_coco, check_evaluator
 from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
@@ -26,7 +26,7 @@ _HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')
 
 
 def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None:
-    """Check that a data set of mmdet or mmseg can be built, or say why not.
+    """Check what mmdet and mmseg would fail on, for no clear reason, when they build a data set.
 
     Args:
         dataset: Config of a single data set. Others than those for COCO and segmentation maps pass.
@@ -69,15 +69,13 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None
 def check_labels(
     dataset: Any, name: str, train: Any | None = None, model: dict | None = None
 ) -> None:
-    """Check the labels of a data set, also in wrappers, and that all have the same classes.
-
-    mmpretrain numbers the class folders in their order: with one folder less in the validation, all
-    later labels mean something else there.
+    """Check labels and classes of a built data set.
 
     Args:
-        dataset: The built data set. Others than mmpretrain's, mmdet's for COCO and mmseg's pass.
+        dataset: One of mmpretrain, mmdet (for COCO) or mmseg, also in wrappers. Others pass.
         name: Where it stands in the config, such as ``'val_dataloader.dataset'``.
-        train: The training data, whose classes mmpretrain's validation data must have.
+        train: The training data, whose classes mmpretrain's validation data must have. Class
+            folders are numbered in their order: with one less, all later labels would change.
         model: Config of the model, whose heads must have as many classes.
 
     Raises:

@@ -2,16 +2,15 @@
 
 import io
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, init_default_scope
-from torch import nn
 
 from simmim_mm.datasets.errors import DataError, UnreadableImage, error_at
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets
@@ -24,41 +23,38 @@ _MAX_TRIED = 20
 _SAMPLES = 4
 
 
-@dataclass
-class CheckedRun:
+class CheckedRun(NamedTuple):
     """What a run works on.
 
     Attributes:
         datasets: The built data set of each dataloader, by its name in the config.
-        samples: A sample of the training data (``'loss'``) and the validation data
-            (``'predict'``), by the mode in which the model takes them.
+        samples: A sample by mode of the model: ``'loss'`` of the training data, ``'predict'`` of
+            the validation data.
     """
 
-    datasets: dict[str, Any] = field(default_factory=dict)
-    samples: dict[str, dict] = field(default_factory=dict)
+    datasets: dict[str, Any]
+    samples: dict[str, dict]
 
 
 def check_run(cfg: Config) -> CheckedRun:
     """Build and check the data that a config trains and validates on.
 
-    Images are loaded through the pipeline. Labels (class folders, COCO jsons, segmentation maps)
-    are compared with the classes, the heads and the evaluation of the config, because
-    OpenMMLab is silent about many differences: mmpretrain numbers the class folders that are there,
-    mmdet leaves out objects of unknown categories, mmseg trains on whatever values a map has.
-
-    Args:
-        cfg: The whole config. It is not changed.
+    Images are sent through the pipeline. Labels (class folders, COCO jsons, segmentation maps) are
+    compared with the classes, heads and evaluation of the config, for OpenMMLab is silent where
+    they differ: mmpretrain numbers the class folders that are there, mmdet leaves out objects of
+    unknown categories, mmseg trains on whatever values a map has.
 
     Raises:
         DataError: The message names the place in the config, the file and the values.
     """
     init_default_scope(cfg.get('default_scope') or 'simmim_mm')
     MMLogger.get_current_instance()  # made now, or its output would be redirected below
-    checked = CheckedRun()
+    checked = CheckedRun({}, {})
     places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
     for name, place in places.items():
         for part_place, part in single_datasets(cfg[name].dataset, place):
-            if not issubclass(cls := _class_of(part), ImageDataset):
+            cls = _class_of(part)
+            if not issubclass(cls, ImageDataset):
                 check_label_files(part, cls, part_place, cfg)
     for name, place in places.items():
         try:
@@ -77,25 +73,20 @@ def check_run(cfg: Config) -> CheckedRun:
 
 
 def _class_of(dataset: Any) -> type:
-    """The class of a data set, or that which its config names."""
-    if not isinstance(dataset, dict):
-        return type(dataset)
-    with DATASETS.switch_scope_and_registry(None) as registry:
-        cls = registry.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
-    return cls if isinstance(cls, type) else object  # the build will report unknown types
+    cls = dataset.get('type') if isinstance(dataset, dict) else ImageDataset  # built: not checked
+    if isinstance(cls, str):
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            cls = registry.get(cls)
+    return cls if isinstance(cls, type) else object  # the build reports unknown types
 
 
 def check_dataset(dataset: Any, name: str = 'dataset') -> dict:
-    """Send a few images, spread over the dataset, through the pipeline in this process.
+    """Send a few images, spread over the data set, through the pipeline; returns the first sample.
 
     Args:
-        dataset: An :class:`ImageDataset` or a wrapper around some. Other datasets are asked for
-            their first sample.
-        name: Where the dataset stands in the config, such as ``'train_dataloader.dataset'``; the
-            messages begin with it.
-
-    Returns:
-        The first sample.
+        dataset: An :class:`ImageDataset` or a wrapper around some. Others are asked for their
+            first sample.
+        name: Where it stands in the config, such as ``'train_dataloader.dataset'``.
 
     Raises:
         DataError: If no image can be read, a step of the pipeline fails, the pipeline does not end
@@ -156,17 +147,16 @@ def _run_pipeline(dataset: ImageDataset, index: int) -> dict | None:
     return results
 
 
-def check_model(model: nn.Module, sample: dict, mode: str = 'loss') -> None:
+def check_model(model: BaseModel, sample: dict, mode: str = 'loss') -> None:
     """Run one sample through the model, before a training starts.
 
     Finds what only shows when data and model meet: another number of channels, an image size or a
-    mask grid that the backbone does not take. Leaves weights, buffers and random numbers as they
-    are.
+    mask grid that the backbone does not take. Weights, buffers and random numbers stay as they are.
 
     Args:
         model: The algorithm, or a model of mmpretrain, mmdet or mmseg, not wrapped for distributed
             training.
-        sample: What the data set's pipeline gives: ``inputs`` and ``data_samples``.
+        sample: What the pipeline of the data returns: ``inputs`` and ``data_samples``.
         mode: ``'loss'``, or ``'predict'`` for a sample of a validation pipeline, whose labels need
             not have the size of the image.
 

@@ -8,7 +8,7 @@ from mmengine import fileio
 
 from simmim_mm.datasets.decode import decode
 from simmim_mm.datasets.errors import DataError, first_few
-from simmim_mm.datasets.readers import load_segmentation_map
+from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 
 _MAX_MAPS = 200  # more are sampled
 

@@ -1,7 +1,7 @@
 import pytest
 
 from simmim_mm.datasets import DataError
-from simmim_mm.datasets.readers import check_class_folders, load_class_folders
+from simmim_mm.datasets.readers.class_folders import check_class_folders, load_class_folders
 
 
 @pytest.fixture
@@ -32,5 +32,5 @@ def test_folders_without_an_image_are_named(root):
 def test_roots_that_hold_no_classes(root):
     with pytest.raises(DataError, match=r'no folder .*nowhere'):
         load_class_folders(root / 'nowhere')
-    with pytest.raises(DataError, match=r'dog has 1 class folders: .* at least 2'):
+    with pytest.raises(DataError, match=r'dog has 1 class folders: at least 2'):
         load_class_folders(root / 'dog')

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from simmim_mm.datasets import DataError
-from simmim_mm.datasets.readers import load_coco
+from simmim_mm.datasets.readers.coco import load_coco
 
 IMAGES = [dict(id=7, file_name='a.jpg', height=4, width=5), dict(id=8, file_name='b.jpg')]
 OBJECTS = [dict(id=1, image_id=7, category_id=3, bbox=[0, 1, 2, 3])]

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from simmim_mm.datasets import DataError
-from simmim_mm.datasets.readers import load_segmentation_map
+from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 
 VALUES = np.random.default_rng(0).integers(0, 5, (4, 6), dtype=np.uint8)
 
