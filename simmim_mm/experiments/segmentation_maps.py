@@ -1,6 +1,5 @@
 """Segmentation data: a folder of images and one of segmentation maps."""
 
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.experiments.labeled_data import (
     IMAGE_SUFFIXES,
@@ -61,15 +60,15 @@ def read_segmentation_maps(
         DataError: If an image has no map, a map is no image of one channel, a value is beyond the
             classes, or there are fewer than two classes.
     """
-    pairs = [_pairs(split) for split in (train, val)]
+    images, maps = zip(*(_files(split) for split in (train, val)))
     with ThreadPoolExecutor() as pool:
-        read = [list(pool.map(_values, [path for _, path in part])) for part in pairs]
+        read = [list(pool.map(_values, paths)) for paths in maps]
     used = set().union(*read[0]) - {ignored}
     num_classes = len(classes) if classes else 1 + max(used, default=0)
     limit = f'{num_classes} classes are given'
     if not classes:
         limit = f'the maps to train on end at {num_classes - 1}'
-    for values, (_, path) in zip(read[0] + read[1], pairs[0] + pairs[1]):
+    for values, path in zip(read[0] + read[1], maps[0] + maps[1]):
         if wrong := sorted(v for v in values if v >= num_classes and v != ignored):
             raise DataError(
                 f'{path} has the value {wrong[0]}, but {limit} and {ignored} is left out: name all '
@@ -80,53 +79,42 @@ def read_segmentation_maps(
             f'the segmentation maps in {train.labels} have {len(used)} classes: their values are '
             f'{sorted(set().union(*read[0]))}, and {ignored} is left out. Two classes are 0 and 1'
         )
-    names = tuple(classes) if classes else tuple(f'class_{i}' for i in range(num_classes))
-    suffixes = (_suffix(pairs[0] + pairs[1], 0), _suffix(pairs[0] + pairs[1], 1))
-    counts = (len(pairs[0]), len(pairs[1]))
+    endings = sorted({image.suffix for image in images[0] + images[1]})
+    if len(endings) > 1:
+        raise DataError(f'images of several endings ({", ".join(endings)}): mmseg reads one')
     notes = []
     if ignored != IGNORED:
-        copies = Path(folder)
-        train = _with_255(train, pairs[0], copies / 'train', ignored)
-        val = _with_255(val, pairs[1], copies / 'val', ignored)
+        train, val = (
+            _with_255(split, paths, Path(folder) / part, ignored)
+            for split, paths, part in zip((train, val), maps, ('train', 'val'))
+        )
         notes.append(f'Using copies of the maps with 255 for {ignored}, in {folder}.')
-    return LabeledData(names, train, val, counts, suffixes, notes=notes)
+    names = tuple(classes) if classes else tuple(f'class_{i}' for i in range(num_classes))
+    counts = (len(images[0]), len(images[1]))
+    return LabeledData(names, train, val, counts, (endings[0], '.png'), notes=notes)
 
 
-def _pairs(split: Split) -> list[tuple[Path, Path]]:
-    """Every image with its map, which has the same name but for the ending."""
+def _files(split: Split) -> tuple[list[Path], list[Path]]:
+    """Images, and the map of each, a PNG of the same name."""
     images = sorted(p for p in split.images.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise DataError(f'no image in {split.images}')
-    maps = {p.relative_to(split.labels).with_suffix(''): p for p in split.labels.rglob('*.png')}
-    stems = [image.relative_to(split.images).with_suffix('') for image in images]
-    if missing := [str(stem) for stem in stems if stem not in maps]:
+    maps = [split.labels / image.relative_to(split.images).with_suffix('.png') for image in images]
+    if missing := [path for path in maps if not path.is_file()]:
         raise DataError(
             f'{len(missing)} of {len(images)} images in {split.images} have no segmentation map, a '
-            f'PNG of the same name in {split.labels}; the first: {missing[0]}'
+            f'PNG of the same name in {split.labels}: {first_few(missing, 3)}'
         )
-    return [(image, maps[stem]) for image, stem in zip(images, stems)]
+    return images, maps
 
 
 def _values(path: Path) -> set[int]:
     return set(np.unique(load_segmentation_map(path)).tolist())
 
 
-def _suffix(pairs: Sequence[tuple[Path, Path]], index: int) -> str:
-    """The ending of all files; mmseg looks for one only."""
-    endings = Counter(pair[index].suffix for pair in pairs)
-    if len(endings) > 1:
-        raise DataError(
-            f'{pairs[0][index].parent} holds files of several endings '
-            f'({", ".join(sorted(endings))}): mmseg reads one'
-        )
-    return next(iter(endings))
-
-
-def _with_255(
-    split: Split, pairs: Sequence[tuple[Path, Path]], folder: Path, ignored: int
-) -> Split:
+def _with_255(split: Split, maps: Sequence[Path], folder: Path, ignored: int) -> Split:
     """The split with copies of its maps, in which the value to be left out is mmseg's."""
-    for _, path in pairs:
+    for path in maps:
         target = folder / path.relative_to(split.labels)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():

@@ -46,15 +46,13 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None
         if not classes:
             raise DataError("no classes; set metainfo=dict(classes=('first', 'second', ...))")
         if isinstance(classes, str):
-            raise DataError(
-                f"classes is the string {classes!r}; a single class is written ('{classes}',)"
-            )
+            raise DataError(f"classes is the string {classes!r}; write a single one ('{classes}',)")
         for key in _FOLDERS[label_format]:
-            folder = built.data_prefix.get(key) or ''
+            folder = built.data_prefix.get(key) or '.'
             if not osp.isdir(folder):
+                root = built.data_root
                 raise DataError(
-                    f'there is no folder {folder or "."}; set data_root ({built.data_root!r}) and '
-                    f'data_prefix.{key}'
+                    f'there is no folder {folder}; set data_root ({root!r}) and data_prefix.{key}'
                 )
         if label_format == 'coco':
             check_coco(built, dataset.get('pipeline', []))
@@ -86,14 +84,17 @@ def check_labels(
         label_format = _format_of(type(part))
         if label_format is None:
             continue
-        classes = part.metainfo.get('classes') or ()
+        classes, heads = part.metainfo.get('classes') or (), _HEADS
         with error_at(place):
-            if label_format == 'classes':
-                _check_samples(part)
-                _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
-            elif label_format == 'maps':
+            if label_format == 'maps':
                 check_segmentation_maps(part)
-        heads = () if label_format == 'classes' else _HEADS
+            elif label_format == 'classes':
+                heads = ()
+                if not len(part):
+                    raise DataError(f'no sample in {part.ann_file or part.img_prefix}')
+                if folders := getattr(part, 'folder_to_idx', None):
+                    check_class_folders(part.img_prefix, folders, part.extensions)
+                _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
         for path, number in _num_classes(model, 'model', heads):
             if classes and number != len(classes):
                 raise DataError(
@@ -111,26 +112,16 @@ def _format_of(cls: type) -> str | None:
     return None
 
 
-def _check_samples(dataset: Any) -> None:
-    if not len(dataset):
-        raise DataError(f'no sample in {dataset.ann_file or dataset.img_prefix}')
-    if folders := getattr(dataset, 'folder_to_idx', None):
-        check_class_folders(dataset.img_prefix, folders, dataset.extensions)
-
-
 def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
     if not expected or tuple(classes) == tuple(expected):
         return
-    missing = [repr(c) for c in expected if c not in classes]
-    extra = [repr(c) for c in classes if c not in expected]
-    if missing or extra:
-        raise DataError(
-            f'its classes are not those of the training data: missing {first_few(missing)}, '
-            f'unknown {first_few(extra)}'
-        )
+    missing = first_few(repr(c) for c in expected if c not in classes)
+    unknown = first_few(repr(c) for c in classes if c not in expected)
+    if missing == unknown == 'none':
+        order = f'{first_few(map(repr, classes))} instead of {first_few(map(repr, expected))}'
+        raise DataError(f'its classes are in another order than those of the training: {order}')
     raise DataError(
-        f'its classes are in another order than those of the training data: '
-        f'{first_few(map(repr, classes))} instead of {first_few(map(repr, expected))}'
+        f'its classes are not those of the training: missing {missing}, unknown {unknown}'
     )
 
 
@@ -140,8 +131,7 @@ def _num_classes(cfg: Any, path: str, heads: tuple[str, ...]) -> Iterator[tuple[
         name = path.rstrip('.0123456789').rpartition('.')[2]
         if (name in heads or not heads) and isinstance(cfg.get('num_classes'), int):
             yield path, cfg['num_classes']
-        for key, value in cfg.items():
+    values = enumerate(cfg) if isinstance(cfg, (list, tuple)) else dict(cfg or {}).items()
+    for key, value in values:
+        if isinstance(value, (dict, list, tuple)):
             yield from _num_classes(value, f'{path}.{key}', heads)
-    elif isinstance(cfg, (list, tuple)):
-        for i, value in enumerate(cfg):
-            yield from _num_classes(value, f'{path}.{i}', heads)

@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, init_default_scope
 
-from simmim_mm.datasets.errors import DataError, UnreadableImage, error_at
+from simmim_mm.datasets.errors import DataError, UnreadableImage
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.datasets.wrappers import single_datasets
@@ -58,11 +58,11 @@ def check_run(cfg: Config) -> CheckedRun:
                 check_label_files(part, cls, part_place, cfg)
     for name, place in places.items():
         try:
-            with redirect_stdout(io.StringIO()), error_at(place):  # pycocotools reports progress
+            with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
                 dataset = DATASETS.build(cfg[name].dataset)
                 if hasattr(dataset, 'full_init'):
                     dataset.full_init()
-        except (AssertionError, RuntimeError, FileNotFoundError) as error:  # of mmpretrain
+        except (DataError, AssertionError, RuntimeError, FileNotFoundError) as error:
             raise DataError(f'{place}: {error}') from error
         if not any(image_datasets(dataset)):
             train = checked.datasets.get('train_dataloader')
@@ -95,25 +95,24 @@ def check_dataset(dataset: Any, name: str = 'dataset') -> dict:
     parts = list(image_datasets(dataset))
     if not parts:
         return dataset[0]
-    with error_at(name):
-        samples = [sample for part in parts for sample in _load_samples(part)]
-        shapes = {tuple(sample['inputs'].shape) for sample in samples}
-        if len(shapes) > 1:
-            raise DataError(
-                f'images leave the pipeline in different shapes (channels, height, width): '
-                f'{", ".join(map(str, sorted(shapes)))}; add a crop or resize, and give LoadImage '
-                f'a number of channels'
-            )
+    samples = [sample for part in parts for sample in _load_samples(part, name)]
+    shapes = {tuple(sample['inputs'].shape) for sample in samples}
+    if len(shapes) > 1:
+        raise DataError(
+            f'{name}: images leave the pipeline in different shapes (channels, height, width): '
+            f'{", ".join(map(str, sorted(shapes)))}; add a crop or resize, and give LoadImage a '
+            f'number of channels'
+        )
     return samples[0]
 
 
-def _load_samples(dataset: ImageDataset) -> list[dict]:
-    num_tried = min(len(dataset), _MAX_TRIED)
+def _load_samples(dataset: ImageDataset, name: str) -> list[dict]:
     samples: list[dict] = []
     reason = 'the pipeline returned None'
-    for index in np.linspace(0, len(dataset) - 1, num_tried).astype(int).tolist():
+    indices = np.linspace(0, len(dataset) - 1, min(len(dataset), _MAX_TRIED)).astype(int).tolist()
+    for index in indices:
         try:
-            sample = _run_pipeline(dataset, index)
+            sample = _run_pipeline(dataset, index, name)
         except UnreadableImage as error:
             reason = f'the last: {error}'
             continue
@@ -122,11 +121,11 @@ def _load_samples(dataset: ImageDataset) -> list[dict]:
         if len(samples) == _SAMPLES:
             break
     if not samples:
-        raise DataError(f'none of {num_tried} images tried gives a sample; {reason}')
+        raise DataError(f'{name}: none of {len(indices)} images tried gives a sample; {reason}')
     return samples
 
 
-def _run_pipeline(dataset: ImageDataset, index: int) -> dict | None:
+def _run_pipeline(dataset: ImageDataset, index: int, name: str) -> dict | None:
     results: Any = dataset.get_data_info(index)
     path = results['img_path']
     with seeded_rng(sample_seed(0, 0, index)):
@@ -137,13 +136,13 @@ def _run_pipeline(dataset: ImageDataset, index: int) -> dict | None:
                 raise
             except Exception as error:
                 raise DataError(
-                    f'step {number} of the pipeline, {step!r}, fails on {path}: '
+                    f'{name}: step {number} of the pipeline, {step!r}, fails on {path}: '
                     f'{error} ({type(error).__name__})'
                 ) from error
             if results is None:
                 return None
     if 'inputs' not in results:
-        raise DataError("the pipeline does not end in dict(type='mmpretrain.PackInputs')")
+        raise DataError(f"{name}: the pipeline does not end in dict(type='mmpretrain.PackInputs')")
     return results
 
 
