@@ -116,4 +116,8 @@ def knn_accuracy(
     return 100 * (predicted == labels).double().mean().item()
 
 
-__getattr__ = old_names(__name__, LabelledImages='LabeledImages', labelled_images='labeled_images')
+__getattr__ = old_names(
+    __name__,
+    LabelledImages='LabeledImages',  # codespell:ignore Labelled
+    labelled_images='labeled_images',  # codespell:ignore labelled
+)

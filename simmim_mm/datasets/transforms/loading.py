@@ -13,7 +13,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601-2, as Pil
 
 
 @TRANSFORMS.register_module()
-@renamed_arguments(values={'channels': {'grey': 'gray'}})
+@renamed_arguments(values={'channels': {'grey': 'gray'}})  # codespell:ignore grey
 class LoadImage(BaseTransform):
     """Load an image file of nearly any kind as an ``(H, W, C)`` array in RGB order.
 
