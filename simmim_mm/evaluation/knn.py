@@ -118,6 +118,6 @@ def knn_accuracy(
 
 __getattr__ = old_names(
     __name__,
-    LabelledImages='LabeledImages',  # codespell:ignore Labelled
-    labelled_images='labeled_images',  # codespell:ignore labelled
+    LabelledImages='LabeledImages',  # codespell:ignore
+    labelled_images='labeled_images',  # codespell:ignore
 )
