@@ -47,7 +47,7 @@ def main() -> int:
             return 0
     with tempfile.TemporaryDirectory() as folder:
         environment = build_environment(Path(folder))
-        if 'PYTORCH_NVCC' not in environment:
+        if not builds_for_gpus(environment):
             print(f'{REQUIREMENT}: building for the CPU', flush=True)
             if install(grouped_source(Path(folder)), environment) == 0 and operators_load():
                 return 0
@@ -60,6 +60,14 @@ def main() -> int:
     print('mmcv was built, but its operators do not load:', flush=True)
     subprocess.run([sys.executable, '-c', TRY])
     return 1
+
+
+def builds_for_gpus(environment: dict) -> bool:
+    """Whether mmcv's build would take the operators for GPUs along, as its setup.py decides it."""
+    if environment.get('FORCE_CUDA') == '1':
+        return True
+    command = [sys.executable, '-c', 'import sys, torch; sys.exit(not torch.cuda.is_available())']
+    return subprocess.run(command, env=environment).returncode == 0
 
 
 def install(what, environment=None, *options: str) -> int:
