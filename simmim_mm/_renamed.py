@@ -50,7 +50,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'datasets.scan': ('datasets.image_folder',),
     'datasets.shapes': ('experiments.shapes',),
     'engine.cli': ('cli.common',),
-    'engine.downstream_preflight': ('engine.checks',),
+    'engine.downstream_preflight': ('engine.checks', 'engine.checks.labels'),
     'engine.downstream_preflight.coco': ('engine.checks.coco',),
     'engine.downstream_preflight.common': ('datasets.errors',),
     'engine.downstream_preflight.label_maps': ('engine.checks.segmentation_maps',),

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from simmim_mm._renamed import renamed_arguments
+
 
 class DataError(ValueError):
     """The data cannot be used as configured."""
@@ -39,6 +41,7 @@ def error_at(place: str) -> Iterator[None]:
         raise DataError(f'{place}: {error}') from error
 
 
+@renamed_arguments(limit='most')
 def first_few(values: Iterable, most: int = 5) -> str:
     """The first values, as an error lists them, and how many there are if there are more."""
     values = list(map(str, values))

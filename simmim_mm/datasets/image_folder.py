@@ -8,6 +8,7 @@ from fnmatch import translate
 
 from mmengine import fileio
 
+from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.errors import DataError, first_few
 
 IMAGE_EXTENSIONS = (
@@ -105,6 +106,7 @@ def _nothing_found(root: str, endings: Sequence[str], others: Counter, num_exclu
     )
 
 
+@renamed_arguments(max_missing_share='max_missing')
 def read_list(ann_file: str, folder: str, max_missing: float) -> list[str]:
     """Paths in a text file, one a line; blank lines and lines that begin with ``#`` are ignored.
 

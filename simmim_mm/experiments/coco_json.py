@@ -35,7 +35,8 @@ def find_coco(
         if given:
             path = existing(Path(given), option)
         else:
-            path = first_existing(root, part, _JSONS, 'json', option)
+            names = [name.format(part) for name in _JSONS]
+            path = first_existing(root, names, f'json of the {part} part', option)
         splits.append(Split(_image_folder(root, part, path, images), path))
     return splits[0], splits[1]
 

@@ -66,20 +66,17 @@ def existing(path: Path, what: str) -> Path:
     return path
 
 
-def first_existing(root: Path, part: str, patterns: Sequence[str], what: str, option: str) -> Path:
-    """The first path below ``root`` that matches a pattern, with ``part`` in place of ``{}``.
+def first_existing(root: Path, names: Sequence[str], what: str, option: str) -> Path:
+    """The first of ``names``, which may be patterns, that there is below ``root``.
 
     Raises:
         DataError: If there is none.
     """
-    names = [pattern.format(part) for pattern in patterns]
     for name in names:
         if found := sorted(root.glob(name)):
             return found[0]
-    raise DataError(
-        f'no {what} of the {part} part in {root} (looked for {", ".join(names)}): give it with '
-        f'{option}'
-    )
+    tried = ', '.join(names)
+    raise DataError(f'no {what} in {root} (looked for {tried}): give it with {option}')
 
 
 def read_class_folders(root: str | Path) -> LabeledData:

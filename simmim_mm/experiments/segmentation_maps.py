@@ -32,14 +32,16 @@ def find_segmentation_maps(root: str | Path) -> tuple[Split, Split]:
         DataError: If one is not found.
     """
     root = existing(Path(root), 'data folder')
-    train, val = (
-        Split(
-            first_existing(root, part, _IMAGES, 'images', '--config'),
-            first_existing(root, part, _MAPS, 'segmentation maps', '--config'),
+    splits = []
+    for part in ('train', 'val'):
+        images, maps = ([name.format(part) for name in names] for names in (_IMAGES, _MAPS))
+        splits.append(
+            Split(
+                first_existing(root, images, f'images of the {part} part', '--config'),
+                first_existing(root, maps, f'segmentation maps of the {part} part', '--config'),
+            )
         )
-        for part in ('train', 'val')
-    )
-    return train, val
+    return splits[0], splits[1]
 
 
 def read_segmentation_maps(

@@ -74,13 +74,13 @@ def _check_objects(coco: CocoFile, pipeline: Sequence[dict]) -> None:
             )
 
 
-def check_evaluator(cfg: Config, json_file: str) -> None:
+def check_evaluator(cfg: Config, json_file: str, place: str) -> None:
     """Check that the validation is scored against the json that it reads."""
     evaluators = cfg.get('val_evaluator') or []
     for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
         other = evaluator.get('ann_file')
         if other and osp.abspath(other) != osp.abspath(json_file):
             raise DataError(
-                f'val_evaluator.ann_file is {other}, but {json_file} is validated on: set both to '
+                f'val_evaluator.ann_file is {other}, but {place} reads {json_file}: set both to '
                 'the same file'
             )

@@ -57,7 +57,7 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None
         if label_format == 'coco':
             check_coco(built, dataset.get('pipeline', []))
             if place.startswith('val_dataloader'):
-                check_evaluator(cfg, built.ann_file)
+                check_evaluator(cfg, built.ann_file, place)
         elif not built.ann_file:
             folder, suffix = built.data_prefix['img_path'], built.img_suffix
             if not any(fileio.list_dir_or_file(folder, False, suffix=suffix, recursive=True)):
