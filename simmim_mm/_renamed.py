@@ -40,7 +40,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'convert.simmim_swin': ('interop.swin',),
     'convert.simmim_vit': ('interop.beit',),
     'convert.timm': ('interop.registry', 'interop.family', 'interop.keymap', 'interop.vit'),
-    'datasets.bad_files': ('datasets.file_status',),
+    'datasets.bad_files': ('datasets.image_dataset',),
     'datasets.cleaning': ('curation',),
     'datasets.cleaning.files': ('curation.files',),
     'datasets.cleaning.inspection': ('curation.inspection',),
@@ -48,17 +48,18 @@ MODULES: dict[str, tuple[str, ...]] = {
     'datasets.cleaning.scanning': ('curation.scan',),
     'datasets.cleaning.similarity': ('curation.duplicates',),
     'datasets.cleaning.splitting': ('curation.split',),
-    'datasets.labelled': ('datasets.labeled',),
-    'datasets.preflight': ('datasets.checks',),
+    'datasets.labelled': ('engine.checks.labels',),
+    'datasets.list_file': ('datasets.image_folder',),
+    'datasets.preflight': ('engine.checks',),
     'datasets.scan': ('datasets.image_folder',),
     'datasets.shapes': ('experiments.shapes',),
     'engine.cli': ('cli.common',),
-    'engine.downstream_preflight': ('engine.checks',),
+    'engine.downstream_preflight': ('engine.checks', 'engine.checks.labels'),
     'engine.downstream_preflight.coco': ('engine.checks.coco',),
-    'engine.downstream_preflight.common': ('engine.checks.common',),
+    'engine.downstream_preflight.common': ('datasets.errors',),
     'engine.downstream_preflight.label_maps': ('engine.checks.segmentation_maps',),
     'engine.file_backend': ('checkpoint.file_backend',),
-    'engine.preflight': ('engine.check_model',),
+    'engine.preflight': ('engine.checks',),
     'engine.progress': ('cli.common',),
     'evaluation.tables': ('experiments.tables',),
     'export': ('interop',),
@@ -106,12 +107,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     'models.transfer.pooling': ('models.downstream.pooling',),
     'models.transfer.simple_feature_pyramid': ('models.downstream.simple_feature_pyramid',),
     'trials': ('experiments',),
-    'trials.coco_json': ('experiments.coco_json',),
+    'trials.coco_json': ('experiments.coco_json', 'datasets.readers.coco'),
     'trials.downstream': ('experiments.downstream',),
     'trials.knn_probe': ('experiments.knn_probe',),
-    'trials.label_maps': ('experiments.label_maps',),
+    'trials.label_maps': ('experiments.segmentation_maps',),
     'trials.labelled_data': ('experiments.labeled_data',),
-    'trials.preflight': ('experiments.checks',),
+    'trials.preflight': ('experiments.pretrained',),
     'trials.pretrained': ('experiments.pretrained',),
     'trials.report': ('experiments.report',),
     'trials.run': ('experiments.run',),
@@ -127,6 +128,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 NAMES = {
     'BackboneReport': 'LoadReport',
     'ColourBins': 'ColorBins',
+    'Bands': 'DecodedImage',
     'FIGURE': 'METRIC',
     'FIGURES': 'TASK_METRICS',
     'FILLS': 'BASELINES',
@@ -140,6 +142,9 @@ NAMES = {
     'Units': 'VisibleUnits',
     'accelerate': 'swap_attention',
     'box_shares': 'box_fractions',
+    'check_classes': 'check_labels',
+    'check_downstream_data': 'check_run',
+    'check_label_maps': 'check_segmentation_maps',
     'check_mask': 'fit_mask',
     'choose_bands': 'choose_channels',
     'compare_with_fills': 'compare_with_baselines',
@@ -161,6 +166,7 @@ NAMES = {
     'convert.timm.not_stored': 'not_written',
     'evaluate_fill': 'evaluate_baseline',
     'export.pairs.FAMILIES': 'BACKBONES',
+    'find_label_maps': 'find_segmentation_maps',
     'hide_pixels': 'zero_masked_pixels',
     'known_figures': 'known_metrics',
     'labelled_images': 'labeled_images',
@@ -168,8 +174,10 @@ NAMES = {
     'looks_like': 'describe_file',
     'mask_share': 'masked_fraction',
     'mean_colour_fill': 'mean_color_baseline',
+    'read_label_maps': 'read_segmentation_maps',
     'replace_masked_map': 'replace_masked',
     'settle_loaders': 'adapt_dataloaders',
+    'some': 'first_few',
     'study_cases': 'sweep_cases',
     'summarise': 'summarize',
     'write_folder': 'write_export',
@@ -198,13 +206,17 @@ def _warn_once(text: str) -> None:
 
 
 def old_names(module: str, **names: str) -> Callable[[str], Any]:
-    """A ``__getattr__`` for names that changed in a module: ``old_names(__name__, Old='New')``."""
+    """A ``__getattr__`` for names that changed in a module: ``old_names(__name__, Old='New')``.
+
+    Names that have moved to another module stand with its path, ``'simmim_mm.other.New'``.
+    """
 
     def __getattr__(name: str) -> Any:
         if name not in names:
             raise AttributeError(f'module {module!r} has no attribute {name!r}')
-        warn_renamed(f'{module}.{name}', f'{module}.{names[name]}')
-        return getattr(importlib.import_module(module), names[name])
+        path, _, new = names[name].rpartition('.')
+        warn_renamed(f'{module}.{name}', f'{path or module}.{new}')
+        return getattr(importlib.import_module(path or module), new)
 
     return __getattr__
 

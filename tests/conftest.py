@@ -1,8 +1,13 @@
+import io
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+from PIL import Image
 
 
 @pytest.fixture(scope='session')
@@ -19,10 +24,52 @@ def transformers():
     sys.path.remove(str(folder))
 
 
+def forget_runs() -> None:
+    """Forget the default scope, and the loggers of the runs before.
+
+    They are named after the second in which a run starts: the next one may have the same name.
+    """
+    for manager in (DefaultScope, MessageHub, MMLogger, Visualizer):
+        manager._instance_dict.clear()
+
+
 @pytest.fixture(autouse=True)
-def default_scope():
-    """Each test begins without a default scope, whichever the ones before it have set."""
-    instances = DefaultScope._instance_dict
-    instances.clear()
-    yield
-    instances.clear()
+def fresh_process():
+    """Each test begins as in a process of its own; returns what makes it so again."""
+    forget_runs()
+    yield forget_runs
+    forget_runs()
+
+
+def _jpeg(seed: int, size: tuple = (48, 40)) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'JPEG')
+    return file.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Fourteen good images in nested folders."""
+    root = tmp_path / 'photos'
+    for i in range(14):
+        path = root / f'class{i % 3}' / f'{i:02d}.jpg'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_jpeg(i))
+    return root
+
+
+@pytest.fixture
+def bad_files(folder):
+    """One file of each bad kind, added to ``folder``; their paths, sorted."""
+    zero_pixels = io.BytesIO()
+    np.save(zero_pixels, np.zeros((0, 7, 3), dtype=np.uint8))
+    contents = {
+        'class0/truncated.jpg': _jpeg(99)[:700],
+        'class1/empty.png': b'',
+        'class2/text.jpg': b'<html>404 not found</html>',
+        'class2/zero_pixels.npy': zero_pixels.getvalue(),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return [str(folder / name) for name in contents]

@@ -84,3 +84,18 @@ def test_arguments_and_values_that_changed():
     ]
     with pytest.raises(TypeError, match='both channels and its old name bands'):
         Thing(channels=1, bands=2)
+
+
+def test_arguments_of_functions_and_names_that_moved_to_another_module():
+    @renamed_arguments(bands='channels')
+    def double(channels: int) -> int:
+        return 2 * channels
+
+    with pytest.warns(FutureWarning, match=r'double\(bands=...\) is now channels=...'):
+        assert double(bands=3) == double(3) == 6
+
+    from simmim_mm.engine.checks import check_dataset
+
+    with pytest.warns(FutureWarning, match=r'is now simmim_mm\.engine\.checks\.check_dataset'):
+        from simmim_mm.datasets import check_dataset as old
+    assert old is check_dataset

@@ -133,7 +133,9 @@ def test_parts_with_arguments_of_then(inputs):
     config = Config.fromfile('parts.py')
     new, old = outputs.parts(config, inputs), reference('parts')
     for i, mask in enumerate(new.pop('masks')):
-        before = old['masks'][i]  # on the grid of tokens, where masks of today are on that of blocks
+        before = old['masks'][
+            i
+        ]  # on the grid of tokens, where masks of today are on that of blocks
         factors = [n // m for n, m in zip(before.shape, mask.shape)]
         mask = mask.repeat_interleave(factors[0], 0).repeat_interleave(factors[1], 1)
         assert torch.equal(mask, before), config.masks[i]
@@ -217,7 +219,9 @@ def test_scripts_take_what_they_took(tmp_path):
     assert 'verified' in said and target.is_file()
     _run('convert.py', 'official/mae.pth', tmp_path / 'mae.pth', '--args', 'num_heads=2',
          'decoder_num_heads=2')  # fmt: skip
-    said = _run('analysis/knn.py', 'checkpoints/simmim_swin.pth', 'data/classes', '--num-workers', 0)
+    said = _run(
+        'analysis/knn.py', 'checkpoints/simmim_swin.pth', 'data/classes', '--num-workers', 0
+    )
     assert 'accuracy' in said
 
 

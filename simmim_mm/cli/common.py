@@ -111,15 +111,21 @@ def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
         yield lambda total: progress.update(task, total=total, advance=1)
 
 
-def load_runner(cfg: 'Config') -> tuple['Runner', 'nn.Module']:
-    """The runner of a config on this machine, and its model without a wrapper."""
-    from mmengine.model import is_model_wrapper
-    from mmengine.runner import Runner
+def load_runner(
+    cfg: 'Config', datasets: dict[str, Any] | None = None
+) -> tuple['Runner', 'nn.Module']:
+    """The runner of a config on this machine, and its model without a wrapper.
 
-    from simmim_mm.engine.launch import prepare_cpu_launch
+    Args:
+        cfg: The config.
+        datasets: Data sets that are built, by the name of their dataloader in the config.
+    """
+    from mmengine.model import is_model_wrapper
+
+    from simmim_mm.engine.launch import build_runner, prepare_cpu_launch
 
     prepare_cpu_launch(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg, datasets or {})
     model: Any = runner.model
     return runner, model.module if is_model_wrapper(model) else model
 

@@ -88,16 +88,19 @@ def check_args(args: argparse.Namespace) -> None:
 def read_data(args: argparse.Namespace, work_dir: Path) -> 'LabeledData':
     """What the labeled data hold; raises where they cannot be used."""
     from simmim_mm.experiments.coco_json import find_coco, read_coco
-    from simmim_mm.experiments.label_maps import find_label_maps, read_label_maps
     from simmim_mm.experiments.labeled_data import read_class_folders
+    from simmim_mm.experiments.segmentation_maps import (
+        find_segmentation_maps,
+        read_segmentation_maps,
+    )
 
     if args.task == 'classification':
         return read_class_folders(args.data)
     if args.task == 'detection':
         splits = find_coco(args.data, args.train_ann, args.val_ann, args.images)
         return read_coco(*splits, work_dir / 'annotations')
-    splits = find_label_maps(args.data)
-    return read_label_maps(*splits, work_dir / 'label_maps', args.classes, args.ignore_value)
+    splits, folder = find_segmentation_maps(args.data), work_dir / 'segmentation_maps'
+    return read_segmentation_maps(*splits, folder, args.classes, args.ignore_value)
 
 
 def ready_made(

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         scan = scan_folder(
             args.folder,
             min_size=args.min_size,
-            bands=args.channels,
+            channels=args.channels,
             distance=args.distance,
             mirrored=args.mirrored,
             workers=args.workers,

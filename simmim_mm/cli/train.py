@@ -141,50 +141,20 @@ def choose_checkpoint(cfg: 'Config', resume: str | None) -> list[str]:
     return []
 
 
-def check_data(cfg: 'Config') -> dict[str, dict]:
-    """Build and check the data; returns a sample for each mode of the model."""
-    from mmengine.registry import DATASETS
-
-    from simmim_mm.datasets.checks import check_dataset
-    from simmim_mm.datasets.labeled import check_classes
-    from simmim_mm.engine.checks import check_downstream_data
-
-    check_downstream_data(cfg)
-    samples, train = {}, None
-    for mode, loader in (('loss', 'train_dataloader'), ('predict', 'val_dataloader')):
-        if not cfg.get(loader):
-            continue
-        name = f'{loader}.dataset'
-        try:
-            dataset = DATASETS.build(cfg[loader].dataset)
-        except (AssertionError, RuntimeError) as error:  # so mmpretrain complains about its data
-            raise ValueError(f'{name}: {error}') from error
-        check_classes(dataset, name, train, cfg.model)
-        samples[mode] = check_dataset(dataset, name)
-        train = train or dataset
-    return samples
-
-
 def run(args: argparse.Namespace) -> None:
-    from mmengine.registry import init_default_scope
-
     from simmim_mm._stack import require_mmcv_ops
-    from simmim_mm.engine.check_model import check_model
+    from simmim_mm.engine.checks import check_model, check_run
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
     notes = merge_args(cfg, args)
-    scope = cfg.get('default_scope', 'simmim_mm')
-    if scope == 'mmdet':
+    if cfg.get('default_scope') == 'mmdet':
         require_mmcv_ops()
 
-    # Wrong data are found before anything is written.
-    init_default_scope(scope)
-    samples = check_data(cfg)
-
-    runner, model = load_runner(cfg)
+    checked = check_run(cfg)  # before anything is written
+    runner, model = load_runner(cfg, checked.datasets)
     for note in notes:
         runner.logger.info(note)
-    for mode, sample in samples.items():
+    for mode, sample in checked.samples.items():
         check_model(model, sample, mode)
     runner.train()

@@ -1,4 +1,4 @@
-"""Groups of equal and of similar images, from their hashes."""
+"""Groups of duplicates and near-duplicates, from the hashes of images."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ def near_pairs(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """All pairs of hashes that differ in at most ``distance`` of their 64 bits.
 
-    Two such hashes agree on at least one of ``distance + 1`` bands of bits. So only those that do
+    Two such hashes agree on at least one of ``distance + 1`` ranges of bits. So only those that do
     are compared, a block at a time: memory grows with the number of hashes, not of pairs. A pair
-    may be given more than once.
+    may be yielded more than once.
 
     Args:
         hashes: ``(n,)`` uint64.
         distance: 0 to 12.
-        others: ``(n,)`` uint64; then pairs of ``hashes[i]`` and ``others[j]``.
+        others: ``(n,)`` uint64; pairs are then ``hashes[i]`` and ``others[j]``.
 
     Yields:
         Indices ``i`` and ``j`` of pairs, i < j unless ``others`` are given.
@@ -30,9 +30,9 @@ def near_pairs(
     both = hashes if others is None else np.concatenate([hashes, others])
     edges = np.linspace(0, 64, distance + 2).astype(int)
     for low, high in zip(edges, edges[1:]):
-        band = (both >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
-        order = np.argsort(band, kind='stable')
-        starts = np.flatnonzero(np.diff(band[order], prepend=band[order[:1]] + 1))
+        bits = (both >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        order = np.argsort(bits, kind='stable')
+        starts = np.flatnonzero(np.diff(bits[order], prepend=bits[order[:1]] + 1))
         for start, stop in zip(starts, (*starts[1:], len(both))):
             members = order[start:stop]
             if others is None:
@@ -59,14 +59,15 @@ def group_duplicates(
     mirrored: np.ndarray | None = None,
     distance: int = 4,
 ) -> np.ndarray:
-    """Number of the group of each image; images of a group are copies of each other.
+    """Number of the group of each image; images of a group are duplicates or look the same.
 
     Args:
         content: ``(n,)`` hashes of the bytes.
         pixels: ``(n,)`` hashes of the pixels.
         looks: ``(n,)`` uint64 perceptual hashes.
         mirrored: ``(n,)`` uint64, those of the mirrored images; None: mirror images differ.
-        distance: Bits in which the perceptual hashes of copies may differ; -1: exact copies only.
+        distance: Bits in which the perceptual hashes of near-duplicates may differ; -1: duplicates
+            only.
 
     Returns:
         ``(n,)`` int64; the number of a group is the index of its first member.
@@ -86,8 +87,8 @@ def group_duplicates(
 
     for keys in (content, pixels):
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        copies = np.flatnonzero(first[inverse] != np.arange(len(keys)))
-        join(first[inverse[copies]], copies)
+        later = np.flatnonzero(first[inverse] != np.arange(len(keys)))
+        join(first[inverse[later]], later)
     if distance >= 0:
         for left, right in near_pairs(looks, distance):
             join(left, right)

@@ -10,7 +10,7 @@ Plan = Iterable[tuple[str, str]]
 
 
 def plan_files(root: str, paths: Iterable[str], target: str) -> Iterator[tuple[str, str]]:
-    """Old and new place of each file; the folders below ``root`` are kept below ``target``."""
+    """Old and new place of each file; subfolders of ``root`` become subfolders of ``target``."""
     for path in paths:
         yield os.path.join(root, path), os.path.join(target, path)
 

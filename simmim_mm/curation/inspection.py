@@ -1,4 +1,4 @@
-"""One file: can it be used, and what does it look like."""
+"""One file: whether it can be used, and what it looks like."""
 
 import io
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.decode import decode
 
 # What makes a file unfit, in the order in which it is looked for.
@@ -16,7 +17,7 @@ FAULTS = dict(
     truncated='begins as an image, but cannot be decoded to its end',
     zero_area='has no pixels',
     too_small='a side is shorter than wanted',
-    wrong_mode='has another number of bands than wanted',
+    wrong_mode='has another number of channels than wanted',
     constant='all pixels are the same',
 )
 
@@ -28,8 +29,8 @@ class Inspection(NamedTuple):
         fault: A key of ``FAULTS``, or empty.
         detail: The decoder's words, or what was found instead.
         height: Pixels; 0 if it cannot be decoded.
-        width: Likewise.
-        bands: Likewise.
+        width: Pixels; 0 if it cannot be decoded.
+        channels: 0 if it cannot be decoded.
         size: Bytes.
         content: Hash of the bytes.
         pixels: Hash of the decoded pixels.
@@ -40,20 +41,22 @@ class Inspection(NamedTuple):
     detail: str = ''
     height: int = 0
     width: int = 0
-    bands: int = 0
+    channels: int = 0
     size: int = 0
     content: bytes = b''
     pixels: bytes = b''
     looks: tuple[int, int] = (0, 0)
 
 
-def inspect_file(path: str, min_size: int = 1, bands: Sequence[int] = ()) -> Inspection:
-    """Decode a file and describe it. Raises nothing on account of the file.
+@renamed_arguments(bands='channels')
+def inspect_file(path: str, min_size: int = 1, channels: Sequence[int] = ()) -> Inspection:
+    """Decode a file and describe it. Whatever is wrong with it is returned, not raised.
 
     Args:
         path: A local file.
-        min_size: Shortest side in pixels that is fit.
-        bands: Numbers of bands that are fit: 1 gray, 3 RGB, 4 with opacity or CMYK. Empty: any.
+        min_size: Shortest side in pixels that is wanted.
+        channels: Numbers of channels that are wanted: 1 gray, 3 RGB, 4 with opacity or CMYK.
+            Empty: any.
     """
     try:
         with open(path, 'rb') as file:
@@ -68,23 +71,22 @@ def inspect_file(path: str, min_size: int = 1, bands: Sequence[int] = ()) -> Ins
         fault = 'zero_area' if str(error).startswith('no pixels') else fault
         return seen._replace(fault=fault, detail=str(error).splitlines()[0][:200])
     height, width, count = array.shape
-    seen = seen._replace(height=height, width=width, bands=count)
+    seen = seen._replace(height=height, width=width, channels=count)
     if min(height, width) < min_size:
         return seen._replace(fault='too_small', detail=f'{width} x {height} pixels')
-    if bands and count not in bands:
-        return seen._replace(fault='wrong_mode', detail=f'{count} bands')
+    if channels and count not in channels:
+        return seen._replace(fault='wrong_mode', detail=f'{count} channels')
     if (array == array[:1, :1]).all():
         return seen._replace(fault='constant', detail=f'every pixel is {array[0, 0].tolist()}')
     key = blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
-    key.update(np.ascontiguousarray(array))
+    key.update(np.ascontiguousarray(array).data)
     return seen._replace(pixels=key.digest(), looks=perceptual_hashes(array))
 
 
 def perceptual_hashes(array: np.ndarray) -> tuple[int, int]:
     """Two 64-bit hashes that survive re-encoding and resizing: of the image, and mirrored.
 
-    ``imagehash.phash``: signs of the 8x8 lowest frequencies of the gray image, against their
-    median.
+    ``imagehash.phash``: which of the 8x8 lowest frequencies of the gray image exceed their median.
 
     Args:
         array: ``(H, W, C)`` of any dtype.
@@ -94,14 +96,14 @@ def perceptual_hashes(array: np.ndarray) -> tuple[int, int]:
     if array.dtype == np.uint8:
         colors = array.shape[-1] >= 3
         image = Image.fromarray(np.ascontiguousarray(array[..., :3] if colors else array[..., 0]))
-    else:  # no agreed range: what is between the extremes
+    else:  # the range is not known: stretch what is there
         gray = np.nan_to_num(array.astype(np.float64)).mean(-1)
         gray = 255 * (gray - gray.min()) / max(gray.max() - gray.min(), 1e-12)
         image = Image.fromarray(gray.astype(np.uint8))
     # phash shrinks to 32x32 by itself; done here once for both
-    image = image.convert('L').resize((32, 32), Image.LANCZOS)
-    mirrored = image.transpose(Image.FLIP_LEFT_RIGHT)
-    return tuple(int(str(imagehash.phash(one)), 16) for one in (image, mirrored))
+    image = image.convert('L').resize((32, 32), Image.Resampling.LANCZOS)
+    mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return int(str(imagehash.phash(image)), 16), int(str(imagehash.phash(mirrored)), 16)
 
 
 def _begins_as_image(content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Tell what a scan has found: a table for programs, a page for people."""
+"""What a scan has found: a table for programs, a page for people."""
 
 import base64
 import csv
@@ -17,7 +17,7 @@ from simmim_mm.curation.scan import Scan
 from simmim_mm.datasets.decode import decode
 from simmim_mm.datasets.errors import DataError
 
-COLUMNS = ('path', 'status', 'group', 'height', 'width', 'bands', 'detail')
+COLUMNS = ('path', 'status', 'group', 'height', 'width', 'channels', 'detail')
 _THUMBNAIL = 112  # pixels
 
 _STYLE = """
@@ -33,7 +33,7 @@ td, th {padding: 2px 12px; text-align: left}
 def write_csv(scan: Scan, path: str | Path) -> None:
     """A line for each file: its path below the folder, status, group and what else is known.
 
-    ``group`` is the path of the first copy; equal for all copies of an image, empty for faults.
+    ``group`` is the path of the first duplicate, and empty for faults.
     """
     with open(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
@@ -45,7 +45,7 @@ def write_csv(scan: Scan, path: str | Path) -> None:
 
 
 def read_report(path: str | Path) -> list[dict[str, str]]:
-    """The lines of a table that :func:`write_csv` wrote.
+    """The lines of a table that :func:`write_csv` wrote, also of version 0.1.
 
     Raises:
         DataError: If it is not one.
@@ -53,21 +53,21 @@ def read_report(path: str | Path) -> list[dict[str, str]]:
     try:
         with open(path, newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file)
+            names = ['channels' if n == 'bands' else n for n in reader.fieldnames or []]  # of 0.1
+            reader.fieldnames = names
             rows = list(reader)
-            names = reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f'{path} cannot be read as a table: {error}') from error
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise DataError(f'{path} is not a report of scan.py: it has no column {missing[0]!r}')
+    if missing := [name for name in COLUMNS if name not in names]:
+        raise DataError(f'{path} is not the report of a scan: it has no column {missing[0]!r}')
     return rows
 
 
 def write_html(scan: Scan, path: str | Path, max_rows: int = 200) -> None:
-    """A page with a picture of each file that is not kept, copies beside what they are copies of.
+    """A page with every file that is not kept, duplicates beside each other.
 
     Args:
-        max_rows: At most so many pictures of a fault, and so many groups; the table has them all.
+        max_rows: At most so many files of a fault, and so many groups; the table has them all.
     """
     counts = scan.counts()
     titles = dict(
@@ -93,7 +93,7 @@ def write_html(scan: Scan, path: str | Path, max_rows: int = 200) -> None:
             parts.append(_more(len(by_fault[fault]), max_rows))
     groups = _groups(scan)
     if groups:
-        parts.append('<h2>copies</h2><p>The framed one is kept.')
+        parts.append('<h2>duplicates</h2><p>The framed one is kept.')
         for members in groups[:max_rows]:
             parts.append('<div class="row">')
             parts += (
@@ -119,9 +119,9 @@ def _figure(scan: Scan, index: int) -> str:
     name, (height, width, _) = scan.paths[index], scan.shapes[index]
     status = scan.status(index)
     detail = scan.faults.get(index, ('', f'{width} x {height}'))[1]
-    picture = _thumbnail(os.path.join(scan.root, name)) if height else ''
+    image = _thumbnail(os.path.join(scan.root, name)) if height else ''
     return (
-        f'<figure class="{status}">{picture}<figcaption>{escape(name)}<br>'
+        f'<figure class="{status}">{image}<figcaption>{escape(name)}<br>'
         f'{status}: {escape(detail)}</figcaption></figure>'
     )
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simmim_mm._renamed import renamed_arguments
 from simmim_mm.curation.duplicates import group_duplicates
 from simmim_mm.curation.inspection import inspect_file
 from simmim_mm.datasets.image_folder import list_images
@@ -20,10 +21,11 @@ class Scan(NamedTuple):
     Attributes:
         root: The folder.
         paths: Relative to ``root``, sorted.
-        shapes: ``(n, 3)`` int32: height, width, bands; 0 where a file cannot be decoded.
+        shapes: ``(n, 3)`` int32: height, width, channels; 0 where a file cannot be decoded.
         faults: Fault and detail by index, for the files that have one.
-        groups: ``(n,)`` int64, index of the first copy of each image; -1 for files with a fault.
-        kept: ``(n,)`` bool: no fault, and the best of its group (most pixels, then bands, then
+        groups: ``(n,)`` int64, index of the first duplicate of each image; -1 for files with a
+            fault.
+        kept: ``(n,)`` bool: no fault, and the best of its group (most pixels, then channels, then
             bytes).
         exact: ``(n,)`` bool: has the bytes or the pixels of the kept one of its group.
     """
@@ -49,25 +51,26 @@ class Scan(NamedTuple):
         return Counter(self.status(i) for i in range(len(self.paths)))
 
 
+@renamed_arguments(bands='channels')
 def scan_folder(
     root: str,
     min_size: int = 1,
-    bands: Sequence[int] = (),
+    channels: Sequence[int] = (),
     distance: int = 4,
     mirrored: bool = False,
     workers: int = 0,
     tick: Callable[[int], None] | None = None,
 ) -> Scan:
-    """Inspect every image file below a folder, and group the copies.
+    """Inspect every image file below a folder, and group the duplicates.
 
     About 300 bytes of memory are used for a file, most of it for its name.
 
     Args:
         root: The folder, searched as :class:`ImageDataset` does.
         min_size: See :func:`inspect_file`.
-        bands: Likewise.
+        channels: See :func:`inspect_file`.
         distance: See :func:`group_duplicates`.
-        mirrored: Take mirror images for copies.
+        mirrored: Take mirror images for near-duplicates.
         workers: Processes; 0 works in this one.
         tick: Called with the number of all files after each of them.
 
@@ -80,10 +83,9 @@ def scan_folder(
     looks = np.zeros((2, count), np.uint64)
     shapes, sizes = np.zeros((count, 3), np.int32), np.zeros(count, np.int64)
     faults: dict[int, tuple[str, str]] = {}
-    for i, seen in enumerate(
-        _map(partial(inspect_file, min_size=min_size, bands=bands), files, workers)
-    ):
-        shapes[i], sizes[i] = (seen.height, seen.width, seen.bands), seen.size
+    inspect = partial(inspect_file, min_size=min_size, channels=channels)
+    for i, seen in enumerate(_map(inspect, files, workers)):
+        shapes[i], sizes[i] = (seen.height, seen.width, seen.channels), seen.size
         if seen.fault:
             faults[i] = (seen.fault, seen.detail)
         else:

@@ -1,4 +1,4 @@
-"""Split images into parts, class by class, copies together."""
+"""Split images into parts, class by class, duplicates together."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ def split_groups(
 ) -> np.ndarray:
     """Part of each image.
 
-    Copies, images of one group, go to one part. Groups of several are placed first, each where its
-    classes lack most; single images then fill every class up to the asked number, which is met
+    Duplicates, images of one group, go to one part. Groups of several are placed first, each where
+    its classes lack most; single images then fill every class up to the wanted number, which is met
     exactly (rounded to whole images) as long as there are enough of them.
 
     Args:
         labels: ``(n,)`` class of each image, from 0.
         groups: ``(n,)`` group of each image, any numbers.
-        ratios: Share of each part; they sum to 1.
-        seed: Equal seeds give equal splits, whatever the order of the images' numbers of groups.
+        ratios: Fraction of each part; they sum to 1.
+        seed: Equal seeds give equal splits, however the groups are numbered.
 
     Returns:
         ``(n,)`` index of the part.
@@ -26,11 +26,11 @@ def split_groups(
     Raises:
         ValueError: If the ratios are negative or do not sum to 1.
     """
-    ratios = np.asarray(ratios, float)
-    if (ratios < 0).any() or abs(ratios.sum() - 1) > 1e-6:
-        raise ValueError(f'ratios must be shares that sum to 1, got {ratios.tolist()}')
+    wanted = np.asarray(ratios, float)
+    if (wanted < 0).any() or abs(wanted.sum() - 1) > 1e-6:
+        raise ValueError(f'ratios must be fractions that sum to 1, got {wanted.tolist()}')
     rng = np.random.default_rng(seed)
-    lacking = _whole_numbers(np.bincount(labels), ratios)
+    lacking = _whole_numbers(np.bincount(labels), wanted)
     parts = np.full(len(labels), -1)
 
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
@@ -42,26 +42,26 @@ def split_groups(
     for group in sorted(shuffled, key=len, reverse=True):
         part = int(lacking[labels[group]].sum(0).argmax())
         parts[group] = part
-        np.subtract.at(lacking, (labels[group], part), 1)
+        lacking[:, part] -= np.bincount(labels[group], minlength=len(lacking))
 
     single = rng.permutation(order[(counts == 1)[inverse[order]]])
     for label in np.unique(labels[single]):
         images = single[labels[single] == label]
         room = lacking[label].clip(0)
-        # where copies took more than their share, what is left goes around in proportion
+        # where duplicates took more than was wanted, the rest is distributed in proportion
         if room.sum() != len(images):
-            shares = room / room.sum() if room.sum() else ratios
-            room = _whole_numbers([len(images)], shares)[0]
-        parts[images] = np.repeat(np.arange(len(ratios)), room)
+            fractions = room / room.sum() if room.sum() else wanted
+            room = _whole_numbers([len(images)], fractions)[0]
+        parts[images] = np.repeat(np.arange(len(wanted)), room)
     return parts
 
 
-def _whole_numbers(totals: Sequence[int], shares: np.ndarray) -> np.ndarray:
-    """``(len(totals), len(shares))`` integers that sum to the totals, each within one of its share.
+def _whole_numbers(totals: Sequence[int] | np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """Whole numbers ``(len(totals), len(fractions))`` that sum to the totals, exact within one.
 
     Largest remainders; of equal ones the later part's, so that small classes are not all training.
     """
-    exact = np.outer(totals, shares)
+    exact = np.outer(totals, fractions)
     whole = np.floor(exact + 1e-9).astype(int)
     for row, value, total in zip(whole, exact, totals):
         rest = np.argsort(-(value - row)[::-1], kind='stable')[: total - row.sum()]

@@ -1,9 +1,10 @@
-from simmim_mm.datasets.checks import check_dataset
+from simmim_mm._renamed import old_names
 from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets
 from simmim_mm.datasets.samplers import ReproducibleSampler
 from simmim_mm.datasets.seeding import SeededIndex, sample_seed, seeded_rng
 from simmim_mm.datasets.transforms import *  # noqa: F403
+from simmim_mm.datasets.wrappers import single_datasets
 
 __all__ = [
     'DataError',
@@ -12,8 +13,10 @@ __all__ = [
     'SeededIndex',
     'TooManyBadFiles',
     'UnreadableImage',
-    'check_dataset',
     'image_datasets',
     'sample_seed',
     'seeded_rng',
+    'single_datasets',
 ]
+
+__getattr__ = old_names(__name__, check_dataset='simmim_mm.engine.checks.check_dataset')

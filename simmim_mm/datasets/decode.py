@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from simmim_mm._renamed import old_names, renamed_arguments
+
 # What Pillow may open, as far as it was built for it (HEIF needs a plugin). Its other formats are
 # of no use here, and one of them (EPS) runs a program.
 _FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
@@ -22,46 +24,47 @@ class _UnknownToPillow(ValueError):
     pass
 
 
-class Bands(NamedTuple):
+class DecodedImage(NamedTuple):
     """A decoded file.
 
     Attributes:
         array: ``(H, W, C)`` in the file's own dtype and value range, RGB order where it has color.
-        has_alpha: Whether the last band is the opacity.
+        has_alpha: Whether the last channel is the opacity.
     """
 
     array: np.ndarray
     has_alpha: bool = False
 
 
+@renamed_arguments(bands='channels')
 def decode(
     content: bytes,
-    bands: tuple[int, ...] = (),
+    channels: tuple[int, ...] = (),
     layout: str = 'auto',
     max_pixels: int | None = None,
     raw: bool = True,
-) -> Bands:
-    """Decode an image file; the format is told by the content, not by the name.
+) -> DecodedImage:
+    """Decode an image file. Its content, not its name, says which format it has.
 
     Args:
         content: The whole file.
-        bands: Expected numbers of bands; they tell which axis of a 3-d array holds the bands.
+        channels: Expected numbers of channels, by which the channel axis of an array is found.
         layout: ``'auto'``, ``'hwc'`` or ``'chw'``, for arrays (``.npy`` and TIFF stacks).
         max_pixels: Refuse larger images before decoding them. ``None``: no limit.
-        raw: Keep CMYK as four bands; else convert it to RGB.
+        raw: Keep CMYK as four channels; else convert it to RGB.
 
     Raises:
         Exception: Of any kind, if the content is damaged; ValueError with a readable message for
-            what we find ourselves.
+            what is found here.
     """
     if not content:
         raise ValueError('empty file (0 bytes)')
     with _quiet():
         if content.startswith(_NPY_MAGIC):
             array = np.load(io.BytesIO(content), allow_pickle=False)
-            result = Bands(_bands_last(array, bands, layout))
+            result = DecodedImage(_channels_last(array, channels, layout))
         elif content.startswith(_TIFF_MAGIC):
-            result = _decode_tiff(content, bands, layout, max_pixels, raw)
+            result = _decode_tiff(content, channels, layout, max_pixels, raw)
         else:
             result = _decode_pillow(content, max_pixels, raw)
     height, width = result.array.shape[:2]
@@ -76,7 +79,7 @@ def _available_formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _decode_pillow(content: bytes, max_pixels: int | None, raw: bool) -> Bands:
+def _decode_pillow(content: bytes, max_pixels: int | None, raw: bool) -> DecodedImage:
     try:
         image = Image.open(io.BytesIO(content), formats=_available_formats())
     except UnidentifiedImageError:
@@ -91,12 +94,12 @@ def _decode_pillow(content: bytes, max_pixels: int | None, raw: bool) -> Bands:
         logging.getLogger(__name__).debug('EXIF data ignored', exc_info=True)
     mode = image.mode
     if mode.startswith('I;16'):
-        return Bands(np.asarray(image).astype(np.uint16)[..., None])
+        return DecodedImage(np.asarray(image).astype(np.uint16)[..., None])
     if mode == 'I':  # 16-bit PNM, and PNG in older Pillows; TIFF of 32 bits or signed
-        is_16_bit = image.format in ('PNG', 'PPM')
-        return Bands(np.asarray(image).astype(np.uint16 if is_16_bit else np.float32)[..., None])
+        dtype = np.uint16 if image.format in ('PNG', 'PPM') else np.float32
+        return DecodedImage(np.asarray(image).astype(dtype)[..., None])
     if mode == 'F':
-        return Bands(np.asarray(image)[..., None])
+        return DecodedImage(np.asarray(image)[..., None])
     if mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info:
         mode = {'LA': 'LA', 'La': 'LA'}.get(mode, 'RGBA')
     elif mode == '1':
@@ -104,12 +107,12 @@ def _decode_pillow(content: bytes, max_pixels: int | None, raw: bool) -> Bands:
     elif not (mode in ('L', 'RGB') or (mode == 'CMYK' and raw)):
         mode = 'RGB'
     array = np.asarray(image if image.mode == mode else image.convert(mode))
-    return Bands(array if array.ndim == 3 else array[..., None], mode in ('LA', 'RGBA'))
+    return DecodedImage(array if array.ndim == 3 else array[..., None], mode in ('LA', 'RGBA'))
 
 
 def _decode_tiff(
-    content: bytes, bands: tuple[int, ...], layout: str, max_pixels: int | None, raw: bool
-) -> Bands:
+    content: bytes, channels: tuple[int, ...], layout: str, max_pixels: int | None, raw: bool
+) -> DecodedImage:
     """Pillow knows the color spaces and codecs of photographs; tifffile knows all the rest."""
     import tifffile
 
@@ -130,14 +133,14 @@ def _decode_tiff(
         if len(axes) == 3 and axes.replace('C', 'S') in ('YXS', 'SYX'):
             layout = 'hwc' if axes[0] == 'Y' else 'chw'
         has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 4
-    return Bands(_bands_last(array, bands, layout), has_alpha)
+    return DecodedImage(_channels_last(array, channels, layout), has_alpha)
 
 
-def _bands_last(array: np.ndarray, bands: tuple[int, ...], layout: str) -> np.ndarray:
+def _channels_last(array: np.ndarray, channels: tuple[int, ...], layout: str) -> np.ndarray:
     """``(H, W)``, ``(H, W, C)`` or ``(C, H, W)`` to ``(H, W, C)``.
 
-    With ``layout='auto'`` the bands are the first or the last axis: the one whose length is among
-    ``bands``, or the shorter one where neither is. Where that does not decide, it is an error.
+    With ``layout='auto'`` the channels are the first or the last axis: the one whose length is
+    among ``channels``, or the shorter one where neither is. If both would do, it is an error.
     """
     if array.ndim == 2:
         return array[..., None]
@@ -145,9 +148,9 @@ def _bands_last(array: np.ndarray, bands: tuple[int, ...], layout: str) -> np.nd
         raise ValueError(f'array of shape {array.shape}; give (H, W), (H, W, C) or (C, H, W)')
     if layout == 'auto':
         first, last = array.shape[0], array.shape[2]
-        if (first in bands) != (last in bands):
-            layout = 'hwc' if last in bands else 'chw'
-        elif first not in bands and first != last:
+        if (first in channels) != (last in channels):
+            layout = 'hwc' if last in channels else 'chw'
+        elif first not in channels and first != last:
             layout = 'hwc' if last < first else 'chw'
         else:
             raise ValueError(
@@ -167,9 +170,9 @@ def _check_size(height: int, width: int, max_pixels: int | None) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the decoders from talking: what matters is raised, and a million files is many lines.
+    """Silence the decoders, whose warnings about a million files would fill the log.
 
-    Pillow's own limit on the number of pixels is off meanwhile; ours is checked before decoding.
+    Pillow's own limit on the number of pixels is off meanwhile: ``max_pixels`` is checked instead.
     """
     tiff_log = logging.getLogger('tifffile')
     disabled, tiff_log.disabled = tiff_log.disabled, True
@@ -181,3 +184,6 @@ def _quiet() -> Iterator[None]:
     finally:
         Image.MAX_IMAGE_PIXELS = pillow_limit
         tiff_log.disabled = disabled
+
+
+__getattr__ = old_names(__name__, Bands='DecodedImage')

@@ -1,5 +1,10 @@
 """Errors about the user's data; each message names the value and says what to do."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from simmim_mm._renamed import renamed_arguments
+
 
 class DataError(ValueError):
     """The data cannot be used as configured."""
@@ -25,3 +30,20 @@ class UnreadableImage(DataError):
 
 class TooManyBadFiles(DataError):
     """More files are unreadable than ``max_bad_fraction`` allows."""
+
+
+@contextmanager
+def error_at(place: str) -> Iterator[None]:
+    """Let the message of a :class:`DataError` begin with ``place``: a key of the config, a file."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f'{place}: {error}') from error
+
+
+@renamed_arguments(limit='most')
+def first_few(values: Iterable, most: int = 5) -> str:
+    """The first values, as an error lists them, and how many there are if there are more."""
+    values = list(map(str, values))
+    shown = ', '.join(values[:most]) or 'none'
+    return shown if len(values) <= most else f'{shown}, ... ({len(values)} in all)'

@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from simmim_mm.datasets.wrappers import single_datasets
+
 # Steps that augment; without them the rest of the pipeline still works.
 _DROPPED = (
     *('Flip', 'Rotat', 'Affine', 'Perspective', 'Torchvision'),
@@ -15,9 +17,9 @@ _DROPPED = (
 def evaluation_pipeline(cfg: Config) -> list[dict]:
     """Steps that load an image, bring it to the training size and mask it.
 
-    The validation pipeline if the run had one, else the training pipeline. In either a random crop
-    becomes the largest centered crop, resized; random flips, rotations and color
-    changes are left out; the loader, the mask transform and the packing stay.
+    The validation pipeline if the run had one, else the training pipeline. A random crop becomes
+    the largest centered crop, resized; random flips, rotations and color changes are left out; the
+    loader, the mask transform and the packing stay.
 
     Raises:
         ValueError: If the config has no pipeline with a mask transform.
@@ -61,17 +63,9 @@ def _center_crop(crop: dict) -> dict:
 
 def _pipeline(loader: Any) -> Sequence[dict]:
     """Pipeline of a dataloader's config, under wrappers such as RepeatDataset."""
-    dataset = (loader or {}).get('dataset')
-    while dataset:
-        if dataset.get('pipeline'):
-            return dataset['pipeline']
-        inner = dataset.get('dataset') or dataset.get('datasets')
-        dataset = inner[0] if isinstance(inner, (list, tuple)) else inner
-    return []
+    parts = single_datasets((loader or {}).get('dataset') or {})
+    return next((part['pipeline'] for _, part in parts if part.get('pipeline')), [])
 
 
 def _name(step: dict) -> str:
     return str(step.get('type', '')).rpartition('.')[-1]
-
-
-__all__ = ['evaluation_pipeline']

@@ -1,24 +1,74 @@
+"""Images without labels, and which of their files could be read."""
+
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
+from mmengine.dist import all_reduce
 from mmengine.logging import MMLogger
 
 from simmim_mm._renamed import renamed_arguments
-from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage
-from simmim_mm.datasets.file_status import FileStatus
-from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS, list_images
-from simmim_mm.datasets.list_file import read_list
+from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage, first_few
+from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS, list_images, read_list
 from simmim_mm.datasets.seeding import seeded_rng
+from simmim_mm.datasets.wrappers import single_datasets
 from simmim_mm.registry import DATASETS
+
+_UNREAD, _GOOD, _BAD = 0, 1, 2
+_MIN_TRIED = 1000
+
+
+class FileStatus:
+    """Which files have been read: a byte for each, in memory shared by the workers of one rank."""
+
+    def __init__(self, num_files: int):
+        # A tensor, because unlike multiprocessing.Array it can be pickled and copied at any time,
+        # and still is the same memory in forked and in spawned workers.
+        self.state = torch.zeros(num_files, dtype=torch.uint8).share_memory_()
+
+    def __deepcopy__(self, memo: dict) -> 'FileStatus':
+        # mmengine copies data sets that it is given; a copied tensor would no longer be shared.
+        other = FileStatus(len(self.state))
+        other.state.copy_(self.state)
+        return other
+
+    def mark_good(self, index: int) -> None:
+        """Note that a file was read. One that failed before stays marked as bad."""
+        state = self.state.numpy()  # indexing a tensor takes five times as long
+        if state[index] == _UNREAD:
+            state[index] = _GOOD
+
+    def mark_bad(self, index: int) -> bool:
+        """Note that a file could not be read; True if no worker had noted it before."""
+        state = self.state.numpy()
+        is_new = bool(state[index] != _BAD)
+        state[index] = _BAD
+        return is_new
+
+    def bad(self, all_ranks: bool = False) -> list[int]:
+        """Indices of the unreadable files found so far; see :meth:`ImageDataset.bad_files`."""
+        is_bad = (self.state == _BAD).to(torch.uint8)
+        if all_ranks:
+            all_reduce(is_bad, op='max')
+        return is_bad.nonzero().flatten().tolist()
+
+    def count(self) -> tuple[int, int]:
+        """Numbers of unreadable files and of files tried so far, by all workers of this rank.
+
+        The second is at least 1000, or the number of all files if that is smaller, so that a few
+        bad files at the beginning do not stop a training.
+        """
+        tried = int((self.state != _UNREAD).sum())
+        return int((self.state == _BAD).sum()), max(tried, min(len(self.state), _MIN_TRIED))
 
 
 @DATASETS.register_module()
 @renamed_arguments(max_bad_share='max_bad_fraction')
 class ImageDataset(BaseDataset):
-    """Images without labels, from folders or from a list; unreadable ones are passed over.
+    """Images without labels, from folders or from a list; unreadable ones are skipped.
 
     A folder is searched with all its subfolders, so the layout of ImageNet is read as it is. A
     sample is ``dict(img_path=..., sample_idx=...)``, sent through ``pipeline``.
@@ -26,11 +76,11 @@ class ImageDataset(BaseDataset):
     **Unreadable files.** A file for which the pipeline raises :class:`UnreadableImage` is replaced
     by another one drawn at random, its path and the reason are logged once, and it is counted (see
     :meth:`bad_files`; ``BadFilesHook`` reports them after training). When more than
-    ``max_bad_fraction`` of the files are bad, :class:`TooManyBadFiles` stops training. This is meant
-    to notice an unmounted disk or an aborted copy, not to judge the quality of the data.
+    ``max_bad_fraction`` of the files are bad, :class:`TooManyBadFiles` stops training: the disk was
+    unmounted, perhaps, or a copy was aborted.
 
     **Randomness.** For a :class:`SeededIndex`, as ``ReproducibleSampler`` yields it, all random
-    numbers of the pipeline and the choice of a replacement follow from the index' seed.
+    numbers of the pipeline and the choice of a replacement follow from the seed of the index.
 
     Args:
         data_root: Folder, or several, which then follow one another.
@@ -41,8 +91,8 @@ class ImageDataset(BaseDataset):
         extensions: Endings of the files to take from a folder.
         exclude: Patterns of files and folders to leave out, such as ``'*_mask.png'`` or ``'val'``,
             compared with the path below the folder.
-        max_bad_fraction: Largest tolerated share of unreadable files, 0 to 1, among the files read so
-            far (among 1000 or the whole dataset at least).
+        max_bad_fraction: Largest tolerated fraction of unreadable files, 0 to 1, among those read
+            so far (among 1000 or all files at least).
         max_refetch: Training stops when this many files drawn in a row are unreadable.
         **kwargs: For :class:`mmengine.dataset.BaseDataset`: ``pipeline``, ``indices``,
             ``lazy_init``, ...
@@ -93,9 +143,9 @@ class ImageDataset(BaseDataset):
         prefix = self.data_prefix.get('img_path', '')
         if prefix:
             roots = self.roots or ['']
-            self.roots = [fileio.join_path(root, prefix) if root else prefix for root in roots]
+            self.roots = [str(fileio.join_path(r, prefix)) if r else prefix for r in roots]
         if self.ann_file and self.data_root:
-            below = fileio.join_path(self.data_root, self.ann_file)
+            below = str(fileio.join_path(self.data_root, self.ann_file))
             if '://' in below or os.path.exists(below) or not os.path.exists(self.ann_file):
                 self.ann_file = below
 
@@ -113,15 +163,15 @@ class ImageDataset(BaseDataset):
         if self._indices == 0 or (isinstance(self._indices, Sequence) and not self._indices):
             raise DataError(f'indices={self._indices!r} leaves no image; give a number above 0')
         super().full_init()
-        self._ledger = FileStatus(len(self))
+        self._status = FileStatus(len(self))
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
         super().get_subset_(indices)
-        self._ledger = FileStatus(len(self))
+        self._status = FileStatus(len(self))
 
     def get_subset(self, indices: int | Sequence[int]) -> 'ImageDataset':
         subset = super().get_subset(indices)
-        subset._ledger = FileStatus(len(subset))
+        subset._status = FileStatus(len(subset))
         return subset
 
     def __getitem__(self, idx: int) -> dict:
@@ -133,27 +183,27 @@ class ImageDataset(BaseDataset):
         for _ in range(self.max_refetch + 1):
             try:
                 data = self.prepare_data(idx)
-                self._ledger.mark_good(idx)
+                self._status.mark_good(idx)
                 if data is not None:
                     return data
             except UnreadableImage as unreadable:
                 error = unreadable
-                self._note(idx, error)
+                self._count_bad(idx, error)
             idx = self._rand_another()
         raise TooManyBadFiles(
             f'{self.max_refetch + 1} files drawn in a row gave no sample; the last error: {error}'
         )
 
-    def _note(self, idx: int, error: UnreadableImage) -> None:
-        if self._ledger.mark_bad(idx):
+    def _count_bad(self, idx: int, error: UnreadableImage) -> None:
+        if self._status.mark_bad(idx):
             MMLogger.get_current_instance().warning(f'Unreadable file skipped: {error}')
-        num_bad, num_tried = self._ledger.count()
+        num_bad, num_tried = self._status.count()
         if num_bad > self.max_bad_fraction * num_tried:
-            paths = ', '.join(map(repr, self.bad_files()[:3]))
+            paths = first_few(map(repr, self.bad_files()), 3)
             raise TooManyBadFiles(
-                f'{num_bad} of {num_tried} files ({num_bad / num_tried:.0%}) are unreadable, '
-                f'beyond max_bad_fraction={self.max_bad_fraction:g} of the dataset, such as {paths} '
-                f'(the log has the reasons). Repair or remove them, or raise max_bad_fraction. '
+                f'{num_bad} of {num_tried} files ({num_bad / num_tried:.0%}) are unreadable, more '
+                f'than max_bad_fraction={self.max_bad_fraction:g} of them: {paths} (the log has '
+                f'the reasons). Repair or remove them, or raise max_bad_fraction. '
                 f'Last error: {error}'
             )
 
@@ -163,20 +213,14 @@ class ImageDataset(BaseDataset):
         Args:
             all_ranks: Of all ranks; then every rank has to call this.
         """
-        return [self.get_data_info(idx)['img_path'] for idx in self._ledger.bad(all_ranks)]
+        return [self.get_data_info(idx)['img_path'] for idx in self._status.bad(all_ranks)]
 
     @property
     def num_bad(self) -> int:
         """Number of unreadable files found so far, by all worker processes of this rank."""
-        return self._ledger.count()[0]
+        return self._status.count()[0]
 
 
 def image_datasets(dataset: Any) -> Iterator[ImageDataset]:
     """The image datasets inside any nesting of wrappers (``ConcatDataset``, ``RepeatDataset``)."""
-    if isinstance(dataset, ImageDataset):
-        yield dataset
-    else:
-        inner = [getattr(dataset, name, None) for name in ('dataset', '_dataset')]
-        for child in [*getattr(dataset, 'datasets', ()), *inner]:
-            if child is not None:
-                yield from image_datasets(child)
+    return (part for _, part in single_datasets(dataset) if isinstance(part, ImageDataset))

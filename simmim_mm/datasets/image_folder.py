@@ -1,4 +1,4 @@
-"""Find the image files below a folder."""
+"""Find image files: all those below a folder, or those that a list names."""
 
 import os
 import re
@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from fnmatch import translate
 
-from simmim_mm.datasets.errors import DataError
+from mmengine import fileio
+
+from simmim_mm._renamed import renamed_arguments
+from simmim_mm.datasets.errors import DataError, first_few
 
 IMAGE_EXTENSIONS = (
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff'),
     *('.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.avif', '.npy'),
 )
+_MAX_CHECKED = 10_000
 
 
 def list_images(
@@ -20,13 +24,13 @@ def list_images(
     """Paths of all image files below ``root``, sorted.
 
     Hidden files and folders (and so macOS' ``._*``) are left out. Symbolic links are followed, but
-    each folder is entered once. A dangling link to an image is listed: it is a missing file.
+    each folder is entered once. A dangling link is listed, to be reported as a missing file.
 
     Args:
         root: A folder.
         extensions: With the dot, in any case.
-        exclude: Patterns as of a shell, compared with the path of each file and folder relative to
-            ``root``; ``*`` also matches slashes.
+        exclude: Shell patterns for the paths, relative to ``root``, of files and folders to leave
+            out; ``*`` also matches slashes.
 
     Raises:
         DataError: If ``root`` is not a folder or holds no image.
@@ -100,3 +104,44 @@ def _nothing_found(root: str, endings: Sequence[str], others: Counter, num_exclu
         f'no image in {root!r} or its subfolders: looked for {" ".join(endings)}; {there}. '
         f'Set data_root to the folder with your images, or extensions to their endings'
     )
+
+
+@renamed_arguments(max_missing_share='max_missing')
+def read_list(ann_file: str, folder: str, max_missing: float) -> list[str]:
+    """Paths in a text file, one a line; blank lines and lines that begin with ``#`` are ignored.
+
+    Up to 10 000 of the files, evenly spread, are looked for now, so that a wrong folder shows
+    before training; the others when they are loaded.
+
+    Args:
+        ann_file: The list, which may be remote (``s3://...``).
+        folder: What paths in the list are relative to; absolute paths and addresses stay.
+        max_missing: Largest tolerated fraction of missing files.
+
+    Raises:
+        DataError: If the list is missing or empty, or too many of its files are missing.
+    """
+    try:
+        text = fileio.get(ann_file).decode('utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f'ann_file {ann_file!r} cannot be read ({error}); '
+            f'give a text file with the path of one image a line'
+        ) from error
+    lines = [line.strip() for line in text.splitlines()]
+    names = [line for line in lines if line and not line.startswith('#')]
+    if not names:
+        raise DataError(f'ann_file {ann_file!r} names no image; write the path of one a line')
+    paths = [
+        name if '://' in name or not folder else str(fileio.join_path(folder, name))
+        for name in names
+    ]
+    checked = paths[:: -(-len(paths) // _MAX_CHECKED)]
+    missing = [p for p in checked if '://' not in p and not os.path.exists(p)]
+    if len(missing) > max_missing * len(checked):
+        raise DataError(
+            f'{len(missing)} of {len(checked)} files looked for in ann_file {ann_file!r} do not '
+            f'exist: {first_few(map(repr, missing), 3)}. Its lines hold one path each and no '
+            f'label, relative to data_root/data_prefix (now {folder!r}) or absolute'
+        )
+    return paths

@@ -5,10 +5,12 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import torch
 
+_NUMPY: Any = np.random  # whose stubs lack get_bit_generator and set_bit_generator
 # Swapped in for the length of a sample: 30 times cheaper than saving and restoring the state.
 _SAMPLE_BITS = np.random.MT19937(0)
 
@@ -74,14 +76,14 @@ def seeded_rng(seed: int | None) -> Iterator[None]:
         return
     python_state = random.getstate()
     torch_state = torch.default_generator.get_state()
-    numpy_bits = np.random.get_bit_generator()
+    numpy_bits = _NUMPY.get_bit_generator()
     try:
         random.seed(seed)
         torch.default_generator.manual_seed(seed)
-        np.random.set_bit_generator(_SAMPLE_BITS)
+        _NUMPY.set_bit_generator(_SAMPLE_BITS)
         np.random.seed(seed & 0xFFFFFFFF)
         yield
     finally:
-        np.random.set_bit_generator(numpy_bits)
+        _NUMPY.set_bit_generator(numpy_bits)
         torch.default_generator.set_state(torch_state)
         random.setstate(python_state)

@@ -2,9 +2,13 @@
 
 import os
 import subprocess
+from copy import deepcopy
+from inspect import signature
+from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 from torch import distributed
 
 from simmim_mm._renamed import old_names
@@ -69,6 +73,26 @@ def prepare_cpu_launch(cfg: Config) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
     cfg.model_wrapper_cfg.device_ids = None
+
+
+class _Loader(dict):
+    """Settings of a dataloader with a built data set, which mmengine would copy with them."""
+
+    def __deepcopy__(self, memo: dict) -> dict:
+        settings = {key: deepcopy(value, memo) for key, value in self.items() if key != 'dataset'}
+        return dict(settings, dataset=self['dataset'])
+
+
+def build_runner(cfg: Config, datasets: dict[str, Any]) -> Runner:
+    """``Runner.from_cfg(cfg)`` with data sets that are built, by the name of their dataloader.
+
+    The config that it writes to the work directory and into checkpoints is ``cfg`` as it is.
+    """
+    cfg = deepcopy(cfg)
+    settings = {key: cfg[key] for key in signature(Runner).parameters if key in cfg}
+    for name, dataset in datasets.items():
+        settings[name] = _Loader(cfg[name], dataset=dataset)
+    return Runner(**settings, cfg=cfg)
 
 
 __getattr__ = old_names(__name__, settle_loaders='adapt_dataloaders')

@@ -1,10 +1,9 @@
 """How much of an object a random crop keeps, and a mask leaves visible.
 
-Works for any transform of the data pipeline that crops, scales, pads or flips: it is shown a
-picture whose colors are coordinates, and what comes out tells where each pixel was taken from.
+Works for any transform of the data pipeline that crops, scales, pads or flips: it is given an image
+whose colors are coordinates, and its output shows where each pixel was taken from.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from simmim_mm._renamed import old_names
+from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.readers.coco import load_coco
+from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 
 GRAY = 96  # not its own negative
 
@@ -32,13 +34,13 @@ class Objects:
 
 @dataclass
 class Coverage:
-    """Shares of objects, each in 0..1 and averaged over the draws, in the order of the input.
+    """Fractions of objects, each in 0..1 and averaged over the draws, in the order of the input.
 
     Attributes:
-        kept: ``(n,)``, share of the box that the crop shows.
-        visible: ``(n,)``, share of the box that is shown and not masked.
+        kept: ``(n,)``, fraction of the box that the crop shows.
+        visible: ``(n,)``, fraction of the box that is shown and not masked.
         image: ``(n,)``, index of the image that the object is in.
-        area: ``(n,)``, the box as a share of its image.
+        area: ``(n,)``, the box as a fraction of its image.
     """
 
     kept: np.ndarray
@@ -50,8 +52,8 @@ class Coverage:
         """Mean of ``'kept'`` or ``'visible'``.
 
         Args:
-            per: ``'object'``: every object counts alike. ``'image'``: every image does (the mean
-                of its objects). ``'largest'``: the largest object of each image only.
+            per: ``'object'``: over all objects. ``'image'``: over the means of the images.
+                ``'largest'``: over the largest object of each image.
         """
         values = getattr(self, name)
         if per == 'object':
@@ -69,26 +71,20 @@ def read_objects(path: str | Path) -> list[Objects]:
     are skipped.
 
     Raises:
-        ValueError: If the file is not COCO annotations, or holds no box.
+        DataError: If the file is not COCO's, or holds no box.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding='utf-8'))
-        sizes = {image['id']: (image['height'], image['width']) for image in data['images']}
-        boxes: dict = {}
-        for annotation in data['annotations']:
-            height, width = sizes[annotation['image_id']]
-            left, top, w, h = annotation['bbox']
-            right, bottom = min(left + w, width), min(top + h, height)
-            left, top = max(left, 0), max(top, 0)
-            if right > left and bottom > top and not annotation.get('iscrowd'):
-                boxes.setdefault(annotation['image_id'], []).append((left, top, right, bottom))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f'{path} is not a COCO annotation file with image sizes and boxes '
-            f'({type(error).__name__}: {error})'
-        ) from None
+    coco = load_coco(path, ('id', 'height', 'width'), ('image_id', 'bbox'), categories=())
+    sizes = {image['id']: (image['height'], image['width']) for image in coco.images}
+    boxes: dict = {}
+    for annotation in coco.annotations:
+        height, width = sizes[annotation['image_id']]
+        left, top, w, h = annotation['bbox']
+        right, bottom = min(left + w, width), min(top + h, height)
+        left, top = max(left, 0), max(top, 0)
+        if right > left and bottom > top and not annotation.get('iscrowd'):
+            boxes.setdefault(annotation['image_id'], []).append((left, top, right, bottom))
     if not boxes:
-        raise ValueError(f'{path} holds no boxes')
+        raise DataError(f'{path} holds no boxes')
     return [Objects(sizes[i], np.array(b, dtype=np.float64)) for i, b in boxes.items()]
 
 
@@ -137,7 +133,7 @@ def trace_crop(transform: Callable, size: tuple[int, int]) -> tuple[np.ndarray, 
 def box_fractions(
     box: Sequence[float], edges: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """Shares of a box that a crop shows and that a mask leaves visible, exact to the sub-pixel.
+    """Fractions of a box that a crop shows and a mask leaves visible, exact to the sub-pixel.
 
     Args:
         box: Left, top, right, bottom.
@@ -150,7 +146,8 @@ def box_fractions(
     mask = np.zeros((1, 1), bool) if mask is None else mask
     overlaps = []
     for axis, (low, high) in enumerate(((box[1], box[3]), (box[0], box[2]))):
-        lines = np.linspace(*edges[axis], mask.shape[axis] + 1)  # between the cells of the mask
+        start, stop = edges[axis]
+        lines = np.linspace(start, stop, mask.shape[axis] + 1)  # between the cells of the mask
         first, last = np.minimum(lines[:-1], lines[1:]), np.maximum(lines[:-1], lines[1:])
         overlap = np.minimum(last, high) - np.maximum(first, low)
         overlaps.append(overlap.clip(min=0) / (high - low))
@@ -170,26 +167,23 @@ def object_coverage(
     Args:
         objects: The images.
         transform: See :func:`trace_crop`. If it also makes a ``mask``, that one is applied;
-            otherwise a share ``mask_ratio`` of what the crop keeps is hidden, the expectation of
-            any mask that treats all places alike.
+            otherwise a fraction ``mask_ratio`` of what the crop keeps is hidden, the expectation
+            of any mask that treats all places alike.
         draws: Random crops of each image.
         seed: Of the random numbers; their global state is left as it was.
     """
-    # Imported here: the rest of the package's datasets is not needed for the arithmetic.
-    from simmim_mm.datasets.seeding import sample_seed, seeded_rng
-
     kept, visible, image, area = [], [], [], []
     for i, one in enumerate(objects):
-        shares = np.zeros((2, len(one.boxes)))
+        fractions = np.zeros((2, len(one.boxes)))
         for draw in range(draws):
             with seeded_rng(sample_seed(seed, draw, i)):
                 edges, results = trace_crop(transform, one.size)
             pairs = np.array([box_fractions(b, edges, results.get('mask')) for b in one.boxes]).T
             if 'mask' not in results:
                 pairs[1] = pairs[0] * (1 - mask_ratio)
-            shares += pairs / draws
-        kept += list(shares[0])
-        visible += list(shares[1])
+            fractions += pairs / draws
+        kept += list(fractions[0])
+        visible += list(fractions[1])
         image += [i] * len(one.boxes)
         left, top, right, bottom = one.boxes.T
         area += list((right - left) * (bottom - top) / (one.size[0] * one.size[1]))
@@ -205,13 +199,11 @@ def _coordinates(size: tuple[int, int]) -> np.ndarray:
     """
     height, width = size
     rng = np.random.default_rng(0)
-    share = np.empty((height, width, 2))
-    share[..., 0] = (np.arange(height)[:, None] + 0.5) / height
-    share[..., 1] = (np.arange(width) + 0.5) / width
-    levels = np.floor(share * 255 + rng.random(share.shape)).astype(np.uint8)
+    position = np.empty((height, width, 2))
+    position[..., 0] = (np.arange(height)[:, None] + 0.5) / height
+    position[..., 1] = (np.arange(width) + 0.5) / width
+    levels = np.floor(position * 255 + rng.random(position.shape)).astype(np.uint8)
     return np.dstack([levels, np.full((height, width, 1), GRAY, np.uint8)])
 
-
-__all__ = ['Coverage', 'Objects', 'box_fractions', 'object_coverage', 'read_objects', 'trace_crop']
 
 __getattr__ = old_names(__name__, GREY='GRAY', box_shares='box_fractions')

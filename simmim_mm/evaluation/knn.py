@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from simmim_mm._renamed import old_names
-from simmim_mm.datasets.errors import DataError
-from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.readers.class_folders import load_class_folders
 
 
 class LabeledImages(NamedTuple):
@@ -63,27 +63,9 @@ def weighted_knn(
 
 
 def labeled_images(root: str | Path) -> LabeledImages:
-    """Images of a folder with one folder for each class.
-
-    Raises:
-        DataError: If it is missing, has fewer than two class folders, or one without images.
-    """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise DataError(f'no folder {root}: it should hold a folder of images for each class')
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
-    if len(folders) < 2:
-        raise DataError(
-            f'{root} has {len(folders)} folders, but a classification needs one for each of two '
-            'classes or more'
-        )
-    paths: list[str] = []
-    labels: list[int] = []
-    for label, folder in enumerate(folders):
-        found = list_images(str(folder))
-        paths += found
-        labels += [label] * len(found)
-    return LabeledImages(paths, torch.tensor(labels), tuple(p.name for p in folders))
+    """Images of a folder with one folder for each class; see :func:`load_class_folders`."""
+    found = load_class_folders(root)
+    return LabeledImages(found.paths, torch.tensor(found.labels), found.classes)
 
 
 def load_split(
@@ -96,7 +78,7 @@ def load_split(
         val: Folder of the images to be classified. None: ``root``'s own ``val``, if it has one.
 
     Raises:
-        DataError: As :func:`labeled_images`, and if the classes of the two differ.
+        DataError: See :func:`load_class_folders`; or if the classes of the two differ.
     """
     root = Path(root).expanduser()
     if val is None and all((root / split).is_dir() for split in ('train', 'val')):
@@ -106,7 +88,7 @@ def load_split(
         return bank, None
     queries = labeled_images(val)
     if queries.classes != bank.classes:
-        lacking = sorted(set(bank.classes) ^ set(queries.classes))
+        lacking = first_few(map(repr, sorted(set(bank.classes) ^ set(queries.classes))))
         raise DataError(f'the classes of {root} and {val} differ: only one has {lacking}')
     return bank, queries
 
@@ -118,7 +100,7 @@ def knn_accuracy(
     k: int = 20,
     temperature: float = 0.07,
 ) -> float:
-    """Share of images, in percent, that their neighbors classify correctly.
+    """Percentage of images that their neighbors classify correctly.
 
     Args:
         extract: From image files to features ``(N, C)``.
@@ -134,6 +116,8 @@ def knn_accuracy(
     return 100 * (predicted == labels).double().mean().item()
 
 
-__all__ = ['knn_accuracy', 'labeled_images', 'load_split', 'weighted_knn']
-
-__getattr__ = old_names(__name__, LabelledImages='LabeledImages', labelled_images='labeled_images')
+__getattr__ = old_names(
+    __name__,
+    LabelledImages='LabeledImages',  # codespell:ignore
+    labelled_images='labeled_images',  # codespell:ignore
+)

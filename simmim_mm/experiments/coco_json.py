@@ -1,11 +1,10 @@
-"""Looking through detection data in COCO's format."""
+"""Detection data in COCO's format."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.readers.coco import CocoFile, load_coco
 from simmim_mm.experiments.labeled_data import LabeledData, Split, existing, first_existing
 
 _JSONS = ('annotations/instances_{}*.json', 'annotations/*{}*.json', '{}.json', '{}/*.json')
@@ -43,15 +42,15 @@ def find_coco(
 
 
 def _image_folder(root: Path, part: str, path: Path, given: str | None) -> Path:
-    """The folder in which the first image of the json is."""
-    entries = load_coco(path)['images']
+    """The folder that holds the first image of the json."""
+    name = load_coco(path).images[0]['file_name']
     tried = [given] if given else [root / name.format(part) for name in _FOLDERS] + [path.parent]
     for folder in map(Path, tried):
-        if (folder / entries[0]['file_name']).is_file():
+        if (folder / name).is_file():
             return folder
     raise DataError(
-        f'{path} names {entries[0]["file_name"]}, which is not in any of '
-        f'{", ".join(map(str, tried))}: give the folder with --images'
+        f'{path} names {name}, which is not in any of {", ".join(map(str, tried))}: give the '
+        'folder with --images'
     )
 
 
@@ -59,8 +58,7 @@ def read_coco(train: Split, val: Split, folder: str | Path) -> LabeledData:
     """Look through two jsons.
 
     mmdet numbers the categories by their order in each json. Where the order differs, or the
-    validation lacks some, its json is written anew, with the categories of the training, and that
-    one is to be used.
+    validation lacks some, its json is written anew, with the categories of the training.
 
     Args:
         folder: Where it is written.
@@ -69,52 +67,28 @@ def read_coco(train: Split, val: Split, folder: str | Path) -> LabeledData:
         DataError: If a json is not COCO's or empty, or the validation has a category that the
             training has not.
     """
-    contents = [load_coco(split.labels) for split in (train, val)]
-    names, val_names = ([c['name'] for c in content['categories']] for content in contents)
+    files = load_coco(train.labels), load_coco(val.labels)
+    names, val_names = ([c['name'] for c in file.categories] for file in files)
     if unknown := [name for name in val_names if name not in names]:
         raise DataError(
-            f'{val.labels} has categories that {train.labels} has not: {", ".join(unknown)} '
-            f'(the training has {", ".join(names)})'
+            f'{val.labels} has categories that {train.labels} has not: {first_few(unknown)} '
+            f'(the training has {first_few(names, 20)})'
         )
     notes = []
     if val_names != names:
-        val = Split(val.images, _align(contents, val.labels, Path(folder)))
+        val = Split(val.images, _align(*files, Path(folder) / f'{val.labels.stem}_aligned.json'))
         notes.append(f'The categories of training and validation differ: using {val.labels}.')
-    masks = all(a.get('segmentation') for content in contents for a in content['annotations'])
-    counts = tuple(len(content['images']) for content in contents)
+    masks = all(a.get('segmentation') for file in files for a in file.annotations)
+    counts = (len(files[0].images), len(files[1].images))
     return LabeledData(tuple(names), train, val, counts, with_masks=masks, notes=notes)
 
 
-def load_coco(path: Path) -> dict[str, Any]:
-    """Contents of a json.
-
-    Raises:
-        DataError: If it is not in COCO's format, or has no images, annotations or categories.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise DataError(f'{path} is not JSON: {error}') from None
-    lists = ('images', 'annotations', 'categories')
-    for key in lists:
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(f"{path} is not in COCO's format: no list '{key}'")
-        if not content[key]:
-            raise DataError(f'{path} is empty: no {key}')
-    return content
-
-
-def _align(contents: Sequence[dict[str, Any]], source: Path, folder: Path) -> Path:
+def _align(train: CocoFile, val: CocoFile, path: Path) -> Path:
     """Write the second json with the categories of the first."""
-    train, val = contents
-    ids = {category['name']: category['id'] for category in train['categories']}
-    new = {category['id']: ids[category['name']] for category in val['categories']}
-    annotations = [dict(a, category_id=new[a['category_id']]) for a in val['annotations']]
-    content = dict(val, categories=train['categories'], annotations=annotations)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f'{source.stem}_aligned.json'
-    path.write_text(json.dumps(content))
+    ids = {category['name']: category['id'] for category in train.categories}
+    new = {category['id']: ids[category['name']] for category in val.categories}
+    annotations = [dict(a, category_id=new[a['category_id']]) for a in val.annotations]
+    content = dict(images=val.images, annotations=annotations, categories=train.categories)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**val.others, **content}))
     return path
-
-
-__all__ = ['find_coco', 'load_coco', 'read_coco']

@@ -7,9 +7,13 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from simmim_mm.experiments import report
-from simmim_mm.experiments.checks import check_config
 from simmim_mm.experiments.downstream import TASK_METRICS
-from simmim_mm.experiments.pretrained import Pretrained, check_fits, read_pretrained
+from simmim_mm.experiments.pretrained import (
+    Pretrained,
+    check_config,
+    check_fits,
+    read_pretrained,
+)
 from simmim_mm.experiments.tables import write_csv
 from simmim_mm.experiments.trial import Outcome, Trial, fingerprint
 

@@ -1,4 +1,4 @@
-"""What labeled data hold: where they lie, and their classes.
+"""Labeled data to train on: where they lie, and their classes.
 
 Only what is needed to put them into a config is looked at here; the config is checked afterwards.
 """
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.readers.class_folders import load_class_folders
 
 # What mmpretrain's CustomDataset takes for an image.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -19,7 +20,8 @@ class Split(NamedTuple):
 
     Attributes:
         images: Folder.
-        labels: COCO json, or folder of label maps; the images' folder where folders are classes.
+        labels: COCO json, or folder of segmentation maps; the images' folder where folders are
+            classes.
     """
 
     images: Path
@@ -33,8 +35,9 @@ class LabeledData:
     Attributes:
         classes: Names, in the order of the labels.
         num_images: Of training and validation.
-        suffixes: Endings of images and label maps, of segmentation.
+        suffixes: Endings of images and segmentation maps.
         with_masks: Whether every object has a mask, of detection.
+        notes: What was changed, for the user.
     """
 
     classes: tuple[str, ...]
@@ -46,9 +49,9 @@ class LabeledData:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        shown = ', '.join(self.classes[:10]) + (', ...' if len(self.classes) > 10 else '')
         train, val = self.num_images
         classes = f'{len(self.classes)} class{"es" if len(self.classes) > 1 else ""}'
+        shown = first_few(self.classes, 10)
         return f'{train} images to train, {val} to validate, {classes} ({shown})'
 
 
@@ -80,18 +83,10 @@ def read_class_folders(root: str | Path) -> LabeledData:
     """Look at ``root/train/<class>/*`` and ``root/val/<class>/*``, the layout of ImageNet.
 
     Raises:
-        DataError: If a folder is missing, or there are fewer than two classes.
+        DataError: If a folder is missing, there are fewer than two classes, or one has no image.
     """
     root = existing(Path(root), 'data folder')
     train, val = (existing(root / part, f'{part} folder') for part in ('train', 'val'))
-    classes = tuple(sorted(path.name for path in train.iterdir() if path.is_dir()))
-    if len(classes) < 2:
-        raise DataError(f'{train} has {len(classes)} class folders: at least 2 are needed')
-    counts = tuple(
-        sum(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.glob('*/**/*'))
-        for folder in (train, val)
-    )
-    return LabeledData(classes, Split(train, train), Split(val, val), counts)
-
-
-__all__ = ['LabeledData', 'Split', 'existing', 'first_existing', 'read_class_folders']
+    parts = [load_class_folders(folder, IMAGE_SUFFIXES) for folder in (train, val)]
+    counts = (len(parts[0].paths), len(parts[1].paths))
+    return LabeledData(parts[0].classes, Split(train, train), Split(val, val), counts)

@@ -1,14 +1,17 @@
 """Checkpoints as the start of a training: what they are of, and whether they fit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, read_config
 from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
+from simmim_mm.datasets.wrappers import single_datasets
+from simmim_mm.engine.checks import check_run
 
 MAX_ABSENT = 0.2  # of the backbone's tensors, by number, missing in the file or of another shape
 # Made for another window or image size on loading, or of the pretraining alone.
@@ -64,6 +67,42 @@ def read_pretrained(name: str, path: str | Path) -> Pretrained:
         dict(model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}),
         prefix='backbone.' if any(key.startswith('backbone.') for key in state) else '',
     )
+
+
+def check_config(cfg: Config) -> list[Path]:
+    """Check the data of a config, and that a training can start from a backbone's weights.
+
+    Returns:
+        Files and folders that the data sets read.
+
+    Raises:
+        ValueError: If there is no ``model.backbone``, a whole model is loaded, a dataloader is
+            missing, or the data cannot be used.
+    """
+    if not (cfg.get('model') or {}).get('backbone'):
+        raise ValueError('the config has no model.backbone to put the weights into')
+    init = (cfg.model.get('init_cfg') or {}).get('type') == 'Pretrained'
+    for key, value in (('load_from', cfg.get('load_from')), ('model.init_cfg', init)):
+        if value:
+            raise ValueError(
+                f'the config loads a whole model ({key}), which would replace the weights that '
+                f'are compared: set {key}=None'
+            )
+    for name in ('train_dataloader', 'val_dataloader'):
+        if not cfg.get(name):
+            raise ValueError(f'the config has no {name}')
+    datasets = check_run(cfg).datasets.values()
+    return list(dict.fromkeys(path for dataset in datasets for path in _paths(dataset)))
+
+
+def _paths(dataset: Any) -> Iterator[Path]:
+    """What a data set reads, also in wrappers."""
+    for _, part in single_datasets(dataset):
+        prefix = getattr(part, 'data_prefix', None)
+        values = list(prefix.values()) if isinstance(prefix, dict) else [prefix]
+        for value in (getattr(part, 'ann_file', None), *values):
+            if isinstance(value, str) and value and Path(value).exists():
+                yield Path(value)
 
 
 def check_fits(backbone: dict, pretrained: Pretrained) -> None:

@@ -1,4 +1,4 @@
-"""Planted faults and copies are found, and nothing else; the tools never lose a file."""
+"""Planted faults and duplicates are found, and nothing else; the tools never lose a file."""
 
 import os
 
@@ -9,7 +9,7 @@ from skimage import data
 
 from simmim_mm.cli import parse_args
 from simmim_mm.curation import read_report, scan_folder
-from simmim_mm.datasets import ImageDataset
+from simmim_mm.datasets import DataError, ImageDataset
 
 
 def run(name, *args):
@@ -71,7 +71,7 @@ def dirty(photos, tmp_path):
 @pytest.mark.parametrize('mirrored', [False, True])
 def test_planted_faults_are_found_and_nothing_else(dirty, mirrored):
     folder, planted = dirty
-    scan = scan_folder(str(folder), min_size=32, bands=[3], mirrored=mirrored)
+    scan = scan_folder(str(folder), min_size=32, channels=[3], mirrored=mirrored)
     found = {path: scan.status(i) for i, path in enumerate(scan.paths)}
     for path, status in found.items():
         expected = planted.get(path, 'kept')
@@ -84,7 +84,7 @@ def test_planted_faults_are_found_and_nothing_else(dirty, mirrored):
         assert sorted(found[path] for path in pair) == ['duplicate', 'kept']
 
 
-def test_of_copies_the_largest_then_the_colored_one_is_kept(photos, tmp_path):
+def test_of_duplicates_the_largest_then_the_colored_one_is_kept(photos, tmp_path):
     photo = Image.open(photos / 'astronaut1.png')
     photo.convert('L').save(tmp_path / 'gray.png')  # more bytes than the JPEG
     photo.save(tmp_path / 'color.jpg', quality=70)
@@ -128,6 +128,17 @@ def test_scan_reports_and_moves_only_when_told(dirty, tmp_path, monkeypatch, cap
     assert names(folder) == sorted(set(before) - set(moved))
 
 
+def test_reports_of_version_0_1_are_read(tmp_path):
+    report = tmp_path / 'report.csv'
+    report.write_text('path,status,group,height,width,bands,detail\na.png,kept,a.png,4,5,3,\n')
+    (row,) = read_report(report)
+    assert (row['path'], row['channels'], row['detail']) == ('a.png', '3', '')
+    for text, message in (('', "no column 'path'"), ('path,status\n', "no column 'group'")):
+        report.write_text(text)
+        with pytest.raises(DataError, match=message):
+            read_report(report)
+
+
 def test_links_lead_to_the_files_and_nothing_is_overwritten(dirty, tmp_path, monkeypatch):
     folder, _ = dirty
     options = (folder, '--out', tmp_path / 'out', '--workers', 0, '--link', tmp_path / 'good')
@@ -139,7 +150,7 @@ def test_links_lead_to_the_files_and_nothing_is_overwritten(dirty, tmp_path, mon
         run('scan', *options, '--apply')
 
 
-def test_split_by_class_with_copies_on_one_side(photos, tmp_path, monkeypatch):
+def test_split_by_class_with_duplicates_on_one_side(photos, tmp_path, monkeypatch):
     folder = tmp_path / 'classes'
     rng = np.random.default_rng(0)
     for name, count in (('a', 20), ('b', 10)):

@@ -35,14 +35,14 @@ def test_near_pairs_are_those_of_comparing_all(distance):
     assert_array_equal(np.unique(np.concatenate(found), axis=0), np.argwhere(close))
 
 
-def test_many_equal_bands_do_not_need_much_memory():
+def test_many_equal_bits_do_not_need_much_memory():
     hashes = np.zeros(5000, np.uint64)
     hashes[1:] = RNG.integers(0, 2**20, 4999, dtype=np.uint64) << np.uint64(40)
     tops = [len(i) for i, _ in near_pairs(hashes, 2)]
     assert max(tops) <= 1 << 20
 
 
-def test_groups_join_copies_of_copies():
+def test_groups_join_duplicates_of_duplicates():
     content = np.array([b'a', b'b', b'a', b'c', b'd', b'e'], 'S16').view('V16')
     pixels = np.array([b'1', b'2', b'1', b'2', b'3', b'4'], 'S16').view('V16')
     far = RNG.integers(0, 2**64, 6, dtype=np.uint64)
@@ -75,7 +75,7 @@ def test_every_class_is_split_by_the_ratios_and_no_group_straddles(ratios, copie
         assert (np.abs(numbers - wanted) < 1 + 1e-9).all()
 
 
-def test_a_group_larger_than_its_share_leaves_the_rest_to_the_others():
+def test_a_group_larger_than_its_part_leaves_the_rest_to_the_others():
     labels, groups = np.zeros(10, int), np.array([0] * 8 + [1, 2])
     parts = split_groups(labels, groups, (0.5, 0.5))
     assert len(set(parts[:8])) == 1
@@ -89,6 +89,6 @@ def test_seed_decides():
     assert (one != split_groups(labels, groups, (0.8, 0.2), seed=1)).any()
 
 
-def test_ratios_must_be_shares():
+def test_ratios_must_be_fractions():
     with pytest.raises(ValueError, match='sum to 1'):
         split_groups(np.zeros(3, int), np.arange(3), (0.8, 0.3))

@@ -5,9 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.logging import MMLogger
-from torch.utils.data import ConcatDataset as TorchConcatDataset
 from torch.utils.data import DataLoader
 
 from simmim_mm.datasets import (
@@ -17,7 +15,6 @@ from simmim_mm.datasets import (
     SeededIndex,
     TooManyBadFiles,
     UnreadableImage,
-    image_datasets,
 )
 from simmim_mm.datasets.transforms import LoadImage, RandomBlockMask, RandomResizedCrop
 
@@ -119,7 +116,7 @@ def test_a_bad_list_file_is_named(folder, text, message):
         ImageDataset(str(folder), ann_file='list.txt')
 
 
-def test_missing_files_of_a_list_are_passed_over_and_named(folder):
+def test_missing_files_of_a_list_are_skipped_and_named(folder):
     (folder / 'list.txt').write_text('class0/00.jpg\nclass0/gone.jpg\nclass1/01.jpg')
     dataset = ImageDataset(str(folder), ann_file='list.txt', pipeline=pipeline())
     loaded(dataset)
@@ -205,12 +202,12 @@ def test_too_many_bad_files_stop_training(folder, bad_files, num_workers):
     )
 
 
-def test_no_bad_file_is_tolerated_at_share_zero(folder, bad_files):
+def test_no_bad_file_is_tolerated_at_fraction_zero(folder, bad_files):
     with pytest.raises(TooManyBadFiles, match='1 of 18'):
         loaded(ImageDataset(str(folder), pipeline=pipeline(), max_bad_fraction=0))
 
 
-def test_the_share_is_of_the_files_read_so_far_in_a_large_dataset(folder):
+def test_the_fraction_is_of_the_files_read_so_far_in_a_large_dataset(folder):
     # 3000 names, of which the first 1500 lead nowhere. 10% of the files read is 100 of 1000.
     good = str(folder / 'class0' / '00.jpg')
     lines = [f'gone{i}.jpg' for i in range(1500)] + [good] * 1500
@@ -289,13 +286,6 @@ def test_a_plain_index_draws_from_the_process(folder):
     np.random.seed(0)
     first = dataset[0]['mask'].tobytes()
     assert dataset[0]['mask'].tobytes() != first
-
-
-def test_image_datasets_are_found_in_wrappers(folder):
-    one, two = (ImageDataset(str(folder)) for _ in range(2))
-    wrapped = TorchConcatDataset([one, RepeatDataset(ConcatDataset([two]).datasets[0], 2)])
-    assert list(image_datasets(wrapped)) == [one, two]
-    assert list(image_datasets(range(3))) == []
 
 
 def _read_as_rank(rank, folder, rendezvous, found):

@@ -2,7 +2,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from simmim_mm.engine.launch import launched_rank, prepare_cpu_launch
+from simmim_mm.datasets import ImageDataset
+from simmim_mm.engine.launch import build_runner, launched_rank, prepare_cpu_launch
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='the CPU path, without a GPU')
 
@@ -51,3 +52,29 @@ def test_connects_over_gloo_and_wraps_for_the_cpu(monkeypatch, launcher):
         torch.distributed.destroy_process_group()
     assert cfg.model_wrapper_cfg.device_ids is None
     assert cfg.model_wrapper_cfg.find_unused_parameters is True
+
+
+def test_a_runner_takes_data_sets_as_they_are_built(folder, tmp_path):
+    dataset = ImageDataset(str(folder))
+    cfg = Config(
+        dict(
+            default_scope='mmengine',
+            work_dir=str(tmp_path),
+            model=dict(type='ToyModel'),
+            train_dataloader=dict(
+                dataset=dict(type='simmim_mm.ImageDataset', data_root=str(folder)),
+                batch_size=2,
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                collate_fn=dict(type='pseudo_collate'),
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        )
+    )
+    cfg.model = dict(type='mmengine.BaseDataPreprocessor')
+    text = cfg.pretty_text
+    runner = build_runner(cfg, dict(train_dataloader=dataset))
+    loader = runner.build_train_loop(cfg.train_cfg).dataloader
+    assert loader.dataset is dataset and loader.batch_size == 2
+    # not a copy: the list of a million files is there once, and its file status is shared
+    assert cfg.pretty_text == text == runner.cfg.pretty_text

@@ -73,10 +73,10 @@ def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(DataError, match=r'no folder .*nowhere'):
         load_split(tmp_path / 'nowhere')
     classes(tmp_path / 'one', cat=2)
-    with pytest.raises(DataError, match='has 1 folders'):
+    with pytest.raises(DataError, match='has 1 class folders'):
         load_split(tmp_path / 'one')
     classes(tmp_path / 'gap', cat=2, dog=0)
-    with pytest.raises(DataError, match=r'no image in .*dog'):
+    with pytest.raises(DataError, match=r"no image in 1 of 2 class folders of .*gap: 'dog'"):
         load_split(tmp_path / 'gap')
     classes(tmp_path / 'other' / 'train', cat=1, dog=1)
     classes(tmp_path / 'other' / 'val', cat=1, cow=1)

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.visualization import Visualizer
+from mmengine.config import Config
 from PIL import Image
 
 from simmim_mm.cli import main
+from simmim_mm.datasets import image_dataset
+from simmim_mm.datasets.image_folder import list_images
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools'
@@ -88,13 +89,12 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tool(monkeypatch):
+def tool(monkeypatch, fresh_process):
     """Runs a tool in this process."""
 
     def run(name: str, *args: str) -> None:
+        fresh_process()
         monkeypatch.setenv('LOCAL_RANK', '0')
-        for kind in (MMLogger, MessageHub, Visualizer):  # named by the second: runs may share it
-            kind._instance_dict.clear()
         main([name, *args])
 
     return run
@@ -249,6 +249,29 @@ def test_log_amp_and_evaluation(project, tool, capsys):
         size = f'val_dataloader.batch_size={batch_size}'
         tool('test', 'tiny.py', str(work_dir / 'iter_6.pth'), '--cfg-options', size)
         assert _validation_losses(work_dir / 'test') == pytest.approx([during], abs=1e-4)
+
+
+def test_the_data_that_are_checked_are_trained_on(project, tool, monkeypatch):
+    listed = []
+
+    def count(*args):
+        listed.append(args[0])
+        return list_images(*args)
+
+    monkeypatch.setattr(image_dataset, 'list_images', count)
+    options = ('train_cfg.max_epochs=1', 'train_dataloader.num_workers=0')
+    tool('train', 'tiny.py', '--work-dir', 'run', '--cfg-options', *options)
+    assert listed == ['images', 'images']  # to train, and to validate
+
+    # What is written is the config as before, as text.
+    expected = Config.fromfile('tiny.py')
+    stored = torch.load(project / 'run/iter_6.pth', weights_only=False)['meta']['cfg']
+    (project / 'stored.py').write_text(stored)
+    for path in ('run/tiny.py', 'stored.py'):
+        dumped = Config.fromfile(path)
+        for name in ('train_dataloader', 'val_dataloader'):
+            assert dumped[name].dataset.to_dict() == expected[name].dataset.to_dict()
+            assert dumped[name].sampler == expected[name].sampler
 
 
 def _error(tool, capsys, *args) -> str:

@@ -87,8 +87,9 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tool(monkeypatch):
+def tool(monkeypatch, fresh_process):
     def run(name: str, *args: str) -> None:
+        fresh_process()
         monkeypatch.setenv('LOCAL_RANK', '0')
         main([name, *args])
 

@@ -1,10 +1,11 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
-from simmim_mm.datasets.transforms.resizing import resize, resize_map
+from simmim_mm.datasets.transforms.resizing import resize_results
 from simmim_mm.registry import TRANSFORMS
 
 
@@ -12,12 +13,12 @@ from simmim_mm.registry import TRANSFORMS
 class ResizeToCover(BaseTransform):
     """Scale an image, up or down, to the smallest one that a crop of ``size`` fits into.
 
-    For a square size that is "short side to size", with torchvision's rounding. Aspect ratio is
-    kept; any number of channels. ``ResizeToCover`` and ``mmpretrain.CenterCrop`` with the same size
-    give the central crop that shows most of the image.
+    For a square size that is "short side to size", with torchvision's rounding. The aspect ratio
+    is kept; any number of channels. ``ResizeToCover`` and ``mmpretrain.CenterCrop`` with the same
+    size give the largest central crop.
 
-    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the label map
-    ``gt_seg_map`` ``(H, W)`` if there is one.
+    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the
+    segmentation map ``gt_seg_map`` ``(H, W)`` if there is one.
 
     Args:
         size: A number, or (height, width).
@@ -38,9 +39,7 @@ class ResizeToCover(BaseTransform):
         # the other side one pixel too short.
         new = (H, w * H // h) if H * w >= W * h else (h * W // w, W)
         if new != (h, w):
-            results['img'] = resize(results['img'], new, self.interpolation)
-            if results.get('gt_seg_map') is not None:
-                results['gt_seg_map'] = resize_map(results['gt_seg_map'], new)
+            resize_results(results, new, self.interpolation)
         results['img_shape'] = new
         return results
 
@@ -56,14 +55,13 @@ class SimpleResizedCrop(ResizeToCover):
     DeiT III). The recipe's flip is a transform of its own, ``mmpretrain.RandomFlip``. Images
     smaller than ``size`` are enlarged.
 
-    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the label map
-    ``gt_seg_map`` ``(H, W)`` if there is one.
+    Required keys: ``img`` ``(H, W, C)``. Modified keys: ``img``, ``img_shape``, and the
+    segmentation map ``gt_seg_map`` ``(H, W)`` if there is one.
 
     Args:
         size: A number, or (height, width).
         padding: Pixels added on every side after scaling.
-        padding_mode: ``'reflect'``, ``'symmetric'``, ``'edge'`` or ``'constant'``
-            (zeros).
+        padding_mode: ``'reflect'``, ``'symmetric'``, ``'edge'`` or ``'constant'`` (zeros).
         interpolation: See :func:`simmim_mm.datasets.transforms.resizing.resize`.
     """
 
@@ -87,18 +85,19 @@ class SimpleResizedCrop(ResizeToCover):
 
     def transform(self, results: dict) -> dict:
         results = super().transform(results)
-        results['img'] = self._pad(results['img'])
-        top, left, height, width = self.crop.rand_crop_params(results['img'])
+        img = self._pad(results['img'])
+        top, left, height, width = self.crop.rand_crop_params(img)
         window = np.s_[top : top + height, left : left + width]
-        results['img'] = results['img'][window]
+        results['img'] = img[window]
         results['img_shape'] = results['img'].shape[:2]
         if results.get('gt_seg_map') is not None:
             results['gt_seg_map'] = self._pad(results['gt_seg_map'])[window]
         return results
 
     def _pad(self, array: np.ndarray) -> np.ndarray:
-        side = (self.padding, self.padding)
-        return np.pad(array, (side, side, (0, 0))[: array.ndim], mode=self.padding_mode)
+        side: Any = (self.padding, self.padding)
+        mode: Any = self.padding_mode  # a word of those that NumPy declares
+        return np.pad(array, (side, side, (0, 0))[: array.ndim], mode=mode)
 
     def __repr__(self) -> str:
         return (

@@ -1,24 +1,25 @@
 """Where the objects of an image are: from stored maps, boxes, or a guess.
 
-All of them write the key that mmcv's own flips, crops and paddings, and our crops, carry along with
-the image: ``gt_seg_map``, uint8 ``(H, W)``, 1 = foreground. Place them after the loading of the
-image and before its crop. ``SemanticMask`` reads the map; ``PackInputs`` hands it to the model as
-``foreground``.
+All of them write the key that the flips, crops and paddings of mmcv, and the crops of this package,
+carry along with the image: ``gt_seg_map``, uint8 ``(H, W)``, 1 = foreground. Place them after the
+loading of the image and before its crop. ``SemanticMask`` reads the map; ``PackInputs`` hands it to
+the model as ``foreground``.
 """
 
 from abc import ABCMeta, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import cv2
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmengine import fileio
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
-from simmim_mm.datasets.errors import DataError, UnreadableImage
+from simmim_mm.datasets.errors import UnreadableImage
+from simmim_mm.datasets.readers.coco import load_coco
+from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.datasets.saliency import estimate_saliency
 from simmim_mm.registry import TRANSFORMS
 
@@ -53,19 +54,19 @@ class ForegroundTransform(BaseTransform, metaclass=ABCMeta):
 
 @TRANSFORMS.register_module()
 class LoadForeground(ForegroundTransform):
-    """Foreground from a label map or saliency map that is stored beside the image.
+    """Foreground from a segmentation map or saliency map that is stored beside the image.
 
     The path of the map is that of the image with another suffix and, if ``folders`` is given, one
     folder of another name: with ``folders=('images', 'labels')`` the map of
     ``/data/images/train/a.jpg`` is ``/data/labels/train/a.png``. The map has the size of the image
-    and one band; palette images give their indices.
+    and one channel; palette images give their indices.
 
     Args:
         folders: Name of a folder in the path (the last one of that name) and what replaces it.
             ``None``: the map lies in the folder of the image; then keep it from being taken for an
             image, by ``ImageDataset(exclude='*_mask.png')`` for instance.
         suffix: Replaces the image's suffix, such as ``'.png'`` or ``'_mask.png'``.
-        labels: Labels that are foreground. ``None``: all but 0 and 255, which mean background and
+        labels: Values that are foreground. ``None``: all but 0 and 255, which mean background and
             undecided in most sets.
         threshold: Makes it a saliency map: foreground is where its value exceeds this number, or
             Otsu's threshold of that map with ``'otsu'`` (8 bits only).
@@ -88,7 +89,7 @@ class LoadForeground(ForegroundTransform):
             raise ValueError(f"threshold must be a number or 'otsu', got {threshold!r}")
         if labels is not None and threshold is not None:
             raise ValueError(
-                'give labels for a label map or threshold for a saliency map, not both'
+                'give labels for a segmentation map or threshold for a saliency map, not both'
             )
         self.folders = folders
         self.suffix = suffix
@@ -115,17 +116,10 @@ class LoadForeground(ForegroundTransform):
 
     def foreground(self, results: dict) -> np.ndarray:
         path = self.map_path(results['img_path'])
-        content = fileio.get(path, backend_args=self.backend_args)
-        try:
-            values = mmcv.imfrombytes(content, flag='unchanged', backend='pillow')
-        except Exception as error:  # decoders raise everything
-            raise ValueError(f'{path} cannot be read ({error})') from error
-        if values.ndim == 3 and self.threshold is not None:
-            values = values[..., :3].mean(-1).round().astype(np.uint8)  # gray stored as colors
-        size = results['img'].shape[:2]
-        if values.shape != size:
-            shape = ' x '.join(map(str, values.shape))
-            raise ValueError(f'{path} is {shape}; it has to be {size[0]} x {size[1]}, one band')
+        values = load_segmentation_map(path, self.backend_args, gray=self.threshold is not None)
+        if values.shape != results['img'].shape[:2]:
+            (h, w), (height, width) = values.shape, results['img'].shape[:2]
+            raise ValueError(f'{path} is {h} x {w}; it has to be {height} x {width}')
         if self.threshold == 'otsu':
             if values.dtype != np.uint8:
                 raise ValueError(f"{path} is {values.dtype}; threshold='otsu' takes 8 bits")
@@ -141,33 +135,28 @@ class LoadForeground(ForegroundTransform):
 class BoxForeground(ForegroundTransform):
     """Foreground from the boxes, or the masks, of a COCO json file.
 
-    An image belongs to the entry whose ``file_name`` its path ends with. Images with an entry but
-    without objects are all background.
+    An image belongs to the entry whose ``file_name`` is the end of its path. Images with an entry
+    but without objects are all background.
 
     Args:
         ann_file: A json file with ``images`` and ``annotations``.
         use_masks: Take each object's ``segmentation`` instead of its box; needs pycocotools.
 
     Raises:
-        DataError: If the file is missing or not of that kind.
+        DataError: If the file is missing or is not COCO's.
     """
 
     def __init__(self, ann_file: str, use_masks: bool = False):
         self.ann_file = ann_file
         self.use_masks = use_masks
-        try:
-            coco = fileio.load(ann_file)
-            images = {image['id']: image for image in coco['images']}
-            shapes = defaultdict(list)
-            for one in coco['annotations']:
-                shapes[one['image_id']].append(one['segmentation' if use_masks else 'bbox'])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f'ann_file {ann_file!r} is not a COCO file with images and annotations: {error!r}'
-            ) from error
+        key = 'segmentation' if use_masks else 'bbox'
+        coco = load_coco(ann_file, annotations=('image_id', key), categories=(), strict=False)
+        shapes = defaultdict(list)
+        for annotation in coco.annotations:
+            shapes[annotation['image_id']].append(annotation[key])
         self._images = {
-            image['file_name']: (image.get('height'), image.get('width'), shapes[id_])
-            for id_, image in images.items()
+            image['file_name']: (image.get('height'), image.get('width'), shapes[image['id']])
+            for image in coco.images
         }
 
     def foreground(self, results: dict) -> np.ndarray:
@@ -201,8 +190,8 @@ class BoxForeground(ForegroundTransform):
 class SaliencyForeground(ForegroundTransform):
     """Foreground from an estimate, where nothing is known: what differs from its surroundings.
 
-    It is a guess, right more often than chance on photographs of things and of no use on textures:
-    look at it with ``tools/analysis/mask_samples.py``. 0.2 ms at 192 pixels, 1 ms on a photograph.
+    It is a guess, better than chance on photographs of objects and of no use on textures: look at
+    it with ``tools/analysis/mask_samples.py``. 0.2 ms at 192 pixels, 1 ms on a photograph.
 
     Args:
         threshold: Foreground is where the estimate, 0 to 1, exceeds this number; Otsu's threshold
@@ -271,12 +260,13 @@ def otsu(values: np.ndarray) -> np.ndarray:
 
 def _decode_segmentation(segmentation: list | dict, height: int, width: int) -> np.ndarray:
     """COCO polygons or run lengths to bool ``(height, width)``."""
-    from pycocotools import mask as coco_mask
+    import pycocotools.mask
 
+    coco_mask: Any = pycocotools.mask  # its types leave dicts and lists of codes out
     if isinstance(segmentation, list):
-        rles = coco_mask.frPyObjects(segmentation, height, width)
+        codes = coco_mask.frPyObjects(segmentation, height, width)
     elif isinstance(segmentation['counts'], list):
-        rles = [coco_mask.frPyObjects(segmentation, height, width)]
+        codes = [coco_mask.frPyObjects(segmentation, height, width)]
     else:
-        rles = [segmentation]
-    return coco_mask.decode(rles).any(-1)
+        codes = [segmentation]
+    return coco_mask.decode(codes).any(-1)

@@ -5,7 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
 from simmim_mm._renamed import renamed_arguments
-from simmim_mm.datasets.decode import Bands, decode
+from simmim_mm.datasets.decode import DecodedImage, decode
 from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.registry import TRANSFORMS
 
@@ -13,39 +13,39 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601-2, as Pil
 
 
 @TRANSFORMS.register_module()
-@renamed_arguments(values={'channels': {'grey': 'gray'}})
+@renamed_arguments(values={'channels': {'grey': 'gray'}})  # codespell:ignore grey
 class LoadImage(BaseTransform):
     """Load an image file of nearly any kind as an ``(H, W, C)`` array in RGB order.
 
-    mmcv's ``LoadImageFromFile`` was tried first. With OpenCV it returns BGR, and prints to stderr;
-    with Pillow it clips 16-bit grayscale at 255, shows the hidden colors under transparent pixels
-    of RGBA and palette images, and cannot open TIFF files of more than four bands; with tifffile it
-    ignores orientation, palettes and inverted grayscale; none of them reads ``.npy``. Like mmcv's
-    this class fetches the bytes through ``mmengine.fileio``, so all of its storage backends work.
+    Why not mmcv's ``LoadImageFromFile``: with OpenCV it returns BGR, and prints to stderr; with
+    Pillow it clips 16-bit grayscale at 255, shows the hidden colors under transparent pixels of
+    RGBA and palette images, and cannot open TIFF files of more than four channels; with tifffile it
+    ignores orientation, palettes and inverted grayscale; none of them reads ``.npy``. As there, the
+    bytes come through ``mmengine.fileio``, so all of its storage backends work.
 
     EXIF orientation is applied, palettes and 1-bit images are expanded, animations give their first
-    frame. The decoder is chosen by the content, whatever the file is called. (16-bit RGB PNGs come
-    with the upper 8 bits, as Pillow reads them: keep such data as TIFF or ``.npy``.)
+    frame. The decoder is chosen by the content, whatever the file is called. (Of 16-bit RGB PNGs
+    Pillow reads the upper 8 bits only: keep such data as TIFF or ``.npy``.)
 
     Values:
         ``'rgb'`` and ``'gray'`` bring 8-bit and 16-bit files to uint8 (16-bit values are divided by
-        257); gray is spread over three bands, color becomes luma, CMYK is converted, transparent
+        257); gray is repeated to three channels, color becomes luma, CMYK is converted, transparent
         pixels show ``background``. Of other types (floats, 32-bit or signed integers) the range is
         not known: they become float32 as they are, so choose ``mean`` and ``std`` to match.
 
-        A number, or ``'unchanged'``, keeps the bands and values of the file: uint8 stays, all else
-        becomes float32. Alpha and CMYK count as bands.
+        A number, or ``'unchanged'``, keeps the channels and values of the file: uint8 stays, all
+        else becomes float32. Alpha and CMYK count as channels.
 
-    Bands of arrays:
+    Channels of arrays:
         ``.npy`` files and TIFF stacks may be ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``. Unless a
-        TIFF says which axis holds the bands, it is the one (first or last) as long as ``channels``,
-        or 1 or 3 for ``'rgb'`` and ``'gray'``, or the shorter of the two for ``'unchanged'``. Where
-        both would do, the file is refused: set ``layout``.
+        TIFF says which axis holds the channels, it is the one (first or last) as long as
+        ``channels``, or 1 or 3 for ``'rgb'`` and ``'gray'``, or the shorter of the two for
+        ``'unchanged'``. If both would do, the file is refused: set ``layout``.
 
     Required keys: ``img_path``. Added keys: ``img``, ``img_shape``, ``ori_shape`` (both (H, W)).
 
     Args:
-        channels: ``'rgb'``, ``'gray'``, ``'unchanged'``, or the number of bands every file has.
+        channels: ``'rgb'``, ``'gray'``, ``'unchanged'``, or the number that every file has.
         layout: ``'auto'``, ``'hwc'`` or ``'chw'`` for arrays.
         background: Color, 0..255, to show under transparent pixels; the default is mmcv's, the
             mean of ImageNet, on which neither dark nor bright objects vanish.
@@ -55,8 +55,8 @@ class LoadImage(BaseTransform):
         backend_args: For ``mmengine.fileio.get``.
 
     Raises:
-        UnreadableImage: If the file is missing, damaged, empty, not an image, of another number of
-            bands, or too large.
+        UnreadableImage: If the file is missing, damaged, empty, not an image, too large, or has
+            another number of channels.
     """
 
     def __init__(
@@ -71,8 +71,7 @@ class LoadImage(BaseTransform):
         is_number = isinstance(channels, int) and not isinstance(channels, bool) and channels > 0
         if not is_number and channels not in ('rgb', 'gray', 'unchanged'):
             raise ValueError(
-                f"channels must be 'rgb', 'gray', 'unchanged' or a number of bands, "
-                f'got {channels!r}'
+                f"channels must be 'rgb', 'gray', 'unchanged' or a number, got {channels!r}"
             )
         if layout not in ('auto', 'hwc', 'chw'):
             raise ValueError(f"layout must be 'auto', 'hwc' or 'chw', got {layout!r}")
@@ -96,9 +95,10 @@ class LoadImage(BaseTransform):
     def _load(self, path: str) -> np.ndarray:
         content = fileio.get(path, backend_args=self.backend_args)
         converts = self.channels in ('rgb', 'gray')
-        expected = {'rgb': (1, 3), 'gray': (1, 3), 'unchanged': ()}.get(
-            self.channels, (self.channels,)
-        )
+        if isinstance(self.channels, int):
+            expected = (self.channels,)
+        else:
+            expected = (1, 3) if converts else ()
         decoded = decode(content, expected, self.layout, self.max_pixels, raw=not converts)
         img = _to_float(decoded.array, keep_16_bit=converts)
         if img.dtype == np.float32 and not np.isfinite(img).all():
@@ -106,21 +106,23 @@ class LoadImage(BaseTransform):
                 raise ValueError('has NaN or infinite values; LoadImage(fill_nan=0) replaces them')
             img = np.where(np.isfinite(img), img, np.float32(self.fill_nan))
         if converts:
-            img = self._convert(Bands(img, decoded.has_alpha))
+            img = self._convert(DecodedImage(img, decoded.has_alpha))
         elif expected and img.shape[-1] not in expected:
-            raise ValueError(f'has {_bands(img)}, but LoadImage(channels={self.channels}) was set')
+            raise ValueError(
+                f'has {_channels(img)}, but LoadImage(channels={self.channels}) was set'
+            )
         return np.require(img, requirements=['C_CONTIGUOUS', 'WRITEABLE'])
 
-    def _convert(self, bands: Bands) -> np.ndarray:
-        """To three bands or one; 16 bits to 8."""
-        img = bands.array
+    def _convert(self, decoded: DecodedImage) -> np.ndarray:
+        """To three channels or one; 16 bits to 8."""
+        img = decoded.array
         if img.dtype == np.uint16:
             img = ((img.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        has_alpha = bands.has_alpha and img.dtype == np.uint8  # of floats the range is not known
+        has_alpha = decoded.has_alpha and img.dtype == np.uint8  # of floats the range is not known
         colors = img.shape[-1] - has_alpha
         if colors not in (1, 3):
             raise ValueError(
-                f'has {_bands(img)}, from which {self.channels!r} cannot be made; '
+                f'has {_channels(img)}, from which {self.channels!r} cannot be made; '
                 f'set LoadImage(channels={img.shape[-1]}) to use them all'
             )
         if has_alpha:
@@ -148,7 +150,7 @@ def _to_float(array: np.ndarray, keep_16_bit: bool) -> np.ndarray:
 
 
 def _flatten(img: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Lay an image, whose last band is its opacity (0..255), over a color."""
+    """Lay an image, whose last channel is its opacity (0..255), over a color."""
     if (img[..., -1] == 255).all():
         return img[..., :-1]
     opacity = img[..., -1:].astype(np.float32) / 255
@@ -159,8 +161,8 @@ def _round_like(values: np.ndarray, img: np.ndarray) -> np.ndarray:
     return np.rint(values).astype(img.dtype) if img.dtype == np.uint8 else values
 
 
-def _bands(img: np.ndarray) -> str:
-    return f'{img.shape[-1]} band' + 's' * (img.shape[-1] != 1)
+def _channels(img: np.ndarray) -> str:
+    return f'{img.shape[-1]} channel' + 's' * (img.shape[-1] != 1)
 
 
 def _reason(error: Exception) -> str:

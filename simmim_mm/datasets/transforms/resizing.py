@@ -1,5 +1,7 @@
 """mmpretrain's resizing transforms for any number of channels, with Pillow's interpolation."""
 
+from typing import Any
+
 import numpy as np
 from mmcv.image.geometric import pillow_interp_codes
 from mmpretrain.datasets import transforms as mmpretrain_transforms
@@ -11,9 +13,9 @@ from simmim_mm.registry import TRANSFORMS
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinear') -> np.ndarray:
     """Resize as torchvision does PIL images, which is how the authors' inputs were made.
 
-    Unlike OpenCV's bilinear, Pillow's filters grow with the reduction (antialiasing). Bands are
-    resized one by one unless there are three: as an RGBA or LA image, which four or two of them
-    would make, Pillow would weigh the other bands with the last.
+    Unlike OpenCV's bilinear, Pillow's filters grow with the reduction (antialiasing). Channels are
+    resized one by one unless there are three: Pillow would take four or two for RGBA or LA, and
+    weight the others by the last.
 
     Args:
         img: ``(H, W, C)`` or ``(H, W)``, uint8 or float32.
@@ -26,46 +28,53 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinea
     """
     if img.dtype not in (np.uint8, np.float32):
         raise TypeError(f'resize() takes uint8 or float32, got {img.dtype}')
-    filter_ = pillow_interp_codes[interpolation]
+    (height, width), filter_ = size, pillow_interp_codes[interpolation]
     img = img.reshape(*img.shape[:2], -1)
     if img.shape[-1] == 3 and img.dtype == np.uint8:
-        bands = [img]
+        parts = [img]
     else:
-        bands = [np.ascontiguousarray(band) for band in np.moveaxis(img, -1, 0)]
-    # Pillow's sizes are (width, height).
-    return np.dstack([np.asarray(Image.fromarray(b).resize(size[::-1], filter_)) for b in bands])
+        parts = [np.ascontiguousarray(channel) for channel in np.moveaxis(img, -1, 0)]
+    images = [Image.fromarray(part).resize((width, height), filter_) for part in parts]
+    return np.dstack([np.asarray(image) for image in images])
 
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an ``(H, W)`` uint8 map of labels with the image: nearest pixel, nothing mixed."""
+    """Resize an ``(H, W)`` uint8 segmentation map with the image: nearest pixel, nothing mixed."""
     return resize(values, size, 'nearest')[..., 0]
+
+
+def resize_results(
+    results: dict, size: tuple[int, int], interpolation: str, box: Any = np.s_[:]
+) -> None:
+    """Cut a box out of the image, and of its map ``gt_seg_map`` if there is one; resize both."""
+    results['img'] = resize(results['img'][box], size, interpolation)
+    if results.get('gt_seg_map') is not None:
+        results['gt_seg_map'] = resize_map(results['gt_seg_map'][box], size)
+    results['img_shape'] = results['img'].shape[:2]
 
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
     """mmpretrain's, whose boxes follow torchvision's distribution, for any number of channels.
 
-    Its ``backend='pillow'`` equals the authors' crop for three-channel uint8, and this class equals
-    that. But it refuses floats and five channels, drops the axis of a single one, and weighs four
-    channels by the last; OpenCV's ``'bilinear'`` does not antialias and its ``'area'`` stops at
-    four channels.
+    Equals mmpretrain's with ``backend='pillow'``, and so the authors' crop, for three-channel
+    uint8. But that one refuses floats and five channels, drops the axis of a single one, and
+    weights four channels by the last; OpenCV's ``'bilinear'`` does not antialias and its ``'area'``
+    takes up to four channels.
 
-    A label map ``gt_seg_map`` ``(H, W)`` is cropped along, by the nearest pixel.
+    A segmentation map ``gt_seg_map`` ``(H, W)`` is cropped along, by the nearest pixel.
 
     Args:
         scale: Output size, a number or (height, width).
-        *args: As of mmpretrain's class: ``crop_ratio_range`` (share of the area; SimMIM uses
-            (0.67, 1)), ``aspect_ratio_range``, ``max_attempts``, ``interpolation``.
-        **kwargs: Likewise. ``backend`` is ignored: it is always Pillow.
+        *args: mmpretrain's: ``crop_ratio_range`` (fraction of the area; SimMIM uses (0.67, 1)),
+            ``aspect_ratio_range``, ``max_attempts``, ``interpolation``.
+        **kwargs: mmpretrain's. ``backend`` is ignored: it is always Pillow.
     """
 
     def transform(self, results: dict) -> dict:
         top, left, height, width = self.rand_crop_params(results['img'])
-        box, size = np.s_[top : top + height, left : left + width], tuple(self.scale)
-        results['img'] = resize(results['img'][box], size, self.interpolation)
-        if results.get('gt_seg_map') is not None:
-            results['gt_seg_map'] = resize_map(results['gt_seg_map'][box], size)
-        results['img_shape'] = results['img'].shape[:2]
+        box = np.s_[top : top + height, left : left + width]
+        resize_results(results, (self.scale[0], self.scale[1]), self.interpolation, box)
         return results
 
 
@@ -75,16 +84,13 @@ class ResizeEdge(mmpretrain_transforms.ResizeEdge):
 
     Args:
         scale: Length that the edge gets.
-        *args: As of mmpretrain's class: ``edge`` (``'short'``, ``'long'``, ``'width'`` or
-            ``'height'``), ``interpolation``.
-        **kwargs: Likewise. ``backend`` is ignored: it is always Pillow.
+        *args: mmpretrain's: ``edge`` (``'short'``, ``'long'``, ``'width'`` or ``'height'``),
+            ``interpolation``.
+        **kwargs: mmpretrain's. ``backend`` is ignored: it is always Pillow.
     """
 
     def _resize_img(self, results: dict) -> None:
         height, width = results['img'].shape[:2]
         new_width, new_height = results['scale']
-        results['img'] = resize(results['img'], (new_height, new_width), self.interpolation)
-        if results.get('gt_seg_map') is not None:
-            results['gt_seg_map'] = resize_map(results['gt_seg_map'], (new_height, new_width))
-        results['img_shape'] = results['img'].shape[:2]
+        resize_results(results, (new_height, new_width), self.interpolation)
         results['scale_factor'] = (new_width / width, new_height / height)

@@ -23,7 +23,7 @@ class TorchvisionTransform(BaseTransform):
     Args:
         transform: Name in ``torchvision.transforms.v2`` and arguments, such as
             ``dict(type='RandomAffine', degrees=15, scale=(0.9, 1.1))``. A ``fill`` is a color.
-        prob: Share of the images that it is applied to.
+        prob: Fraction of the images that it is applied to.
 
     Raises:
         ValueError: If torchvision has no such transform, or ``prob`` is not in [0, 1].
@@ -50,7 +50,8 @@ class TorchvisionTransform(BaseTransform):
 
         if np.random.random() >= self.prob:
             return results
-        inputs = dict(img=Image(_to_tensor(results['img'].transpose(2, 0, 1))))
+        inputs: dict[str, torch.Tensor] = {}
+        inputs['img'] = Image(_to_tensor(results['img'].transpose(2, 0, 1)))
         if results.get('gt_seg_map') is not None:
             inputs['gt_seg_map'] = Mask(_to_tensor(results['gt_seg_map']))
         outputs = {key: value.numpy() for key, value in self.apply(inputs).items()}
@@ -64,6 +65,3 @@ class TorchvisionTransform(BaseTransform):
 
 def _to_tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))  # a flipped view has negative strides
-
-
-__all__ = ['TorchvisionTransform']

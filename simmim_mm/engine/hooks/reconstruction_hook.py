@@ -3,13 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dataset import RepeatDataset
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from torch.utils.data import ConcatDataset
 
 from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.seeding import SeededIndex, sample_seed
+from simmim_mm.datasets.wrappers import single_datasets
 from simmim_mm.registry import HOOKS
 from simmim_mm.visualization import draw_grid, target_note
 
@@ -94,9 +95,8 @@ class ReconstructionHook(Hook):
 
     def _fixed_batch(self, runner) -> dict:
         loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
-        dataset = loader.dataset
-        while isinstance(dataset, RepeatDataset):  # or all rows might show the same image
-            dataset = dataset.dataset
+        # without repetitions, or all rows might show the same image
+        dataset = ConcatDataset([part for _, part in single_datasets(loader.dataset)])
         count = min(self.num_images, len(dataset))
         # These seeds are those of ReproducibleSampler(fixed=True): the masks are the validation's.
         samples = [

@@ -231,7 +231,7 @@ def check_parts(model: MaskedImageModel) -> None:
     """Refuse parts that do not go together.
 
     Sizes, which only show with an image, are checked on the first one by
-    :func:`simmim_mm.engine.check_model.check_model`, before a training starts.
+    :func:`simmim_mm.engine.checks.check_model`, before a training starts.
 
     Raises:
         ValueError: Names the parts and what to change.

@@ -73,7 +73,7 @@ def test_the_map_stays_on_the_image(name, interpolation):
             assert results['gt_seg_map'][outside].mean() < 0.01
 
 
-def test_label_map_in_another_folder(tmp_path):
+def test_segmentation_map_in_another_folder(tmp_path):
     labels = RNG.integers(0, 4, (20, 30), dtype=np.uint8)
     labels[0, 0] = 255
     save(tmp_path / 'images/labels/x/a.png', labels)
@@ -108,13 +108,13 @@ def test_saliency_map(tmp_path):
     [
         (dict(), r'a\.jpg: no foreground map: .*a\.png'),
         (dict(folders=('photos', 'maps')), "no folder 'photos' in its path"),
-        (dict(suffix='_small.png'), r'a_small\.png is 10 x 15; it has to be 20 x 30, one band'),
-        (dict(suffix='_rgb.png'), r'20 x 30 x 3; it has to be'),
+        (dict(suffix='_small.png'), r'a_small\.png is 10 x 15; it has to be 20 x 30'),
+        (dict(suffix='_rgb.png'), r'a_rgb\.png has 3 channels: a segmentation map has one'),
         (dict(suffix='_text.png'), r'a_text\.png cannot be read'),
         (dict(suffix='_deep.png', threshold='otsu'), 'takes 8 bits'),
     ],
 )
-def test_maps_that_do_not_fit_are_told(tmp_path, kwargs, message):
+def test_maps_that_do_not_fit_are_reported(tmp_path, kwargs, message):
     save(tmp_path / 'a_small.png', np.zeros((10, 15), np.uint8))
     save(tmp_path / 'a_rgb.png', np.zeros((20, 30, 3), np.uint8))
     save(tmp_path / 'a_deep.png', np.zeros((20, 30), np.uint16))
@@ -174,12 +174,20 @@ def test_masks_of_objects(coco):
     assert found[10:, 29].all() and not found[:10, 29].any()
 
 
-@pytest.mark.parametrize('content', ['[]', '{"images": []}', 'not json', None])
-def test_files_that_are_not_coco(tmp_path, content):
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('[]', "no list 'images': it is not a COCO annotation file"),
+        ('{"images": []}', "no list 'annotations': it is not a COCO annotation file"),
+        ('not json', 'is not JSON'),
+        (None, 'there is no file'),
+    ],
+)
+def test_files_that_are_not_coco(tmp_path, content, message):
     path = tmp_path / 'boxes.json'
     if content is not None:
         path.write_text(content)
-    with pytest.raises(DataError, match=r'boxes\.json.*not a COCO file'):
+    with pytest.raises(DataError, match=rf'{message}.*boxes\.json|boxes\.json.*{message}'):
         BoxForeground(str(path))
 
 
@@ -244,7 +252,7 @@ def test_a_missing_or_displaced_map_is_not_packed():
         pack(dict(img=img, gt_seg_map=np.zeros((30, 20), np.uint8)))
 
 
-def test_images_without_a_map_are_passed_over(tmp_path):
+def test_images_without_a_map_are_skipped(tmp_path):
     for i in range(8):
         foreground = blobs(40, 48)
         save(tmp_path / f'images/{i}.png', np.repeat(foreground[..., None] * 255, 3, -1))

@@ -17,7 +17,7 @@ from simmim_mm.datasets.transforms import LoadImage
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
-BANDS = RNG.integers(0, 256, (6, 9, 5), dtype=np.uint8)
+PLANES = RNG.integers(0, 256, (6, 9, 5), dtype=np.uint8)
 
 
 def load(path, **kwargs):
@@ -52,7 +52,7 @@ def test_jpeg_is_what_pillow_decodes(tmp_path):
     np.testing.assert_array_equal(load(path), np.asarray(Image.open(path)))
 
 
-def test_the_format_is_told_by_the_content(tmp_path):
+def test_the_content_says_the_format(tmp_path):
     saved(tmp_path, RGB, 'a.png').rename(tmp_path / 'a.jpg')
     np.testing.assert_array_equal(load(tmp_path / 'a.jpg'), RGB)
 
@@ -187,32 +187,32 @@ def test_other_types_keep_their_values(tmp_path, dtype):
 
 
 TIFF_LAYOUTS = {
-    'chunky': (BANDS, dict(photometric='minisblack', planarconfig='contig')),
+    'chunky': (PLANES, dict(photometric='minisblack', planarconfig='contig')),
     'planar': (
-        np.moveaxis(BANDS, -1, 0),
+        np.moveaxis(PLANES, -1, 0),
         dict(photometric='minisblack', planarconfig='separate'),
     ),
-    'pages': (np.moveaxis(BANDS, -1, 0), dict(photometric='minisblack')),
-    'unlabeled bands last': (BANDS, dict(photometric='minisblack')),
-    'labeled': (np.moveaxis(BANDS, -1, 0), dict(metadata={'axes': 'CYX'})),
-    'imagej': (np.moveaxis(BANDS, -1, 0), dict(imagej=True)),
+    'pages': (np.moveaxis(PLANES, -1, 0), dict(photometric='minisblack')),
+    'unlabeled channels last': (PLANES, dict(photometric='minisblack')),
+    'labeled': (np.moveaxis(PLANES, -1, 0), dict(metadata={'axes': 'CYX'})),
+    'imagej': (np.moveaxis(PLANES, -1, 0), dict(imagej=True)),
     'compressed': (
-        BANDS,
+        PLANES,
         dict(photometric='minisblack', planarconfig='contig', compression='zlib'),
     ),
-    'bigtiff': (BANDS, dict(photometric='minisblack', planarconfig='contig', bigtiff=True)),
+    'bigtiff': (PLANES, dict(photometric='minisblack', planarconfig='contig', bigtiff=True)),
 }
 
 
 @pytest.mark.parametrize('kind', TIFF_LAYOUTS)
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
-def test_multi_band_tiff(tmp_path, kind, dtype):
+def test_tiff_of_many_channels(tmp_path, kind, dtype):
     array, kwargs = TIFF_LAYOUTS[kind]
     tifffile.imwrite(tmp_path / 'a.tif', array.astype(dtype), **kwargs)
     for channels in (5, 'unchanged'):
         img = load(tmp_path / 'a.tif', channels=channels)
         assert img.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
-        np.testing.assert_array_equal(img, BANDS)
+        np.testing.assert_array_equal(img, PLANES)
 
 
 @pytest.mark.parametrize('planar', [False, True])
@@ -225,19 +225,19 @@ def test_color_tiff_of_either_plane_order(tmp_path, planar):
 @pytest.mark.parametrize(
     ('array', 'channels'),
     [
-        (BANDS, 5),
-        (np.moveaxis(BANDS, -1, 0), 5),
-        (BANDS, 'unchanged'),
-        (np.moveaxis(BANDS, -1, 0), 'unchanged'),
-        (np.asfortranarray(BANDS), 5),
-        (BANDS.astype('>u2'), 5),
-        (BANDS.astype(np.float64), 5),
+        (PLANES, 5),
+        (np.moveaxis(PLANES, -1, 0), 5),
+        (PLANES, 'unchanged'),
+        (np.moveaxis(PLANES, -1, 0), 'unchanged'),
+        (np.asfortranarray(PLANES), 5),
+        (PLANES.astype('>u2'), 5),
+        (PLANES.astype(np.float64), 5),
     ],
 )
-def test_npy_bands_first_or_last(tmp_path, array, channels):
+def test_npy_channels_first_or_last(tmp_path, array, channels):
     np.save(tmp_path / 'a.npy', array)
     img = load(tmp_path / 'a.npy', channels=channels)
-    np.testing.assert_array_equal(img, BANDS)
+    np.testing.assert_array_equal(img, PLANES)
     assert img.flags.c_contiguous
     assert img.flags.writeable
 
@@ -251,13 +251,13 @@ def test_npy_as_color(tmp_path):
     np.testing.assert_array_equal(load(tmp_path / 'a.npy')[..., 0], (GRAY > 127) * 255)
 
 
-def test_an_expected_number_of_bands_wins_over_the_shorter_axis(tmp_path):
-    array = RNG.integers(0, 256, (4, 6, 5), dtype=np.uint8)  # four rows of six pixels, five bands
+def test_an_expected_number_of_channels_wins_over_the_shorter_axis(tmp_path):
+    array = RNG.integers(0, 256, (4, 6, 5), dtype=np.uint8)  # 4 rows, 6 columns, 5 channels
     np.save(tmp_path / 'a.npy', array)
     np.testing.assert_array_equal(load(tmp_path / 'a.npy', channels=5), array)
 
 
-def test_an_ambiguous_array_is_refused_until_the_layout_is_told(tmp_path):
+def test_an_ambiguous_array_is_refused_until_the_layout_is_given(tmp_path):
     array = RNG.integers(0, 256, (5, 7, 5), dtype=np.uint8)
     path = tmp_path / 'a.npy'
     np.save(path, array)
@@ -267,12 +267,12 @@ def test_an_ambiguous_array_is_refused_until_the_layout_is_told(tmp_path):
     np.testing.assert_array_equal(load(path, channels=5, layout='chw'), array.transpose(1, 2, 0))
 
 
-def test_a_wrong_number_of_bands_names_both_numbers(tmp_path):
+def test_a_wrong_number_of_channels_names_both_numbers(tmp_path):
     path = tmp_path / 'a.npy'
-    np.save(path, BANDS)
-    assert reason(path, channels=4) == 'has 5 bands, but LoadImage(channels=4) was set'
+    np.save(path, PLANES)
+    assert reason(path, channels=4) == 'has 5 channels, but LoadImage(channels=4) was set'
     assert 'LoadImage(channels=5)' in reason(path, channels='rgb')
-    assert 'has 1 band,' in reason(saved(tmp_path, GRAY, 'g.png'), channels=3)
+    assert 'has 1 channel,' in reason(saved(tmp_path, GRAY, 'g.png'), channels=3)
 
 
 def test_nan_is_refused_or_filled(tmp_path):
@@ -323,7 +323,7 @@ BAD_FILES = {
     'truncated.png': (truncated(lambda f, x: Image.fromarray(x).save(f, 'PNG')), 'truncated'),
     'truncated.webp': (truncated(lambda f, x: Image.fromarray(x).save(f, 'WEBP')), ''),
     'truncated.tif': (truncated(lambda f, x: Image.fromarray(x).save(f, 'TIFF')), ''),
-    'truncated-bands.tif': (
+    'truncated-channels.tif': (
         truncated(lambda f, x: tifffile.imwrite(f, x.astype(np.uint16), photometric='rgb')),
         '',
     ),
@@ -365,7 +365,7 @@ def test_the_size_limit_can_be_moved(tmp_path):
     before = Image.MAX_IMAGE_PIXELS
     load(path, max_pixels=None)
     assert before == Image.MAX_IMAGE_PIXELS
-    tifffile.imwrite(tmp_path / 'a.tif', BANDS, photometric='minisblack', planarconfig='contig')
+    tifffile.imwrite(tmp_path / 'a.tif', PLANES, photometric='minisblack', planarconfig='contig')
     assert 'max_pixels=53' in reason(tmp_path / 'a.tif', channels=5, max_pixels=53)
 
 

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import ConfigDict
 
 from simmim_mm.datasets.errors import DataError
-from simmim_mm.engine.checks import check_downstream_data
+from simmim_mm.engine.checks import check_run
 from simmim_mm.experiments.shapes import CLASSES, write_shapes
 
 
@@ -36,7 +36,11 @@ def detector(data, classes=CLASSES, with_mask=True) -> ConfigDict:
             ann_file=f'annotations/instances_{split}.json',
             data_prefix=dict(img=f'images/{split}'),
             metainfo=dict(classes=classes),
-            pipeline=[dict(type='LoadAnnotations', with_bbox=True, with_mask=with_mask)],
+            pipeline=[
+                dict(type='LoadImageFromFile'),
+                dict(type='LoadAnnotations', with_bbox=True, with_mask=with_mask),
+                dict(type='PackDetInputs'),
+            ],
         )
         return dict(dataset=dict(type='RepeatDataset', times=2, dataset=dataset))
 
@@ -60,6 +64,11 @@ def segmenter(data, classes=('background', *CLASSES)) -> ConfigDict:
                 img_suffix='.png',
                 data_prefix=dict(img_path=f'images/{split}', seg_map_path=f'semantic/{split}'),
                 metainfo=dict(classes=classes),
+                pipeline=[
+                    dict(type='LoadImageFromFile'),
+                    dict(type='LoadAnnotations'),
+                    dict(type='PackSegInputs'),
+                ],
             )
         )
 
@@ -80,28 +89,31 @@ def edit(data, change) -> None:
 
 def error(cfg) -> str:
     with pytest.raises(DataError) as caught:
-        check_downstream_data(cfg)
+        check_run(cfg)
     return str(caught.value)
 
 
 @pytest.mark.parametrize('config', [detector, segmenter])
-def test_sound_data_pass(shapes, config):
-    check_downstream_data(config(shapes))
+def test_sound_data_are_built_and_a_sample_of_each_is_loaded(shapes, config):
+    checked = check_run(config(shapes))
+    assert [len(dataset) for dataset in checked.datasets.values()] in ([12, 4], [6, 2])
+    assert sorted(checked.samples) == ['loss', 'predict']
+    assert all(sample['inputs'].shape == (3, 32, 32) for sample in checked.samples.values())
 
 
 def test_boxes_without_masks_are_enough_for_a_detector_of_boxes(data):
     edit(data, lambda c: [a.pop('segmentation') for a in c['annotations']])
-    check_downstream_data(detector(data, with_mask=False))
+    check_run(detector(data, with_mask=False))
     message = error(detector(data))
     assert 'have no segmentation' in message and 'Faster R-CNN' in message
 
 
 def test_a_category_without_objects_need_not_be_listed(data):
     edit(data, lambda c: c['categories'].insert(0, dict(id=99, name='shapes')))
-    check_downstream_data(detector(data))
+    check_run(detector(data))
 
 
-@pytest.mark.parametrize('content, problem', [('', 'is empty'), ('{"images": [', 'is no JSON')])
+@pytest.mark.parametrize('content, problem', [('', 'is empty'), ('{"images": [', 'is not JSON')])
 def test_an_empty_or_broken_json(data, content, problem):
     (data / 'annotations' / 'instances_train.json').write_text(content)
     message = error(detector(data))
@@ -170,13 +182,13 @@ def test_a_missing_json(data):
 
 
 @pytest.fixture
-def label_map(data):
+def segmentation_map(data):
     path = sorted((data / 'semantic' / 'train').glob('*.png'))[3]
     return path, cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
 
 
-def test_a_label_map_with_values_outside_the_classes(data, label_map):
-    path, pixels = label_map
+def test_a_map_with_values_outside_the_classes(data, segmentation_map):
+    path, pixels = segmentation_map
     pixels[:4, :8], pixels[5] = 7, 255
     cv2.imwrite(str(path), pixels)
     message = error(segmenter(data))
@@ -184,14 +196,14 @@ def test_a_label_map_with_values_outside_the_classes(data, label_map):
     assert 'values 0 to 4' in message and '255' in message
 
 
-def test_label_maps_that_are_pictures_or_of_another_size(data, label_map):
-    path, pixels = label_map
+def test_maps_that_are_color_images_or_of_another_size(data, segmentation_map):
+    path, pixels = segmentation_map
     cv2.imwrite(str(path), np.stack([pixels] * 3, -1))
     assert '3 channels' in error(segmenter(data))
     cv2.imwrite(str(path), pixels[:20])
     assert 'is of 32x20 pixels, its image of 32x32' in error(segmenter(data))
     path.unlink()
-    assert 'without a label map' in error(segmenter(data))
+    assert 'without a segmentation map' in error(segmenter(data))
 
 
 def test_foreground_painted_as_255_would_be_left_out(data):

@@ -4,7 +4,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from simmim_mm.engine.check_model import check_model
+from simmim_mm.engine.checks import check_model
 from simmim_mm.models.backbones.base import BaseMaskedBackbone
 
 

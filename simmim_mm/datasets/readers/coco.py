@@ -1,0 +1,92 @@
+"""COCO's json: images, and the annotations and categories of the objects in them."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine import fileio
+
+from simmim_mm.datasets.errors import DataError, error_at, first_few
+
+Entries = list[dict[str, Any]]
+
+
+class CocoFile(NamedTuple):
+    """Contents of a json, in the order of the file.
+
+    Attributes:
+        images: Each with the fields that were asked for, and maybe others.
+        annotations: One for each object; ``bbox`` is left, top, width and height in pixels.
+        categories: Empty if none were asked for and the file has none.
+        others: What else the file has, such as ``info``.
+    """
+
+    images: Entries
+    annotations: Entries
+    categories: Entries
+    others: dict[str, Any]
+
+
+def load_coco(
+    path: str | Path,
+    images: Sequence[str] = ('id', 'file_name'),
+    annotations: Sequence[str] = ('image_id', 'category_id'),
+    categories: Sequence[str] = ('id', 'name'),
+    strict: bool = True,
+) -> CocoFile:
+    """Read a json from any storage that ``mmengine.fileio`` knows.
+
+    Args:
+        path: The file.
+        images: Fields that each image must have.
+        annotations: Fields that each annotation must have.
+        categories: Fields that each category must have; none: there need not be any.
+        strict: Whether empty lists, and annotations of images that are not listed, are errors.
+
+    Raises:
+        DataError: If the file is missing or is not COCO's, lacks a field, or has an id twice.
+    """
+    path = str(path)
+    try:
+        content = fileio.get(path)
+    except FileNotFoundError:
+        raise DataError(f'there is no file {path}: check ann_file and data_root') from None
+    except OSError as error:
+        raise DataError(f'{path} cannot be read: {error}') from error
+    try:
+        data = json.loads(content)
+    except ValueError as error:
+        problem = f'is not JSON ({error})' if content else 'is empty'
+        raise DataError(f'{path} {problem}; export it again as COCO json') from error
+    fields = dict(images=images, annotations=annotations, categories=categories)
+    with error_at(path):
+        lists = {key: _entries(data, key, needed, strict) for key, needed in fields.items()}
+        coco = CocoFile(**lists, others={key: data[key] for key in data if key not in fields})
+        known = {image['id'] for image in coco.images}
+        unknown = [a.get('id', '?') for a in coco.annotations if a['image_id'] not in known]
+        if unknown and strict:
+            raise DataError(
+                f'annotations of images that it does not list: ids {first_few(unknown)}'
+            )
+    return coco
+
+
+def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> Entries:
+    entries = data.get(key) if isinstance(data, dict) else None
+    if not fields and entries is None:
+        return []
+    if not isinstance(entries, list):
+        raise DataError(f'it has no list {key!r}: it is not a COCO annotation file')
+    if fields and strict and not entries:
+        raise DataError(f'it has no {key}: the list is empty')
+    for i, entry in enumerate(entries):
+        if lacking := [f for f in fields if not isinstance(entry, dict) or f not in entry]:
+            raise DataError(f'{key}[{i}] has no {", ".join(lacking)}')
+        if 'bbox' in fields and not (isinstance(entry['bbox'], list) and len(entry['bbox']) == 4):
+            raise DataError(f'{key}[{i}].bbox is {entry["bbox"]!r}, not [left, top, width, height]')
+    ids = Counter(entry['id'] for entry in entries if 'id' in fields)
+    if twice := [i for i, count in ids.items() if count > 1]:
+        raise DataError(f'ids of {key} are not unique: {first_few(twice)}')
+    return entries

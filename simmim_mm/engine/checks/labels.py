@@ -1,0 +1,137 @@
+"""Labels of classifiers, detectors and segmenters, against what the config says of them."""
+
+import os.path as osp
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from simmim_mm.datasets.errors import DataError, error_at, first_few
+from simmim_mm.datasets.readers.class_folders import check_class_folders
+from simmim_mm.datasets.wrappers import single_datasets
+from simmim_mm.engine.checks.coco import check_coco, check_evaluator
+from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
+
+_FORMATS = {
+    'mmpretrain.BaseDataset': 'classes',
+    'mmdet.CocoDataset': 'coco',
+    'mmseg.BaseSegDataset': 'maps',
+}
+_READERS = ('load_data_list', 'parse_data_info')  # with its own, a class has a format of its own
+_FOLDERS = dict(coco=['img'], maps=['img_path', 'seg_map_path'])
+# Where detectors and segmenters count classes; a classifier does so wherever it says num_classes.
+_HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')
+
+
+def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None:
+    """Check what mmdet and mmseg would fail on, for no clear reason, when they build a data set.
+
+    Args:
+        dataset: Config of a single data set. Others than those for COCO and segmentation maps pass.
+        cls: Its class.
+        place: Where it stands in the config.
+        cfg: The whole config.
+
+    Raises:
+        DataError: If a folder, file or the classes are missing, or a json cannot be trained on.
+    """
+    label_format = _format_of(cls)
+    if label_format not in _FOLDERS:
+        return
+    with error_at(place):
+        built = DATASETS.build(dict(dataset, pipeline=[], lazy_init=True))
+        classes = built.metainfo.get('classes')
+        if not classes:
+            raise DataError("no classes; set metainfo=dict(classes=('first', 'second', ...))")
+        if isinstance(classes, str):
+            raise DataError(f"classes is the string {classes!r}; write a single one ('{classes}',)")
+        for key in _FOLDERS[label_format]:
+            folder = built.data_prefix.get(key) or '.'
+            if not osp.isdir(folder):
+                root = built.data_root
+                raise DataError(
+                    f'there is no folder {folder}; set data_root ({root!r}) and data_prefix.{key}'
+                )
+        if label_format == 'coco':
+            check_coco(built, dataset.get('pipeline', []))
+            if place.startswith('val_dataloader'):
+                check_evaluator(cfg, built.ann_file, place)
+        elif not built.ann_file:
+            folder, suffix = built.data_prefix['img_path'], built.img_suffix
+            if not any(fileio.list_dir_or_file(folder, False, suffix=suffix, recursive=True)):
+                raise DataError(f'{folder} holds no file that ends in {suffix!r}; set img_suffix')
+
+
+def check_labels(
+    dataset: Any, name: str, train: Any | None = None, model: dict | None = None
+) -> None:
+    """Check labels and classes of a built data set.
+
+    Args:
+        dataset: One of mmpretrain, mmdet (for COCO) or mmseg, also in wrappers. Others pass.
+        name: Where it stands in the config, such as ``'val_dataloader.dataset'``.
+        train: The training data, whose classes mmpretrain's validation data must have. Class
+            folders are numbered in their order: with one less, all later labels would change.
+        model: Config of the model, whose heads must have as many classes.
+
+    Raises:
+        DataError: If there is no sample, a class folder has no image, a segmentation map does not
+            fit its image or the classes, or the classes are not those of the training or the heads.
+    """
+    for place, part in single_datasets(dataset, name):
+        label_format = _format_of(type(part))
+        if label_format is None:
+            continue
+        classes, heads = part.metainfo.get('classes') or (), _HEADS
+        with error_at(place):
+            if label_format == 'maps':
+                check_segmentation_maps(part)
+            elif label_format == 'classes':
+                heads = ()
+                if not len(part):
+                    raise DataError(f'no sample in {part.ann_file or part.img_prefix}')
+                if folders := getattr(part, 'folder_to_idx', None):
+                    check_class_folders(part.img_prefix, folders, part.extensions)
+                _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
+        for path, number in _num_classes(model, 'model', heads):
+            if classes and number != len(classes):
+                raise DataError(
+                    f'{path}.num_classes is {number}, but {place} has {len(classes)} classes '
+                    f'({first_few(map(repr, classes))}): set it to {len(classes)}'
+                )
+
+
+def _format_of(cls: type) -> str | None:
+    for i, base in enumerate(cls.__mro__):
+        found = _FORMATS.get(f'{base.__module__.split(".")[0]}.{base.__name__}')
+        if found:
+            own = any(reader in vars(c) for c in cls.__mro__[:i] for reader in _READERS)
+            return None if own and found != 'classes' else found
+    return None
+
+
+def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
+    if not expected or tuple(classes) == tuple(expected):
+        return
+    missing = first_few(repr(c) for c in expected if c not in classes)
+    unknown = first_few(repr(c) for c in classes if c not in expected)
+    if missing == unknown == 'none':
+        order = f'{first_few(map(repr, classes))} instead of {first_few(map(repr, expected))}'
+        raise DataError(f'its classes are in another order than those of the training: {order}')
+    raise DataError(
+        f'its classes are not those of the training: missing {missing}, unknown {unknown}'
+    )
+
+
+def _num_classes(cfg: Any, path: str, heads: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Every ``num_classes`` in a config and where it stands; of ``heads`` only, if given."""
+    if isinstance(cfg, dict):
+        name = path.rstrip('.0123456789').rpartition('.')[2]
+        if (name in heads or not heads) and isinstance(cfg.get('num_classes'), int):
+            yield path, cfg['num_classes']
+    values = enumerate(cfg) if isinstance(cfg, (list, tuple)) else dict(cfg or {}).items()
+    for key, value in values:
+        if isinstance(value, (dict, list, tuple)):
+            yield from _num_classes(value, f'{path}.{key}', heads)

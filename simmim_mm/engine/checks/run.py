@@ -1,0 +1,181 @@
+"""The data of a run: built, checked, and sent through pipeline and model."""
+
+import io
+from contextlib import redirect_stdout
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, init_default_scope
+
+from simmim_mm.datasets.errors import DataError, UnreadableImage
+from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets
+from simmim_mm.datasets.seeding import sample_seed, seeded_rng
+from simmim_mm.datasets.wrappers import single_datasets
+from simmim_mm.engine.checks.labels import check_label_files, check_labels
+
+_MODES = dict(train_dataloader='loss', val_dataloader='predict')
+_MAX_TRIED = 20
+_SAMPLES = 4
+
+
+class CheckedRun(NamedTuple):
+    """What a run works on.
+
+    Attributes:
+        datasets: The built data set of each dataloader, by its name in the config.
+        samples: A sample by mode of the model: ``'loss'`` of the training data, ``'predict'`` of
+            the validation data.
+    """
+
+    datasets: dict[str, Any]
+    samples: dict[str, dict]
+
+
+def check_run(cfg: Config) -> CheckedRun:
+    """Build and check the data that a config trains and validates on.
+
+    Images are sent through the pipeline. Labels (class folders, COCO jsons, segmentation maps) are
+    compared with the classes, heads and evaluation of the config, for OpenMMLab is silent where
+    they differ: mmpretrain numbers the class folders that are there, mmdet leaves out objects of
+    unknown categories, mmseg trains on whatever values a map has.
+
+    Raises:
+        DataError: The message names the place in the config, the file and the values.
+    """
+    init_default_scope(cfg.get('default_scope') or 'simmim_mm')
+    MMLogger.get_current_instance()  # made now, or its output would be redirected below
+    checked = CheckedRun({}, {})
+    places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
+    for name, place in places.items():
+        for part_place, part in single_datasets(cfg[name].dataset, place):
+            cls = _class_of(part)
+            if not issubclass(cls, ImageDataset):
+                check_label_files(part, cls, part_place, cfg)
+    for name, place in places.items():
+        try:
+            with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
+                dataset = DATASETS.build(cfg[name].dataset)
+                if hasattr(dataset, 'full_init'):
+                    dataset.full_init()
+        except (DataError, AssertionError, RuntimeError, FileNotFoundError) as error:
+            raise DataError(f'{place}: {error}') from error
+        if not any(image_datasets(dataset)):
+            train = checked.datasets.get('train_dataloader')
+            check_labels(dataset, place, train, cfg.get('model'))
+        checked.datasets[name] = dataset
+        checked.samples[_MODES[name]] = check_dataset(dataset, place)
+    return checked
+
+
+def _class_of(dataset: Any) -> type:
+    cls = dataset.get('type') if isinstance(dataset, dict) else ImageDataset  # built: not checked
+    if isinstance(cls, str):
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            cls = registry.get(cls)
+    return cls if isinstance(cls, type) else object  # the build reports unknown types
+
+
+def check_dataset(dataset: Any, name: str = 'dataset') -> dict:
+    """Send a few images, spread over the data set, through the pipeline; returns the first sample.
+
+    Args:
+        dataset: An :class:`ImageDataset` or a wrapper around some. Others are asked for their
+            first sample.
+        name: Where it stands in the config, such as ``'train_dataloader.dataset'``.
+
+    Raises:
+        DataError: If no image can be read, a step of the pipeline fails, the pipeline does not end
+            in packed inputs, or the images come out in different shapes.
+    """
+    parts = list(image_datasets(dataset))
+    if not parts:
+        return dataset[0]
+    samples = [sample for part in parts for sample in _load_samples(part, name)]
+    shapes = {tuple(sample['inputs'].shape) for sample in samples}
+    if len(shapes) > 1:
+        raise DataError(
+            f'{name}: images leave the pipeline in different shapes (channels, height, width): '
+            f'{", ".join(map(str, sorted(shapes)))}; add a crop or resize, and give LoadImage a '
+            f'number of channels'
+        )
+    return samples[0]
+
+
+def _load_samples(dataset: ImageDataset, name: str) -> list[dict]:
+    samples: list[dict] = []
+    reason = 'the pipeline returned None'
+    indices = np.linspace(0, len(dataset) - 1, min(len(dataset), _MAX_TRIED)).astype(int).tolist()
+    for index in indices:
+        try:
+            sample = _run_pipeline(dataset, index, name)
+        except UnreadableImage as error:
+            reason = f'the last: {error}'
+            continue
+        if sample is not None:
+            samples.append(sample)
+        if len(samples) == _SAMPLES:
+            break
+    if not samples:
+        raise DataError(f'{name}: none of {len(indices)} images tried gives a sample; {reason}')
+    return samples
+
+
+def _run_pipeline(dataset: ImageDataset, index: int, name: str) -> dict | None:
+    results: Any = dataset.get_data_info(index)
+    path = results['img_path']
+    with seeded_rng(sample_seed(0, 0, index)):
+        for number, step in enumerate(dataset.pipeline.transforms, 1):
+            try:
+                results = step(results)
+            except UnreadableImage:
+                raise
+            except Exception as error:
+                raise DataError(
+                    f'{name}: step {number} of the pipeline, {step!r}, fails on {path}: '
+                    f'{error} ({type(error).__name__})'
+                ) from error
+            if results is None:
+                return None
+    if 'inputs' not in results:
+        raise DataError(f"{name}: the pipeline does not end in dict(type='mmpretrain.PackInputs')")
+    return results
+
+
+def check_model(model: BaseModel, sample: dict, mode: str = 'loss') -> None:
+    """Run one sample through the model, before a training starts.
+
+    Finds what only shows when data and model meet: another number of channels, an image size or a
+    mask grid that the backbone does not take. Weights, buffers and random numbers stay as they are.
+
+    Args:
+        model: The algorithm, or a model of mmpretrain, mmdet or mmseg, not wrapped for distributed
+            training.
+        sample: What the pipeline of the data returns: ``inputs`` and ``data_samples``.
+        mode: ``'loss'``, or ``'predict'`` for a sample of a validation pipeline, whose labels need
+            not have the size of the image.
+
+    Raises:
+        ValueError: If they do not fit; the message names the sizes.
+    """
+    image = sample['inputs']
+    size = 'x'.join(map(str, image.shape[-2:]))
+    training, device = model.training, next(model.parameters()).device
+    devices = [device] if device.type == 'cuda' else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            data = model.eval().data_preprocessor(pseudo_collate([sample]), False)
+            model(**data, mode=mode)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f'the model does not take an image of {image.shape[0]} channels and {size} pixels '
+            f'({reason}): check img_size, in_channels, and the decoder or head of the model '
+            'against the pipeline'
+        ) from error
+    finally:
+        model.train(training)

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from simmim_mm.datasets import DataError
+from simmim_mm.datasets.readers.coco import load_coco
+
+IMAGES = [dict(id=7, file_name='a.jpg', height=4, width=5), dict(id=8, file_name='b.jpg')]
+OBJECTS = [dict(id=1, image_id=7, category_id=3, bbox=[0, 1, 2, 3])]
+CATEGORIES = [dict(id=3, name='cat')]
+
+
+def write(tmp_path, **changes):
+    content = dict(images=IMAGES, annotations=OBJECTS, categories=CATEGORIES, info='x')
+    content.update(changes)
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps({key: value for key, value in content.items() if value != 'none'}))
+    return path
+
+
+def test_contents(tmp_path):
+    coco = load_coco(write(tmp_path), annotations=('id', 'bbox', 'image_id'))
+    assert (coco.images, coco.annotations, coco.categories) == (IMAGES, OBJECTS, CATEGORIES)
+    assert coco.others == dict(info='x')
+    boxes = load_coco(str(write(tmp_path, categories='none')), categories=())
+    assert boxes.annotations == OBJECTS and boxes.categories == []
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(images='none'), "no list 'images': it is not a COCO annotation file"),
+        (dict(categories={}), "no list 'categories'"),
+        (dict(annotations=[]), 'no annotations: the list is empty'),
+        (dict(annotations=[7]), r'annotations\[0\] has no image_id'),
+        (dict(images=[dict(id=7)]), r'images\[0\] has no file_name'),
+        (dict(images=2 * IMAGES), 'ids of images are not unique: 7, 8'),
+        (dict(annotations=[dict(OBJECTS[0], image_id=9)]), 'images that it does not list: ids 1'),
+        (dict(annotations=[dict(OBJECTS[0], bbox=[1, 2])]), r'bbox is \[1, 2\], not \[left, top'),
+    ],
+)
+def test_faults_are_named_with_the_file(tmp_path, changes, message):
+    with pytest.raises(DataError, match=rf'a\.json: .*{message}'):
+        load_coco(write(tmp_path, **changes), annotations=('image_id', 'category_id', 'bbox'))
+
+
+@pytest.mark.parametrize(
+    'changes', [dict(annotations=[]), dict(annotations=[dict(OBJECTS[0], image_id=9)])]
+)
+def test_images_without_objects_are_all_right_where_nothing_is_learned(tmp_path, changes):
+    assert load_coco(write(tmp_path, **changes), strict=False).images == IMAGES
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, r'there is no file .*a\.json'),
+        (b'', r'a\.json is empty'),
+        (b'{"images": [', r'a\.json is not JSON'),
+        (b'\xff\xfe\xfa', r'a\.json is not JSON'),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / 'a.json').write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load_coco(tmp_path / 'a.json')
+    with pytest.raises(DataError, match='cannot be read'):
+        load_coco(tmp_path)
