@@ -1,4 +1,4 @@
-"""The snippets in docs/design_space.md are configs that build."""
+"""The snippets in docs/reference/design_space.md are configs that build."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from simmim_mm.models.necks import InverseSwinDecoder, MLPDecoder, PixelShuffleD
 from simmim_mm.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / 'docs/design_space.md').read_text()
+TEXT = (ROOT / 'docs/reference/design_space.md').read_text()
 BASE = ROOT / re.search(r"_base_ = '(.*)'", TEXT).group(1)
 SNIPPETS = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""docs/guide.md: its files and commands, in order, on less data and for fewer iterations."""
+"""The tutorial on detectors: its files and commands, in order, on less data and shorter."""
 
 import os
 import re
@@ -12,7 +12,7 @@ pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mm
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / 'docs/guide.md').read_text()
+TEXT = (ROOT / 'docs/tutorials/detector.md').read_text()
 # What is made smaller: each stands in the guide, and nothing else of it is changed.
 SHORTER = {
     '--train 100 --val 50 --unlabeled 600': '--train 8 --val 4 --unlabeled 40',
@@ -35,7 +35,7 @@ def blocks(text: str) -> list:
 
 def shortened(text: str) -> str:
     for old, new in SHORTER.items():
-        assert old in text, f'docs/guide.md has no {old!r}'
+        assert old in text, f'docs/tutorials/detector.md has no {old!r}'
         text = text.replace(old, new)
     return text
 
