@@ -25,11 +25,13 @@ setup:  ## the full environment in .venv: about 15 min, most of it mmcv's compil
 setup-demo:  ## the part that the demo needs, without compiled operators: about 5 min
 	@$(ENVIRONMENT) demo
 
-lint:  ## what pre-commit and CI check: ruff and codespell
+lint: setup-demo  ## what CI checks: style, words, the ladder of imports, types
 	@$(ENVIRONMENT) lint
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/codespell
+	@$(VENV)/lint-imports --no-cache
+	@$(VENV)/pyright
 
 format:  ## let ruff mend and format the code
 	@$(ENVIRONMENT) lint

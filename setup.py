@@ -56,8 +56,9 @@ setup(
         'Programming Language :: Python :: 3',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
-    python_requires='>=3.9',
+    python_requires='>=3.10,<3.14',
     packages=find_packages(include=['simmim_mm', 'simmim_mm.*']),
+    package_data={'simmim_mm': ['py.typed', '*.pyi']},
     # The stack itself is an extra: an environment may hold either line of OpenMMLab, the original
     # or the maintained one, and the two install the same modules. `import simmim_mm` checks it.
     install_requires=requirements('runtime'),

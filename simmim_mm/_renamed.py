@@ -132,22 +132,23 @@ NAMES = {
 # Old registered type to the new one.
 TYPES = {'ColourBins': 'ColorBins', 'SimMIM': 'MaskedImageModel'}
 
-_warned: set[tuple[str, str]] = set()
+_warned: set[str] = set()
 
 
 def warn_renamed(old: str, new: str) -> None:
     """Say once in a process that ``old`` is called ``new`` now."""
-    if (old, new) not in _warned:
-        _warned.add((old, new))
-        warnings.warn(
-            f'{old} is now {new}; the old name works until simmim_mm 1.0',
-            FutureWarning,
-            stacklevel=3,
-        )
+    _warn_once(f'{old} is now {new}')
+
+
+def _warn_once(text: str) -> None:
+    if text not in _warned:
+        _warned.add(text)
+        text += '; the old name works until simmim_mm 1.0'
+        warnings.warn(text, FutureWarning, stacklevel=4)
 
 
 def old_names(module: str, **names: str) -> Callable[[str], Any]:
-    """A ``__getattr__`` of a module for names that changed in it: ``old_names(__name__, A='B')``."""
+    """A ``__getattr__`` for names that changed in a module: ``old_names(__name__, Old='New')``."""
 
     def __getattr__(name: str) -> Any:
         if name not in names:
@@ -178,17 +179,17 @@ def renamed_arguments(
                 if old not in kwargs:
                     continue
                 value = kwargs.pop(old)
-                if new is None:
-                    warn_renamed(f'{cls.__name__}({old}=...)', 'no longer needed: leave it out')
-                    continue
-                warn_renamed(f'{cls.__name__}({old}=...)', f'{new}=...')
                 if new in kwargs:
                     raise TypeError(f'{cls.__name__} got both {new} and its old name {old}')
+                new_text = f'{new}=...' if new else 'no longer needed: leave it out'
+                _warn_once(f'{cls.__name__}({old}=...) is {"now " * bool(new)}{new_text}')
+                if new is None:
+                    continue
                 kwargs[new] = value
             for name, spellings in (values or {}).items():
                 value = kwargs.get(name)
                 if isinstance(value, str) and value in spellings:
-                    warn_renamed(f'{cls.__name__}({name}={value!r})', f'{spellings[value]!r}')
+                    _warn_once(f'{cls.__name__}({name}={value!r}) is now {spellings[value]!r}')
                     kwargs[name] = spellings[value]
             init(self, *args, **kwargs)
 

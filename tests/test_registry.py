@@ -50,11 +50,24 @@ def test_import_is_light():
     ours = {name for name in modules if name.startswith('simmim_mm')}
     assert ours == {
         'simmim_mm',
+        'simmim_mm._imports',
+        'simmim_mm._renamed',
         'simmim_mm._stack',
-        'simmim_mm.registry',
         'simmim_mm.version',
     }
-    assert not modules.intersection({'torch', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg'})
+    assert not modules.intersection({'torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg'})
+
+
+@pytest.mark.parametrize(
+    'order',
+    ['import simmim_mm; import mmengine', 'import mmengine.registry; import simmim_mm'],
+)
+def test_registries_are_there_in_either_order_of_imports(order):
+    build = (
+        f'{order}; import sys; from mmengine.registry import MODELS; '
+        "print(MODELS.get('simmim_mm.MaskedSwin').__name__)"
+    )
+    assert loaded(build) == {'MaskedSwin'}
 
 
 def test_every_location_imports_on_its_own():

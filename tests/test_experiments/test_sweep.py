@@ -148,7 +148,7 @@ SWEEP = "sweep = {'mask.mask_ratio': [0.5]}\n"
         (SWEEP + "cases = [dict(name='a', options={})]", 'give either sweep or cases'),
         (SWEEP + "probe = dict(type='svm')", "probe.type is 'svm'; known are knn, linear, log"),
         (SWEEP + "probe = dict(type='knn')", "'knn' needs data"),
-        (SWEEP + "probe = dict(type='log')", "'log' needs figure"),
+        (SWEEP + "probe = dict(type='log')", "'log' needs metric"),
         (SWEEP + 'epochs = 2\niters = 9', 'give epochs or iters, not both'),
         (SWEEP + 'iters = 9', r'iters=9, but the config counts epochs \(100\): give epochs'),
     ],

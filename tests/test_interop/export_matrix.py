@@ -1,6 +1,6 @@
 """The table of docs/how-to/export.md, from what verification says.
 
-``python tests/test_export/export_matrix.py`` rewrites it; the test compares it.
+``python tests/test_interop/export_matrix.py`` rewrites it; the test compares it.
 """
 
 import sys

@@ -62,7 +62,7 @@ def test_the_table_in_the_documentation_is_what_verification_says(request):
     for target in TARGETS:
         need(target, request)
     assert export_matrix.parts()[1] == export_matrix.table(), (
-        'run: python tests/test_export/export_matrix.py'
+        'run: python tests/test_interop/export_matrix.py'
     )
 
 

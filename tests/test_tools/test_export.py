@@ -21,7 +21,7 @@ def _module(path: Path):
 
 
 tool = _module(ROOT / 'tools' / 'export.py')
-toys = _module(ROOT / 'tests' / 'test_export' / 'export_toys.py')
+toys = _module(ROOT / 'tests' / 'test_interop' / 'export_toys.py')
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def rows(name='results.csv'):
         return list(csv.DictReader(file))
 
 
-LOG = "probe = dict(type='log', figure='accuracy/top1')\n"
+LOG = "probe = dict(type='log', metric='accuracy/top1')\n"
 
 
 def test_table_and_plots_and_nothing_twice(study):

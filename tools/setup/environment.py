@@ -12,6 +12,7 @@ goes to ``.venv/setup/*.log``. Runs under any Python 3.6+ to tell an old one wha
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from pathlib import Path
 from steps import PIP_INSTALL, PYTHON, ROOT, STATE, VENV, SetupError, Step
 
 VERIFIED_PYTHON = (3, 11)
-MIN_PYTHON = (3, 10)
+# The range of versions stands in setup.py.
+MIN_PYTHON = (3, int(re.search(r'>=3\.(\d+)', (ROOT / 'setup.py').read_text()).group(1)))
 NEEDED_GB = 12
 
 IMPORTS = {
@@ -141,8 +143,8 @@ def check_machine(level, torch_is_there):
     version = '.'.join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < MIN_PYTHON:
         raise SetupError(
-            f'Python {version} is too old, 3.10 or later is needed (verified: 3.11); fix: install '
-            'one and run `PYTHON=python3.11 make ...`'
+            f'Python {version} is too old, 3.{MIN_PYTHON[1]} or later is needed (verified: 3.11); '
+            'fix: install one and run `PYTHON=python3.11 make ...`'
         )
     try:
         import ensurepip  # noqa: F401

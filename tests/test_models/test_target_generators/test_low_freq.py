@@ -192,7 +192,7 @@ def test_works_in_inference_mode_and_in_training_after_it():
         (dict(), 'either radius'),
         (dict(radius=3, radius_ratio=0.3), 'either radius'),
         (dict(radius=0), 'must be positive'),
-        (dict(radius=3, mode='centered'), "'reference' or 'centered'"),
+        (dict(radius=3, mode='middle'), "'reference' or 'centered'"),
         (dict(radius=3, mode='centered', rolloff='hann'), "'ideal', 'gaussian'"),
         (dict(radius=3, rolloff='gaussian'), "mode='centered'"),
     ],

@@ -1,0 +1,1 @@
+"""The command `simmim`: a file for each verb."""
