@@ -1,6 +1,9 @@
-"""The documentation as text: its pages, code blocks, commands and inline code."""
+"""The documentation as text, and its pages as scripts."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,3 +30,41 @@ def commands(text: str) -> list[str]:
     lines = '\n'.join(block for language, block in blocks(text) if language == 'bash')
     lines = lines.replace('\\\n', ' ')
     return [re.sub(r'\s+# .*', '', line) for line in lines.splitlines() if line.strip()]
+
+
+def run_page(text: str, folder: Path) -> str:
+    """Write the files ``my_*.py`` of a page, run its commands in order, return what they print."""
+    bin_folder = folder / 'bin'
+    bin_folder.mkdir()
+    for name in ('configs', 'tools'):
+        (folder / name).symlink_to(ROOT / name)
+    (bin_folder / 'simmim').write_text(f'#!/bin/sh\nexec {sys.executable} -m simmim_mm.cli "$@"\n')
+    (bin_folder / 'simmim').chmod(0o755)
+    paths = dict(
+        PATH=os.pathsep.join([str(bin_folder), os.environ['PATH']]),
+        PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
+    )
+    printed = ''
+    for language, block in blocks(text):
+        if language == 'python' and (file := re.match(r'# (my_\w+\.py)\n', block)):
+            (folder / file[1]).write_text(block)
+        elif language == 'bash':
+            done = subprocess.run(
+                ['bash', '-ec', block],
+                capture_output=True,
+                text=True,
+                cwd=folder,
+                env=dict(os.environ, **paths),
+                timeout=600,
+            )
+            assert done.returncode == 0, f'{block}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}'
+            printed += done.stdout + done.stderr
+    return printed
+
+
+def shortened(text: str, shorter: dict[str, str]) -> str:
+    """The page with less data and fewer iterations; each of the replaced texts must be there."""
+    for old, new in shorter.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
