@@ -19,7 +19,11 @@ from simmim_mm import registry
 
 # Python blocks that tests run or build as they are, and old names.
 PROBES = ('knn', 'linear', 'log')  # of a sweep: no registry has them
-EXECUTED = ('docs/tutorials/detector.md', 'docs/reference/design_space.md')
+EXECUTED = (
+    'docs/reference/design_space.md',
+    'docs/tutorials/detector.md',
+    'docs/tutorials/extend.md',
+)
 PAGES = [page for page in PAGES if page.name != 'renamed.md']
 CONFIGS = [path for path in sorted((ROOT / 'configs').rglob('*.py')) if '_base_' not in path.parts]
 FOLDERS = 'benchmarks|configs|docs|examples|requirements|simmim_mm|tests|tools'
@@ -75,6 +79,12 @@ def some_config_has(key: str) -> bool:
     return any(has(load(path), key) for path in CONFIGS)
 
 
+def own_words(page: Path) -> set[str]:
+    """Those of the files that a page writes and runs."""
+    text = page.read_text() if name(page) in EXECUTED else ''
+    return {word for _, block in blocks(text) for word in re.findall(r'\w+', block)}
+
+
 @pytest.mark.parametrize('page', PAGES, ids=name)
 def test_configs_exist(page):
     stems = [path.stem for path in CONFIGS]
@@ -126,7 +136,7 @@ def test_types_of_snippets_are_registered_and_have_these_arguments(page):
 def test_types_in_the_text_are_registered(page):
     for code in inline_code(page.read_text()):
         for kind in re.findall(r"type='([\w.]+)'", code):
-            assert kind in PROBES or find_type(kind), code
+            assert kind in {*PROBES, *own_words(page)} or find_type(kind), code
 
 
 @pytest.mark.parametrize('page', PAGES, ids=name)
@@ -156,10 +166,11 @@ def test_config_keys_exist(page):
 @pytest.mark.parametrize('page', PAGES, ids=name)
 def test_identifiers_are_those_of_the_code(page):
     """Words in backticks that look like names: ``snake_case`` and ``CamelCase``."""
+    known = {*WORDS, *OTHER_WORDS, *own_words(page)}
     for code in inline_code(page.read_text()):
         code = re.sub(r'\S*/\S*', '', CONFIG_NAME.sub('', code))  # paths have a test of their own
         for word in re.findall(r'\b(?:[a-z]+(?:_[a-z]+)+|(?:[A-Z]+[a-z]+){2,})\b', code):
-            assert word in {*WORDS, *OTHER_WORDS} or find_type(word), code
+            assert word in known or find_type(word), code
 
 
 WORDS = {
