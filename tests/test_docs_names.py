@@ -16,6 +16,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 
 from simmim_mm import registry
+from simmim_mm.cli import VERBS, parse_args
 
 # Python blocks that tests run or build as they are, and old names.
 PROBES = ('knn', 'linear', 'log')  # of a sweep: no registry has them
@@ -137,6 +138,27 @@ def test_types_in_the_text_are_registered(page):
     for code in inline_code(page.read_text()):
         for kind in re.findall(r"type='([\w.]+)'", code):
             assert kind in {*PROBES, *own_words(page)} or find_type(kind), code
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name)
+def test_commands_are_understood(page):
+    """Verbs, options and the number of arguments; what needs a file is not opened."""
+    text = page.read_text()
+    for command in commands(text):
+        words = shlex.split(command)
+        words = words[next((i for i, word in enumerate(words) if '=' not in word), 0) :]
+        if words[0] == 'make':
+            assert re.search(f'^{words[1]}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), (
+                command
+            )
+        if words[0] == 'simmim':
+            try:
+                parse_args(words[1:])
+            except SystemExit as end:
+                assert not end.code and words[-1] == '--help', command
+    for code in inline_code(text):
+        if found := re.match(r'simmim ([a-z][\w-]*)', code):
+            assert found[1] in VERBS, code
 
 
 @pytest.mark.parametrize('page', PAGES, ids=name)

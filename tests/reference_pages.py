@@ -1,22 +1,25 @@
-"""The tables of docs/reference/renamed.md, from what the package knows of old names.
+"""The tables of the reference that are made from the code.
 
-``python tests/renamed_page.py`` writes the page again.
+``python tests/reference_pages.py`` writes them again.
 """
 
 import ast
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from docs_pages import ROOT
 
 from simmim_mm._renamed import MODULES, NAMES, TYPES
+from simmim_mm.cli import VERBS, load_verb
 
-PAGE = ROOT / 'docs' / 'reference' / 'renamed.md'
+REFERENCE = ROOT / 'docs' / 'reference'
 MARK = '<!-- {} -->\n'
 
 
-def decorated_classes() -> list[tuple[str, str, str]]:
-    """Class, old and new spelling of what ``renamed_arguments`` decorators say, by reading them."""
+def renamed_arguments() -> list[tuple[str, str, str | None]]:
+    """Class, old and new spelling, read from the decorators of this name."""
     found = []
     for path in sorted((ROOT / 'simmim_mm').rglob('*.py')):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -36,7 +39,7 @@ def decorated_classes() -> list[tuple[str, str, str]]:
     return sorted(found, key=str)
 
 
-def table(head: tuple[str, ...], rows) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ['---'] * len(head), *rows]
     return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
 
@@ -45,12 +48,19 @@ def code(text: str | None) -> str:
     return f'`{text}`' if text else 'no longer needed'
 
 
-def tables() -> dict[str, str]:
-    """Contents of the page by the name of its mark."""
-    return {
+def tables() -> dict[Path, dict[str, str]]:
+    """Tables by page and mark."""
+    configs = json.loads((ROOT / 'configs/renamed.json').read_text())
+    options = [
+        (f'simmim {verb}', old, new)
+        for verb in VERBS
+        for old, new in getattr(load_verb(verb), 'RENAMED', {}).items()
+    ]
+    renamed = {
+        'options': table(('command', '0.1', '0.2'), (tuple(map(code, row)) for row in options)),
         'types': table(('0.1', '0.2'), ((code(a), code(b)) for a, b in sorted(TYPES.items()))),
         'arguments': table(
-            ('of', '0.1', '0.2'), ((code(a), code(b), code(c)) for a, b, c in decorated_classes())
+            ('of', '0.1', '0.2'), (tuple(map(code, row)) for row in renamed_arguments())
         ),
         'names': table(
             ('0.1', '0.2'), ((code(a), code(b)) for a, b in sorted(NAMES.items()) if a not in TYPES)
@@ -59,18 +69,29 @@ def tables() -> dict[str, str]:
             ('0.1', '0.2'),
             ((code(a), ', '.join(map(code, new))) for a, new in sorted(MODULES.items())),
         ),
+        'configs': table(
+            ('0.1', '0.2', 'with other values of'),
+            (
+                (code(old), code(new['config']), ', '.join(map(code, new.get('options', {}))))
+                for old, new in sorted(configs.items())
+            ),
+        ),
     }
+    verbs = table(('verb', ''), ((code(f'simmim {verb}'), load_verb(verb).HELP) for verb in VERBS))
+    return {REFERENCE / 'renamed.md': renamed, REFERENCE / 'command_line.md': {'verbs': verbs}}
 
 
-def page() -> str:
-    text = PAGE.read_text()
-    for name, content in tables().items():
+def written(page: Path) -> str:
+    """The page with its tables as the code has them."""
+    text = page.read_text()
+    for name, content in tables()[page].items():
         begin, end = MARK.format(name), MARK.format(f'end of {name}')
-        assert begin in text and end in text, f'{PAGE.name} has no mark for {name}'
+        assert begin in text and end in text, f'{page.name} has no mark for {name}'
         pattern = f'(?<={re.escape(begin)}).*?(?={re.escape(end)})'
         text = re.sub(pattern, lambda _, new=content: new, text, flags=re.DOTALL)
     return text
 
 
 if __name__ == '__main__':
-    Path(PAGE).write_text(page())
+    for page in tables():
+        page.write_text(written(page))
