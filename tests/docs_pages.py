@@ -38,12 +38,12 @@ def run_page(text: str, folder: Path) -> str:
     bin_folder.mkdir()
     for name in ('configs', 'tools'):
         (folder / name).symlink_to(ROOT / name)
-    (bin_folder / 'simmim').write_text(f'#!/bin/sh\nexec {sys.executable} -m simmim_mm.cli "$@"\n')
-    (bin_folder / 'simmim').chmod(0o755)
-    paths = dict(
-        PATH=os.pathsep.join([str(bin_folder), os.environ['PATH']]),
-        PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
+    (bin_folder / 'simmim').write_text(
+        f'#!/bin/sh\nexport PYTHONPATH="{ROOT}:$PYTHONPATH"\n'
+        f'exec "{sys.executable}" -m simmim_mm.cli "$@"\n'
     )
+    (bin_folder / 'simmim').chmod(0o755)
+    path = os.pathsep.join([str(bin_folder), os.environ['PATH']])
     printed = ''
     for language, block in blocks(text):
         if language == 'python' and (file := re.match(r'# (my_\w+\.py)\n', block)):
@@ -54,7 +54,7 @@ def run_page(text: str, folder: Path) -> str:
                 capture_output=True,
                 text=True,
                 cwd=folder,
-                env=dict(os.environ, **paths),
+                env=dict(os.environ, PATH=path),
                 timeout=600,
             )
             assert done.returncode == 0, f'{block}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}'

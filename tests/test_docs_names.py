@@ -148,9 +148,7 @@ def test_commands_are_understood(page):
         words = shlex.split(command)
         words = words[next((i for i, word in enumerate(words) if '=' not in word), 0) :]
         if words[0] == 'make':
-            assert re.search(f'^{words[1]}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), (
-                command
-            )
+            assert f'\n{words[1]}:' in (ROOT / 'Makefile').read_text(), command
         if words[0] == 'simmim':
             try:
                 parse_args(words[1:])
@@ -202,5 +200,8 @@ WORDS = {
     for word in re.findall(r'\w+', path.read_text())
 }
 # Of other libraries, and of files that readers write.
-OTHER_WORDS = {'x_to_library', 'SwinForImageClassification', 'bgr_to_rgb', 'cross_entropy', 'my_module'}
+OTHER_WORDS = {
+    *('SwinForImageClassification', 'bgr_to_rgb', 'cross_entropy'),
+    *('my_module', 'x_to_library'),
+}
 TOP_LEVEL = {key for path in CONFIGS[:: len(CONFIGS) // 8] for key in load(path)}
