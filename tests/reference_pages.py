@@ -18,25 +18,39 @@ REFERENCE = ROOT / 'docs' / 'reference'
 MARK = '<!-- {} -->\n'
 
 
-def renamed_arguments() -> list[tuple[str, str, str | None]]:
-    """Class, old and new spelling, read from the decorators of this name."""
+def decorated(decorator: str) -> list[tuple[str, str, str | None]]:
+    """Class or function, old and new spelling, read from all uses of a decorator."""
     found = []
     for path in sorted((ROOT / 'simmim_mm').rglob('*.py')):
         for node in ast.walk(ast.parse(path.read_text())):
             for call in getattr(node, 'decorator_list', ()):
-                if 'renamed_arguments' not in ast.unparse(call):
+                if not isinstance(call, ast.Call) or ast.unparse(call.func) != decorator:
                     continue
                 for keyword in call.keywords:
                     value = ast.literal_eval(keyword.value)
-                    if keyword.arg == 'values':
+                    if keyword.arg != 'values':
+                        found.append((node.name, keyword.arg, value))
+                    elif decorator == 'renamed_arguments':
                         found += [
                             (node.name, f'{argument}={old!r}', f'{new!r}')
                             for argument, spellings in value.items()
                             for old, new in spellings.items()
                         ]
                     else:
-                        found.append((node.name, keyword.arg, value))
+                        found += [(node.name, repr(old), repr(new)) for old, new in value.items()]
     return sorted(found, key=str)
+
+
+def moved_names() -> dict[str, str]:
+    """Names in modules, of the table and of all calls of ``old_names``."""
+    found = {old: new for old, new in NAMES.items() if old not in TYPES}
+    for path in sorted((ROOT / 'simmim_mm').rglob('*.py')):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == 'old_names':
+                for keyword in call.keywords:
+                    if keyword.arg and keyword.arg not in TYPES:
+                        found.setdefault(keyword.arg, ast.literal_eval(keyword.value))
+    return dict(sorted(found.items()))
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -60,11 +74,12 @@ def tables() -> dict[Path, dict[str, str]]:
         'options': table(('command', '0.1', '0.2'), (tuple(map(code, row)) for row in options)),
         'types': table(('0.1', '0.2'), ((code(a), code(b)) for a, b in sorted(TYPES.items()))),
         'arguments': table(
-            ('of', '0.1', '0.2'), (tuple(map(code, row)) for row in renamed_arguments())
+            ('of', '0.1', '0.2'), (tuple(map(code, row)) for row in decorated('renamed_arguments'))
         ),
-        'names': table(
-            ('0.1', '0.2'), ((code(a), code(b)) for a, b in sorted(NAMES.items()) if a not in TYPES)
+        'attributes': table(
+            ('of', '0.1', '0.2'), (tuple(map(code, row)) for row in decorated('renamed_attributes'))
         ),
+        'names': table(('0.1', '0.2'), ((code(a), code(b)) for a, b in moved_names().items())),
         'modules': table(
             ('0.1', '0.2'),
             ((code(a), ', '.join(map(code, new))) for a, new in sorted(MODULES.items())),
