@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+PAGES = [
+    *(ROOT / page for page in ('README.md', 'CONTRIBUTING.md')),
+    *(
+        page
+        for folder in ('docs', 'configs', 'examples')
+        for page in sorted((ROOT / folder).rglob('*.md'))
+    ),
+]
 BLOCK = re.compile(r'^( *)```(\w*)\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from docs_pages import BLOCK, PAGES, ROOT, name
 
-PAGES = [*PAGES, ROOT / 'CHANGELOG.md', *sorted((ROOT / 'configs').rglob('README.md'))]
+PAGES = [*PAGES, ROOT / 'CHANGELOG.md']
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 
 
@@ -36,6 +36,15 @@ def test_the_index_links_every_page():
         for link in LINK.findall(index.read_text())
     }
     assert {*(ROOT / 'docs').rglob('*.md')} - linked == {index}
+
+
+def test_code_names_pages_that_exist():
+    for folder in ('simmim_mm', 'configs', 'tools', 'tests', 'examples', 'benchmarks'):
+        for path in (ROOT / folder).rglob('*.py'):
+            for page in re.findall(r'\bdocs/[\w./-]+\.md\b', path.read_text()):
+                assert (ROOT / page).exists(), f'{path}: {page}'
+    for page in re.findall(r'README: (\S+)', (ROOT / 'model-index.yml').read_text()):
+        assert (ROOT / page).exists(), page
 
 
 @pytest.mark.parametrize('page', PAGES, ids=name)
