@@ -19,7 +19,7 @@ demo-transfer: setup  ## pretrain, then detect, segment and classify, compared w
 test: setup  ## the whole test suite with coverage (ARGS="-k mask": some of it)
 	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
-setup:  ## the full environment in .venv: about 15 min, most of it mmcv's compiled operators
+setup:  ## the full environment in .venv: about 6 min, half of it for mmcv's compiled operators
 	@$(ENVIRONMENT) full
 
 setup-demo:  ## the part that the demo needs, without compiled operators: about 5 min

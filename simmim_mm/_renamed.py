@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-T = TypeVar('T', bound=type)
+T = TypeVar('T', bound=Callable)
 
 # Old module below simmim_mm: the modules that have its names now.
 MODULES: dict[str, tuple[str, ...]] = {
@@ -118,15 +118,19 @@ NAMES = {
     'LabelledData': 'LabeledData',
     'LabelledImages': 'LabeledImages',
     'SimMIM': 'MaskedImageModel',
+    'Study': 'Sweep',
     'box_shares': 'box_fractions',
+    'choose_bands': 'choose_channels',
     'compare_with_fills': 'compare_with_baselines',
     'evaluate_fill': 'evaluate_baseline',
     'hide_pixels': 'zero_masked_pixels',
     'known_figures': 'known_metrics',
     'labelled_images': 'labeled_images',
+    'load_study': 'load_sweep',
     'mask_share': 'masked_fraction',
     'mean_colour_fill': 'mean_color_baseline',
     'settle_loaders': 'adapt_dataloaders',
+    'study_cases': 'sweep_cases',
     'summarise': 'summarize',
 }
 # Old registered type to the new one.
@@ -162,7 +166,7 @@ def old_names(module: str, **names: str) -> Callable[[str], Any]:
 def renamed_arguments(
     values: dict[str, dict[str, str]] | None = None, **names: str | None
 ) -> Callable[[T], T]:
-    """Class decorator: keyword arguments of ``__init__`` that have a new name.
+    """Decorator of a class or function: keyword arguments that have a new name.
 
     Args:
         values: By (new) argument, old values that have a new spelling.
@@ -170,31 +174,35 @@ def renamed_arguments(
             taken and dropped.
     """
 
-    def decorate(cls: T) -> T:
-        init = cls.__init__
-
-        @functools.wraps(init)
-        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-            for old, new in names.items():
-                if old not in kwargs:
-                    continue
-                value = kwargs.pop(old)
-                if new in kwargs:
-                    raise TypeError(f'{cls.__name__} got both {new} and its old name {old}')
-                new_text = f'{new}=...' if new else 'no longer needed: leave it out'
-                _warn_once(f'{cls.__name__}({old}=...) is {"now " * bool(new)}{new_text}')
-                if new is None:
-                    continue
+    def renewed(owner: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+        for old, new in names.items():
+            if old not in kwargs:
+                continue
+            if new in kwargs:
+                raise TypeError(f'{owner} got both {new} and its old name {old}')
+            new_text = f'now {new}=...' if new else 'no longer needed: leave it out'
+            _warn_once(f'{owner}({old}=...) is {new_text}')
+            value = kwargs.pop(old)
+            if new is not None:
                 kwargs[new] = value
-            for name, spellings in (values or {}).items():
-                value = kwargs.get(name)
-                if isinstance(value, str) and value in spellings:
-                    _warn_once(f'{cls.__name__}({name}={value!r}) is now {spellings[value]!r}')
-                    kwargs[name] = spellings[value]
-            init(self, *args, **kwargs)
+        for name, spellings in (values or {}).items():
+            value = kwargs.get(name)
+            if isinstance(value, str) and value in spellings:
+                _warn_once(f'{owner}({name}={value!r}) is now {spellings[value]!r}')
+                kwargs[name] = spellings[value]
+        return kwargs
 
-        cls.__init__ = __init__  # type: ignore[misc]  # a decorator replaces it on purpose
-        return cls
+    def decorate(thing: T) -> T:
+        called: Any = thing.__init__ if isinstance(thing, type) else thing
+
+        @functools.wraps(called)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return called(*args, **renewed(thing.__name__, kwargs))
+
+        if not isinstance(thing, type):
+            return wrapper  # type: ignore[return-value]  # of the same signature
+        setattr(thing, '__init__', wrapper)  # noqa: B010  pyright takes an assignment for a mistake
+        return thing  # type: ignore[return-value]  # isinstance narrows it to type
 
     return decorate
 

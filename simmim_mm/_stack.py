@@ -78,7 +78,7 @@ def require_mmcv_ops() -> None:
         raise StackError(
             f'mmcv has no working compiled operators, which detection needs '
             f'({str(error).splitlines()[0]}); fix: `make setup` in a clone of simmim_mm, or '
-            f'python {builder} (about 10 minutes)'
+            f'python {builder} (about 3 minutes)'
         ) from None
 
 

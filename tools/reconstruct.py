@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
         '(default) or the visible part only (default with --mask)',
     )
     parser.add_argument(
-        '--bands', type=int, nargs='+', help='channels to show: one as gray, or three as RGB'
+        '--channels', type=int, nargs='+', help='channels to show: one as gray, or three as RGB'
     )
     parser.add_argument(
         '--config', help='config file, for a checkpoint that does not carry its own'
@@ -77,7 +77,7 @@ def draw_reconstructions(reconstructor, files: list, args: argparse.Namespace):
     stats = args.stats or 'true'
     pictures = reconstructor.reconstruct(sound, args.seed, stats)
     print('\n'.join(f'row {i}: {file}' for i, file in enumerate(sound, 1)))
-    return draw_grid(pictures, args.bands, note=reconstructor.note(stats))
+    return draw_grid(pictures, args.channels, note=reconstructor.note(stats))
 
 
 def draw_filled(reconstructor, file: str, args: argparse.Namespace):
@@ -87,8 +87,8 @@ def draw_filled(reconstructor, file: str, args: argparse.Namespace):
     image, hole, filled = reconstructor.fill(file, args.mask, stats)
     original, filled = (x.astype(np.float32).transpose(2, 0, 1) for x in (image, filled))
     limits = display_range(original)
-    shown = to_rgb(original, limits, args.bands)
-    row = [shown, hatch(shown, hole), to_rgb(filled, limits, args.bands)]
+    shown = to_rgb(original, limits, args.channels)
+    row = [shown, hatch(shown, hole), to_rgb(filled, limits, args.channels)]
     row = [shrink(picture, MAX_SIDE) for picture in row]
     return compose([row], ['original', 'masked', 'filled'], reconstructor.note(stats))
 

@@ -1,7 +1,18 @@
+"""Training: hooks, loops, optimization, schedules, launching, checks before a run."""
+
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.engine.amp import AmpOptimWrapper
-from simmim_mm.engine.hooks import *  # noqa: F403
-from simmim_mm.engine.hooks import __all__ as _hooks
+from simmim_mm.engine.hooks import (
+    AtomicCheckpointHook,
+    AvgDistHook,
+    BadFilesHook,
+    KNNHook,
+    LossHook,
+    NonFiniteLossError,
+    ReconstructionHook,
+    ReproducibilityHook,
+    ThroughputHook,
+)
 from simmim_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from simmim_mm.engine.loops import EpochTrainLoop
 from simmim_mm.engine.optimizers import FusedAdamW
@@ -9,11 +20,19 @@ from simmim_mm.engine.schedulers import CosineThroughWarmupLR, WarmupLR
 
 __all__ = [
     'AmpOptimWrapper',
+    'AtomicCheckpointHook',
     'AtomicLocalBackend',
+    'AvgDistHook',
+    'BadFilesHook',
     'CosineThroughWarmupLR',
     'EpochTrainLoop',
     'FusedAdamW',
+    'KNNHook',
     'LayerDecayOptimWrapperConstructor',
+    'LossHook',
+    'NonFiniteLossError',
+    'ReconstructionHook',
+    'ReproducibilityHook',
+    'ThroughputHook',
     'WarmupLR',
-    *_hooks,
 ]

@@ -37,7 +37,7 @@ class AmpOptimWrapper(_AmpOptimWrapper):
         if name not in ('float16', 'bfloat16'):
             raise ValueError(f"AMP dtype must be 'float16' or 'bfloat16', got {dtype!r}")
         if get_device() != 'cpu':
-            super().__init__(*args, dtype=name, loss_scale=loss_scale, **kwargs)
+            super().__init__(*args, dtype=name, loss_scale=loss_scale, **kwargs)  # type: ignore[arg-type]  # mmengine takes numbers and dicts too
             if name == 'bfloat16':  # has the range of float32: nothing to scale
                 self.loss_scaler = torch.amp.GradScaler(enabled=False)
             return

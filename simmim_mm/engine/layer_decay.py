@@ -58,7 +58,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
     @staticmethod
     def _layer_depth(model: nn.Module) -> Callable[[str], tuple[int, int]]:
         backbone = getattr(model, 'backbone', None)
-        if not hasattr(backbone, 'get_layer_depth'):
+        if backbone is None or not hasattr(backbone, 'get_layer_depth'):
             raise ValueError(
                 f'layer decay needs to know the layers of the backbone of {type(model).__name__}, '
                 f'and {type(backbone).__name__} has no get_layer_depth(name, prefix): define it, '

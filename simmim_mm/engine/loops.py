@@ -10,12 +10,12 @@ from simmim_mm.registry import LOOPS
 class EpochTrainLoop(EpochBasedTrainLoop):
     """Training by epochs that can be resumed in the middle of one.
 
-    mmengine's loop begins the epoch anew, so that checkpoints written by iteration repeat data and
+    mmengine's loop starts the epoch over, so that checkpoints written by iteration repeat data and
     let the counts of iterations and epochs drift apart. This one lets the sampler skip the samples
     that were seen, and counts the batches from there.
 
     The sampler needs ``skip(n)``: leave out the next n samples of this process, once
-    (``ReproducibleSampler``). Other samplers begin the epoch anew, with a warning.
+    (``ReproducibleSampler``). Other samplers start the epoch over, with a warning.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -34,7 +34,8 @@ class EpochTrainLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         if first < len(self.dataloader):
             if first:
-                self.dataloader.sampler.skip(first * self.dataloader.batch_size)
+                # _batches_done has seen that it can
+                self.dataloader.sampler.skip(first * (self.dataloader.batch_size or 1))  # type: ignore[attr-defined]
             for idx, data_batch in enumerate(self.dataloader, first):
                 self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
@@ -47,7 +48,7 @@ class EpochTrainLoop(EpochBasedTrainLoop):
         if done == 0:
             return 0
         problem = None
-        # What the checkpoint knows; the hook that enters this run's figures has not run yet.
+        # What the checkpoint knows; the hook that enters this run's numbers has not run yet.
         hub = self.runner.message_hub
         iters, epochs = hub.get_info('max_iters', 0), hub.get_info('max_epochs', 0)
         if not 0 < done <= length or (epochs and iters != epochs * length):

@@ -1,4 +1,4 @@
-"""Finding the checkpoint from which a run can go on."""
+"""Finding the checkpoint that a run can continue from."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ def find_resumable(work_dir: str | Path) -> tuple[str | None, list[str]]:
     or a kill is passed over.
 
     Returns:
-        Its path, or None; and what there is to tell the user on the way, one sentence each.
+        Its path, or None; and what the user should know, one sentence each.
     """
     work_dir = Path(work_dir)
     notes: list[str] = []

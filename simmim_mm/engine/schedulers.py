@@ -53,7 +53,7 @@ class CosineThroughWarmupLR(CosineAnnealingLR):
     Args:
         T_max: Step at which the minimum is reached: the length of the training, with its warm-up.
         eta_min: The minimum, absolute. Or:
-        eta_min_ratio: The minimum as a share of the full rate, which follows when the rate is
+        eta_min_ratio: The minimum as a fraction of the full rate, which follows when the rate is
             scaled to another batch size.
     """
 
@@ -63,12 +63,9 @@ class CosineThroughWarmupLR(CosineAnnealingLR):
         super().__init__(optimizer, *args, T_max=T_max, **kwargs)
 
     def _get_value(self) -> list[float]:
-        share = (1 + math.cos(math.pi * (self.begin + self.last_step) / self.T_max)) / 2
+        fraction = (1 + math.cos(math.pi * (self.begin + self.last_step) / self.T_max)) / 2
         minima = [
             self.eta_min if self.eta_min_ratio is None else value * self.eta_min_ratio
             for value in self.base_values
         ]
-        return [low + (high - low) * share for low, high in zip(minima, self.base_values)]
-
-
-__all__ = ['CosineThroughWarmupLR', 'WarmupLR']
+        return [low + (high - low) * fraction for low, high in zip(minima, self.base_values)]

@@ -1,4 +1,4 @@
-"""Yardsticks for a reconstruction: ways to fill masked areas that learn nothing.
+"""Baselines for a reconstruction: ways to fill masked areas that learn nothing.
 
 Each fill takes ``(image, mask)``: ``(B, C, H, W)`` in the value range of the loaded images and
 ``(B, h, w)`` boolean, True = masked. It returns the images filled, in the same range, and looks at
@@ -6,13 +6,17 @@ visible pixels only.
 """
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from simmim_mm._renamed import old_names
 from simmim_mm.masking import upsample_mask
+
+if TYPE_CHECKING:
+    from simmim_mm.models.algorithms import MaskedImageModel
 
 Fill = Callable[[Tensor, Tensor], Tensor]
 
@@ -90,24 +94,24 @@ def evaluate_baseline(fill: Fill, image: Tensor, mask: Tensor, std: Tensor) -> T
 
 @torch.no_grad()
 def compare_with_baselines(
-    model: nn.Module, dataloader, fills: Mapping[str, Fill] | None = None
+    model: 'MaskedImageModel', dataloader, fills: Mapping[str, Fill] | None = None
 ) -> dict[str, float]:
-    """Held-out masked L1 of a model beside the yardsticks, on the same images and masks.
+    """Held-out masked L1 of a model beside the baselines, on the same images and masks.
 
     Args:
         model: The algorithm, with raw pixels as target. Put back to its mode afterwards.
         dataloader: Batches as the model takes them in validation.
-        fills: Yardsticks by name. Default: mean color and OpenCV inpainting.
+        fills: Baselines by name. Default: mean color and OpenCV inpainting.
 
     Returns:
-        Mean over images of the masked L1 on normalized pixels: ``model``, then the fills.
+        Mean over images of the masked L1 on normalized pixels: ``model``, then the baselines.
 
     Raises:
         ValueError: If the model predicts something other than pixels: there is nothing to compare.
     """
     if len(model.target):
         raise ValueError(
-            'the yardsticks fill in pixels, but this model predicts '
+            'the baselines fill in pixels, but this model predicts '
             f'{" of ".join(type(g).__name__ for g in reversed(model.target))}'
         )
     fills = BASELINES if fills is None else fills

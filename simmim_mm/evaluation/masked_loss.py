@@ -14,7 +14,7 @@ class MaskedLoss(BaseMetric):
     Averages what the algorithm's ``predict`` enters as ``masked_losses`` in each data sample: a
     dict of the head's losses. The mean is over images, so that neither the batch size nor the
     number of processes changes it. With a validation sampler whose masks are fixed
-    (``ReproducibleSampler(fixed=True)``) the figures of two epochs, or two models, compare.
+    (``ReproducibleSampler(fixed=True)``) the losses of two epochs, or two models, can be compared.
 
     Reported as ``masked_loss/<name>``, usually ``masked_loss/loss``; lower is better.
     """

@@ -1,7 +1,7 @@
 """Power spectra of images and of reconstruction errors: pure functions.
 
-Frequencies are given as a share of the Nyquist frequency (0.5 cycles per pixel), the same scale for
-every image size: 1 is a stripe pattern of one pixel each; the corners of the spectrum reach 1.41.
+Frequencies are fractions of the Nyquist frequency (0.5 cycles per pixel), the same scale for every
+image size: 1 is a stripe pattern of one pixel each; the corners of the spectrum reach 1.41.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 BANDS = (0.0, 1 / 16, 1 / 8, 1 / 4, 40 / 112, 1 / 2, 1.5)
 
 
-def radial_frequency(size: tuple[int, int]) -> Tensor:
+def radial_frequency(size: Sequence[int]) -> Tensor:
     """``(H, W)`` float64: distance of each bin of ``fft2`` from the zero frequency."""
     fy, fx = (torch.fft.fftfreq(n, dtype=torch.float64) * 2 for n in size)
     return torch.hypot(fy[:, None], fx[None, :])
@@ -52,20 +52,20 @@ def band_power(power: Tensor, edges: Sequence[float] = BANDS) -> Tensor:
 
     Args:
         power: ``(..., H, W)`` of :func:`power_spectrum`.
-        edges: n + 1 rising shares of Nyquist; a band includes its upper edge, and the first band
+        edges: n + 1 rising fractions of Nyquist; a band includes its upper edge, and the first band
             its lower one too.
 
     Returns:
         ``(..., n)`` sums. From 0 to 1.5, they add up to the mean square over pixels.
     """
-    edges = torch.tensor(edges, dtype=torch.float64)
-    if len(edges) < 2 or not bool((edges.diff() > 0).all()):
-        raise ValueError(f'edges of bands must be at least two and rise, got {edges.tolist()}')
-    frequency = radial_frequency(tuple(power.shape[-2:])).flatten()
+    limits = torch.tensor(edges, dtype=torch.float64)
+    if len(limits) < 2 or not bool((limits.diff() > 0).all()):
+        raise ValueError(f'edges of bands must be at least two and rise, got {limits.tolist()}')
+    frequency = radial_frequency(power.shape[-2:]).flatten()
     tolerance = 1e-9  # a bin on an edge belongs below it, whatever the rounding
-    band = torch.bucketize(frequency - tolerance, edges)
-    band[(frequency - edges[0]).abs() <= tolerance] = 1
-    member = torch.stack([band == i for i in range(1, len(edges))], 1)
+    band = torch.bucketize(frequency - tolerance, limits)
+    band[(frequency - limits[0]).abs() <= tolerance] = 1
+    member = torch.stack([band == i for i in range(1, len(limits))], 1)
     return power.flatten(-2) @ member.to(power)
 
 
@@ -77,7 +77,7 @@ def radial_profile(power: Tensor) -> tuple[Tensor, Tensor]:
         one period per that side up to Nyquist. The zero frequency is left out.
     """
     n = min(power.shape[-2:]) // 2
-    ring = (radial_frequency(tuple(power.shape[-2:])) * n).round().long().flatten()
+    ring = (radial_frequency(power.shape[-2:]) * n).round().long().flatten()
     member = torch.stack([ring == k for k in range(1, n + 1)], 1).to(power)
     return torch.arange(1, n + 1) / n, power.flatten(-2) @ member / member.sum(0)
 
@@ -85,7 +85,7 @@ def radial_profile(power: Tensor) -> tuple[Tensor, Tensor]:
 def masked_errors(pictures: dict[str, Tensor], std: Tensor) -> dict[str, Tensor]:
     """Errors under the mask, zero in visible pixels, as images ``(B, C, H, W)``.
 
-    Divided by ``std`` and the square root of the masked share, so that the power of an error is
+    Divided by ``std`` and the square root of the masked fraction, so that the power of an error is
     the mean squared error of a masked, normalized pixel.
 
     A mask cuts an error off at its blocks' borders, and so spreads it over neighboring frequencies
@@ -93,7 +93,7 @@ def masked_errors(pictures: dict[str, Tensor], std: Tensor) -> dict[str, Tensor]
     color, which is cut in the same way.
 
     Args:
-        pictures: As of :meth:`MaskedImageModel.reconstruct`.
+        pictures: From :meth:`MaskedImageModel.reconstruct`.
         std: ``(C, 1, 1)``, by which the data preprocessor divides.
 
     Returns:
@@ -118,13 +118,3 @@ def masked_errors(pictures: dict[str, Tensor], std: Tensor) -> dict[str, Tensor]
 def _hann(n: int) -> Tensor:
     # Sampled at pixel centers: no pixel gets weight zero.
     return torch.sin(torch.pi * (torch.arange(n, dtype=torch.float64) + 0.5) / n).square()
-
-
-__all__ = [
-    'BANDS',
-    'band_power',
-    'masked_errors',
-    'power_spectrum',
-    'radial_frequency',
-    'radial_profile',
-]

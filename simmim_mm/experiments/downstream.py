@@ -45,7 +45,7 @@ def downstream_config(
         task: ``'finetune'`` or ``'linear'``, of a classifier; ``'detection'``; ``'segmentation'``.
         configs: The folder ``configs`` of the project.
         backbone: Config from the pretraining.
-        preprocessor: Likewise: ``mean`` and ``std`` are kept.
+        preprocessor: Config from the pretraining: ``mean`` and ``std`` are kept.
         data: What to train on.
 
     Raises:
@@ -77,7 +77,7 @@ def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None)
     if iters is None and epochs is None:
         return
     unit, other = ('iters', 'epochs') if iters else ('epochs', 'iters')
-    number, key = iters or epochs, f'max_{unit}'
+    number, key = iters or epochs or 0, f'max_{unit}'
     former = cfg.train_cfg.get(key)
     if not former:
         raise ValueError(
@@ -222,7 +222,7 @@ def _kind(backbone: dict) -> str:
 
 
 def _as_pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
@@ -282,6 +282,3 @@ def _check_strides(backbone: dict, features: Features) -> None:
             f'the maps of this {_kind(backbone)} have strides {features.strides}, the ready-made '
             'configs work on 4, 8, 16 and 32: give a config of your own with --config'
         )
-
-
-__all__ = ['TASK_METRICS', 'downstream_config', 'set_budget']

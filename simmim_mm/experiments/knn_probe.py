@@ -26,10 +26,10 @@ def run_knn(
 
     Args:
         starts: Name, checkpoint, and whether its weights are used; without them the backbone has
-            random ones, drawn anew for each seed.
+            random ones, other ones for each seed.
         data: Folder with ``train/<class>`` and ``val/<class>``.
         seeds: Outcomes of each start; a checkpoint's are all equal.
-        report: Called with lines that tell of the progress.
+        report: Called with lines of progress.
     """
     bank, queries = load_split(data)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -55,15 +55,13 @@ def run_knn(
 def _initialize(backbone: torch.nn.Module, seed: int) -> None:
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel('WARNING')  # or it tells of every weight
+    logger.setLevel('WARNING')  # or it reports every weight
     torch.manual_seed(seed)
     for module in backbone.modules():
-        if hasattr(module, 'reset_parameters'):
-            module.reset_parameters()
+        reset = getattr(module, 'reset_parameters', None)
+        if callable(reset):
+            reset()
         if hasattr(module, '_is_init'):
-            module._is_init = False
-    backbone.init_weights()
+            setattr(module, '_is_init', False)  # noqa: B010  of mmengine's modules
+    backbone.init_weights()  # type: ignore[operator]  # all backbones have it
     logger.setLevel(level)
-
-
-__all__ = ['METRIC', 'run_knn']

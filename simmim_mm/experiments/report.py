@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from simmim_mm.experiments.trial import Outcome
+from simmim_mm.experiments.tables import markdown_table, write_csv
+from simmim_mm.experiments.trial import Outcome
 
 
 def duration(seconds: float) -> str:
@@ -17,7 +16,7 @@ def duration(seconds: float) -> str:
     return f'{minutes} min' if minutes < 90 else f'{minutes // 60} h {minutes % 60:02} min'
 
 
-def summarize(outcomes: Sequence['Outcome']) -> dict[str, dict]:
+def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict]:
     """Mean over the seeds of each name, in the order in which the names come.
 
     Returns:
@@ -28,7 +27,7 @@ def summarize(outcomes: Sequence['Outcome']) -> dict[str, dict]:
     rows: dict[str, dict] = {}
     for name in dict.fromkeys(outcome.trial.name for outcome in outcomes):
         done = [x for x in outcomes if x.trial.name == name and x.error is None]
-        values = [outcome.value for outcome in done]
+        values = [outcome.value for outcome in done if outcome.value is not None]
         rows[name] = dict(
             seeds=len(done),
             mean=mean(values) if done else None,
@@ -48,18 +47,18 @@ def verdict(pretrained: dict, scratch: dict, name: str, baseline: str = 'from sc
         return f'{name}: nothing to compare, trials failed.'
     difference = pretrained['mean'] - scratch['mean']
     better = 'better' if difference > 0 else 'worse'
-    told = f'{name}: {abs(difference):.3g} {better} than {baseline}'
+    text = f'{name}: {abs(difference):.3g} {better} than {baseline}'
     if difference == 0:
         return f'{name}: exactly as good as {baseline}.'
     if pretrained['sd'] is None or scratch['sd'] is None:
-        return f'{told}, from one seed: nothing is known of the spread; take --seeds 3 or more.'
+        return f'{text}, from one seed: nothing is known of the spread; take --seeds 3 or more.'
     spread = ((pretrained['sd'] ** 2 + scratch['sd'] ** 2) / 2) ** 0.5
     if abs(difference) <= 2 * spread:
         return (
-            f"{told}, which is within the seeds' spread (standard deviation {spread:.2g}): "
+            f"{text}, which is within the seeds' spread (standard deviation {spread:.2g}): "
             'no difference is shown.'
         )
-    return f"{told}, beyond the seeds' spread (standard deviation {spread:.2g})."
+    return f"{text}, beyond the seeds' spread (standard deviation {spread:.2g})."
 
 
 def text_table(rows: Sequence[dict], number: str = '{:.4g}') -> str:
@@ -84,8 +83,6 @@ def text_table(rows: Sequence[dict], number: str = '{:.4g}') -> str:
 
 def write_rows(folder: str | Path, rows: Sequence[dict], note: str = '') -> None:
     """Write ``results.csv`` and ``results.md``, the latter with a note below the table."""
-    from simmim_mm.experiments.tables import markdown_table, write_csv  # imports torch
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / 'results.csv', rows)
@@ -93,7 +90,7 @@ def write_rows(folder: str | Path, rows: Sequence[dict], note: str = '') -> None
     (folder / 'results.md').write_text(f'{text}\n\n{note}\n' if note else f'{text}\n')
 
 
-def trial_rows(outcomes: Sequence['Outcome']) -> list[dict]:
+def trial_rows(outcomes: Sequence[Outcome]) -> list[dict]:
     """A row for every trial, with all results of its last validation."""
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.scalars or {})
     return [
@@ -109,7 +106,7 @@ def trial_rows(outcomes: Sequence['Outcome']) -> list[dict]:
     ]
 
 
-def plot_starts(path: str | Path, outcomes: Sequence['Outcome']) -> None:
+def plot_starts(path: str | Path, outcomes: Sequence[Outcome]) -> None:
     """Draw a line for each name: its seeds as dots, mean and standard deviation as a bar."""
     from matplotlib.figure import Figure
 
@@ -117,7 +114,7 @@ def plot_starts(path: str | Path, outcomes: Sequence['Outcome']) -> None:
     figure = Figure(figsize=(7, 1.2 + 0.5 * len(rows)), layout='constrained')
     axes = figure.subplots()
     for y, (name, row) in enumerate(rows.items()):
-        values = [x.value for x in outcomes if x.trial.name == name and x.error is None]
+        values = [x.value for x in outcomes if x.trial.name == name and x.value is not None]
         axes.errorbar(row['mean'], y, xerr=row['sd'] or 0, fmt='|', color='C0', ms=16, capsize=4)
         axes.plot(values, [y] * len(values), 'o', color='C1', alpha=0.7)
     axes.set_yticks(range(len(rows)), list(rows))
@@ -171,15 +168,3 @@ def plot_columns(
     if group:
         axes.legend()
     figure.savefig(path, dpi=150)
-
-
-__all__ = [
-    'duration',
-    'plot_columns',
-    'plot_starts',
-    'summarize',
-    'text_table',
-    'trial_rows',
-    'verdict',
-    'write_rows',
-]

@@ -1,4 +1,4 @@
-"""A trial as a process of its own, which goes on where an earlier one was interrupted."""
+"""A trial as a process of its own, which continues where an earlier one was interrupted."""
 
 import fcntl
 import json
@@ -9,16 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from mmengine.config import Config
 
 from simmim_mm.experiments.report import duration
 from simmim_mm.experiments.scalars import known_metrics, read_progress, seconds_taken
 from simmim_mm.experiments.trial import Outcome, Trial
-
-if TYPE_CHECKING:
-    from simmim_mm.experiments.scheduler import Clock
 
 _REPORT = 30.0  # seconds from one line about a running trial to the next
 _GRACE = 10.0  # seconds for a process to end when asked to
@@ -27,6 +24,9 @@ _TAIL = 15  # lines of its log that are shown of a failed trial
 
 class Run:
     """A trial in its folder, and its process."""
+
+    _lock: IO  # from lock()
+    _process: subprocess.Popen  # from start()
 
     def __init__(
         self, trial: Trial, root: Path, command: Sequence[str], report: Callable[[str], None]
@@ -39,19 +39,17 @@ class Run:
         self.work_dir = root / trial.folder_name(self.key)
         self.outcome: Outcome | None = None
         self.label = trial.name
-        self._process: subprocess.Popen | None = None
         self._env: dict = {}
-        self._lock: IO | None = None
         self._log_start = 0
         self._repeated = False
         self._reported = 0.0
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """How much of the training is done, in 0..1."""
         if self.outcome:
             return 1.0
-        return read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {}).share
+        return read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {}).fraction
 
     def read_result(self) -> None:
         """Take over the result of an earlier call, if there is one."""
@@ -88,13 +86,13 @@ class Run:
             pass
 
     def start(self, env: dict) -> None:
-        """Start the process, or let an interrupted training go on."""
+        """Start the process, or continue an interrupted training."""
         self._env = env
         config = self.work_dir / 'config.py'
         if not config.is_file():
             _dump(self.cfg, config)
-        share = self.share
-        started = f'goes on at {share:.0%}' if share else 'started'
+        done = self.fraction
+        started = f'continues at {done:.0%}' if done else 'started'
         self._report(f'{self.label}: {started}, log in {self.work_dir}/train.log')
         with open(self.work_dir / 'train.log', 'ab') as log:
             self._log_start = log.tell()
@@ -109,8 +107,12 @@ class Run:
             )
         self._reported = time.monotonic()
 
-    def poll(self, clock: 'Clock') -> bool:
-        """Look at the process, report; True when the trial has ended."""
+    def poll(self, time_left: Callable[[], str]) -> bool:
+        """Look at the process and report; True when the trial has ended.
+
+        Args:
+            time_left: Gives a text to append to a line.
+        """
         metric = self.trial.metric
         code = self._process.poll()
         if code is None:
@@ -118,7 +120,7 @@ class Run:
                 self._reported = time.monotonic()
                 progress = read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {})
                 value = '' if progress.value is None else f', {metric} {progress.value:.4g}'
-                self._report(f'{self.label}: {progress.share:.0%}{value}{clock.left()}')
+                self._report(f'{self.label}: {progress.fraction:.0%}{value}{time_left()}')
             return False
 
         progress = read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {})
@@ -134,10 +136,10 @@ class Run:
         self.outcome = Outcome(self.trial, self.work_dir, seconds=seconds)
         if code == 0 and progress.validated:
             self.outcome.value, self.outcome.scalars = progress.value, progress.scalars
-            self._write_result()
+            self._write_result(self.outcome)
             self._report(
                 f'{self.label}: {metric} {progress.value:.4g}, took '
-                f'{duration(self.outcome.seconds)}{clock.left()}'
+                f'{duration(self.outcome.seconds)}{time_left()}'
             )
         else:
             self.outcome.error = self._tail(code)
@@ -146,7 +148,7 @@ class Run:
         return True
 
     def stop(self) -> None:
-        """End the process; the training can go on from its last checkpoint."""
+        """End the process; the training can continue from its last checkpoint."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
@@ -154,7 +156,7 @@ class Run:
                 self._process.wait(_GRACE)
                 break
 
-    def _write_result(self) -> None:
+    def _write_result(self, outcome: Outcome) -> None:
         from simmim_mm.checkpoint.file_backend import AtomicLocalBackend  # imports torch
 
         result = dict(
@@ -162,9 +164,9 @@ class Run:
             name=self.trial.name,
             seed=self.trial.seed,
             metric=self.trial.metric,
-            value=self.outcome.value,
-            seconds=self.outcome.seconds,
-            scalars=self.outcome.scalars,
+            value=outcome.value,
+            seconds=outcome.seconds,
+            scalars=outcome.scalars,
         )
         path = self.work_dir / 'result.json'
         AtomicLocalBackend().put_text(json.dumps(result, indent=2) + '\n', path)
@@ -174,12 +176,12 @@ class Run:
         with open(self.work_dir / 'train.log', errors='replace') as log:
             log.seek(self._log_start)
             lines = log.read().splitlines()
-        told = [line for line in lines if line.startswith('error: ')]
-        shown = told[-1:] or lines[-_TAIL:]
+        errors = [line for line in lines if line.startswith('error: ')]
+        shown = errors[-1:] or lines[-_TAIL:]
         if code == 0:
             found = ', '.join(known_metrics(self.work_dir)) or 'nothing'
             shown = [f'no validation gave {self.trial.metric}; it wrote {found}']
-        elif not told:
+        elif not errors:
             shown.append(f'the process ended with code {code}')
         shown.append(f'see {self.work_dir / "train.log"}')
         return '\n'.join(f'    {line}' for line in shown)
@@ -200,6 +202,3 @@ def _drop_last_checkpoint(work_dir: Path) -> bool:
     for path in checkpoints[-1:]:
         path.unlink()
     return bool(checkpoints)
-
-
-__all__ = ['Run']

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ class Progress:
     """How far a training has come.
 
     Attributes:
-        share: Of the iterations, in 0..1.
+        fraction: Of the iterations that are done, in 0..1.
         value: The metric at the latest validation; None before the first.
         scalars: Every number of that validation.
         validated: Whether the latest start of the training has given the metric.
     """
 
-    share: float = 0.0
+    fraction: float = 0.0
     value: float | None = None
-    scalars: dict | None = None
+    scalars: dict = field(default_factory=dict)
     validated: bool = False
 
 
@@ -69,19 +69,19 @@ def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progre
                     for k, v in line.items()
                     if isinstance(v, (int, float)) and k.split('/')[-1] not in _NOT_RESULTS
                 }
-            if (share := _share(line, train_cfg)) is not None:
-                progress.share = min(share, 1.0)
+            if (fraction := _fraction(line, train_cfg)) is not None:
+                progress.fraction = min(fraction, 1.0)
     return progress
 
 
 _NOT_RESULTS = ('step', 'time', 'data_time', 'iter', 'epoch')
 
 
-def _share(line: dict, train_cfg: dict) -> float | None:
+def _fraction(line: dict, train_cfg: dict) -> float | None:
     if train_cfg.get('max_iters'):
         return line['iter'] / train_cfg['max_iters'] if 'iter' in line else None
     if train_cfg.get('max_epochs') and 'epoch' in line:
-        return (line['epoch'] - 1) / train_cfg['max_epochs']  # within an epoch it is not told
+        return (line['epoch'] - 1) / train_cfg['max_epochs']  # within an epoch it is not known
     return None
 
 
@@ -102,6 +102,3 @@ def known_metrics(work_dir: str | Path) -> list[str]:
     for folder in start_folders(work_dir):
         lines += read_scalars(folder)
     return sorted({key for line in lines for key in line})
-
-
-__all__ = ['Progress', 'known_metrics', 'read_progress', 'read_scalars', 'seconds_taken']

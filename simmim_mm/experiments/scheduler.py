@@ -24,7 +24,7 @@ def run_trials(
 
     A folder is named after the trial and what its result depends on. It gets the config
     (``config.py``), what the process prints (``train.log``) and, at the end, ``result.json``: such
-    a trial is not run again. One that was interrupted or failed goes on from its last checkpoint.
+    a trial is not run again. One that was interrupted or failed continues from its last checkpoint.
     A trial that fails does not keep the others from running.
 
     Args:
@@ -32,7 +32,7 @@ def run_trials(
         command: What to call with ``CONFIG --work-dir FOLDER --resume``: python and tools/train.py.
         jobs: Trials at a time. They share the processor's cores evenly, unless OMP_NUM_THREADS is
             set, and take turns on the GPUs.
-        report: Called with lines that tell of the progress.
+        report: Called with lines of progress.
 
     Returns:
         An outcome for every trial, in order.
@@ -64,12 +64,12 @@ def run_trials(
                     running[slot] = run
             time.sleep(_POLL)
             for slot, run in list(running.items()):
-                if run.poll(clock):
+                if run.poll(clock.left):
                     del running[slot]
     finally:
         for run in running.values():
             run.stop()
-    return [run.outcome for run in runs]
+    return [run.outcome for run in runs if run.outcome is not None]  # which all have
 
 
 class Clock:
@@ -77,12 +77,12 @@ class Clock:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._runs = list(runs)
-        self._done_before = sum(run.share for run in self._runs)
+        self._done_before = sum(run.fraction for run in self._runs)
         self._start = time.monotonic()
 
     def left(self) -> str:
         """Text to append to a line; nothing as long as little is known, or nothing is left."""
-        done = sum(run.share for run in self._runs)
+        done = sum(run.fraction for run in self._runs)
         left, gained = len(self._runs) - done, done - self._done_before
         if left <= 0 or gained < 0.02:
             return ''
@@ -113,6 +113,3 @@ def _gpus() -> list[str]:
     from torch import cuda
 
     return [str(index) for index in range(cuda.device_count())]
-
-
-__all__ = ['run_trials']

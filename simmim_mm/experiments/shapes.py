@@ -55,7 +55,7 @@ def write_shapes(
 
     Args:
         train: Number of images for training; so many in ``images`` and in ``classification`` each.
-        val: Number for validation, likewise.
+        val: The same number for validation.
         unlabeled: Number without labels.
         size: Height and width in pixels, at least 32.
         tick: Called after each image, ``2 * (train + val) + unlabeled`` times.

@@ -1,6 +1,7 @@
-"""A study: one pretraining config under changed settings."""
+"""A sweep: one pretraining config under changed settings, and a probe of each."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -8,13 +9,20 @@ from typing import Any
 
 from mmengine.config import Config
 
+from simmim_mm._renamed import warn_renamed
+from simmim_mm.experiments import report
+from simmim_mm.experiments.labeled_data import read_class_folders
+from simmim_mm.experiments.pretrained import read_pretrained
+from simmim_mm.experiments.tables import write_csv
+from simmim_mm.experiments.trial import Outcome, Trial, fingerprint
+
 _KEYS = ('base', 'iters', 'epochs', 'options', 'sweep', 'cases', 'seeds', 'probe', 'plots')
 _PROBES = dict(knn='knn/accuracy', linear='accuracy/top1', log=None)
 
 
 @dataclass
 class Case:
-    """One of the settings that a study compares.
+    """One of the settings that a sweep compares.
 
     Attributes:
         columns: What is varied, by its short name, as it is written into the table.
@@ -27,8 +35,8 @@ class Case:
 
 
 @dataclass
-class Study:
-    """A study file.
+class Sweep:
+    """A sweep file.
 
     Attributes:
         base: Config of the pretraining.
@@ -64,8 +72,8 @@ class Study:
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
 
 
-def load_study(path: str | Path) -> Study:
-    """Read a study file; ``base`` is looked for beside it, then in the working directory.
+def load_sweep(path: str | Path) -> Sweep:
+    """Read a plan file; ``base`` is looked for beside it, then in the working directory.
 
     Raises:
         FileNotFoundError: If it or its base does not exist.
@@ -74,41 +82,44 @@ def load_study(path: str | Path) -> Study:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no study file {path}')
+        raise FileNotFoundError(f'no sweep file {path}')
     content = Config.fromfile(path).to_dict()
     if unknown := [key for key in content if key not in _KEYS]:
         raise ValueError(f'{path}: unknown {", ".join(unknown)}; known are {", ".join(_KEYS)}')
     if 'base' not in content:
         raise ValueError(f"{path}: give base = 'CONFIG', the pretraining to vary")
-    study = Study(**content)
-    beside = path.parent / study.base
-    study.base = str(beside if beside.is_file() else study.base)
-    if not Path(study.base).is_file():
-        raise FileNotFoundError(f'{path}: no config {study.base}')
-    if bool(study.sweep) == bool(study.cases):
+    plan = Sweep(**content)
+    beside = path.parent / plan.base
+    plan.base = str(beside if beside.is_file() else plan.base)
+    if not Path(plan.base).is_file():
+        raise FileNotFoundError(f'{path}: no config {plan.base}')
+    if bool(plan.sweep) == bool(plan.cases):
         raise ValueError(f'{path}: give either sweep or cases')
-    if study.iters and study.epochs:
+    if plan.iters and plan.epochs:
         raise ValueError(f'{path}: give epochs or iters, not both')
-    kind = study.probe.get('type')
+    if 'figure' in plan.probe:
+        warn_renamed("probe['figure']", "probe['metric']")
+        plan.probe['metric'] = plan.probe.pop('figure')
+    kind = plan.probe.get('type')
     if kind not in _PROBES:
         raise ValueError(f'{path}: probe.type is {kind!r}; known are {", ".join(_PROBES)}')
     needed = 'metric' if kind == 'log' else 'data'
-    if not study.probe.get(needed):
+    if not plan.probe.get(needed):
         raise ValueError(f'{path}: a probe of type {kind!r} needs {needed}')
-    return study
+    return plan
 
 
-def study_cases(study: Study) -> list[Case]:
-    """The cases of a study, in order.
+def sweep_cases(plan: Sweep) -> list[Case]:
+    """The cases of a sweep, in order.
 
     Raises:
         ValueError: If a setting is varied that the config does not have.
     """
-    if study.cases:
-        varied = [(case['name'], case['options']) for case in study.cases]
+    if plan.cases:
+        varied = [(case['name'], case['options']) for case in plan.cases]
         columns = [dict(case=name) for name, _ in varied]
     else:
-        options = [dict(zip(study.sweep, values)) for values in product(*study.sweep.values())]
+        options = [dict(zip(plan.sweep, values)) for values in product(*plan.sweep.values())]
         columns = [_columns(chosen) for chosen in options]
         names = [', '.join(f'{k}={v}' for k, v in column.items()) for column in columns]
         varied = list(zip(names, options))
@@ -116,12 +127,12 @@ def study_cases(study: Study) -> list[Case]:
 
     cases = []
     for (name, options), column in zip(varied, columns):
-        cfg = Config.fromfile(study.base)
-        set_budget(cfg, study.iters, study.epochs)
-        for key, value in {**study.options, **options}.items():
+        cfg = Config.fromfile(plan.base)
+        set_budget(cfg, plan.iters, plan.epochs)
+        for key, value in {**plan.options, **options}.items():
             _set(cfg, key, value)
-        if study.probe['type'] == 'knn':
-            _add_knn(cfg, study.probe)
+        if plan.probe['type'] == 'knn':
+            _add_knn(cfg, plan.probe)
         cases.append(Case(name, {**column, 'avg_dist': mask_distance(cfg)}, cfg))
     return cases
 
@@ -211,4 +222,108 @@ def data_folders(node: Any) -> list[str]:
     return found
 
 
-__all__ = ['Case', 'Study', 'data_folders', 'load_study', 'mask_distance', 'study_cases']
+def make_trials(plan: Sweep, cases: Sequence[Case]) -> list[Trial]:
+    """All cases with the first seed, then with the next.
+
+    Raises:
+        DataError: If the data of the probe cannot be used.
+        FileNotFoundError: If a folder does not exist.
+    """
+    from simmim_mm.evaluation.knn import load_split
+
+    probe_data = []
+    if plan.probe['type'] != 'log':
+        load_split(plan.probe['data'])
+        probe_data.append(str(plan.probe['data']))
+    # A linear probe comes after; of the pretraining itself any logged metric will do.
+    metric = 'loss' if plan.probe['type'] == 'linear' else plan.metric
+    digests: dict[tuple, str] = {}
+    trials = []
+    for seed in plan.all_seeds:
+        for case in cases:
+            paths = (*data_folders(case.cfg), *probe_data)
+            digests.setdefault(paths, fingerprint(paths))
+            trials.append(Trial(case.name, case.cfg, metric, seed, data=digests[paths]))
+    return trials
+
+
+def linear_probes(plan: Sweep, outcomes: Sequence[Outcome], configs: str | Path) -> list[Trial]:
+    """Trainings of a linear layer on the features of each pretraining that has not failed.
+
+    Args:
+        configs: The folder ``configs`` of the project.
+
+    Raises:
+        FileNotFoundError: If a pretraining has left no checkpoint.
+    """
+    from simmim_mm.experiments.downstream import downstream_config, set_budget
+
+    data = read_class_folders(plan.probe['data'])
+    digest = fingerprint([plan.probe['data']])
+    trials = []
+    for outcome in outcomes:
+        if outcome.error:
+            continue
+        name, seed = outcome.trial.name, outcome.trial.seed
+        path = _last_checkpoint(outcome.work_dir)
+        start = read_pretrained(name, path)
+        cfg = downstream_config('linear', configs, start.backbone or {}, start.preprocessor, data)
+        set_budget(cfg, epochs=plan.probe.get('epochs'))
+        cfg.model.backbone.init_cfg = start.init_cfg
+        known = f'{digest} {fingerprint([path])}'
+        trials.append(Trial(name, cfg, plan.metric, seed, data=known))
+    return trials
+
+
+def _last_checkpoint(work_dir: Path) -> Path:
+    found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
+    if not found:
+        raise FileNotFoundError(
+            f'no checkpoint in {work_dir}: let the config write one at the end of the training'
+        )
+    return max(found, key=lambda path: int(path.stem.rpartition('_')[2]))
+
+
+def write_results(
+    plan: Sweep, cases: Sequence[Case], outcomes: Sequence[Outcome], work_dir: str | Path
+) -> str:
+    """Write results.csv, results.md, trials.csv and the plots; returns the table and their names.
+
+    Raises:
+        ValueError: If a plot names a column that does not exist.
+    """
+    work_dir, means = Path(work_dir), report.summarize(outcomes)
+    rows = [
+        {
+            **case.columns,
+            plan.metric: means[case.name]['mean'],
+            **{key: means[case.name][key] for key in ('sd', 'seeds', 'minutes')},
+        }
+        for case in cases
+    ]
+    report.write_rows(work_dir, rows)
+    write_csv(work_dir / 'trials.csv', report.trial_rows(outcomes))
+    files = [work_dir / 'results.csv', work_dir / 'results.md', *_plot(plan, rows, work_dir)]
+    return f'{report.text_table(rows)}\n\nwrote {", ".join(map(str, files))}'
+
+
+def _plot(plan: Sweep, rows: Sequence[dict], work_dir: Path) -> list[Path]:
+    varied = list(rows[0])[: list(rows[0]).index('avg_dist')]
+    plots = plan.plots or [
+        dict(x=varied[0], group=varied[1] if len(varied) > 1 else None),
+        dict(x='avg_dist', group=varied[-1] if len(varied) > 1 else None),
+    ]
+    files = []
+    for plot in plots:
+        for column in (plot['x'], plot.get('group')):
+            if column is not None and column not in rows[0]:
+                raise ValueError(f'plots: no column {column!r}; there are {", ".join(rows[0])}')
+        if all(row[plot['x']] is None or row[plan.metric] is None for row in rows):
+            continue
+        files.append(work_dir / f'results_{_slug(plot["x"])}.png')
+        report.plot_columns(files[-1], rows, plot['x'], plan.metric, 'sd', plot.get('group'))
+    return files
+
+
+def _slug(text: str) -> str:
+    return re.sub(r'\W+', '_', text)

@@ -24,6 +24,3 @@ def write_csv(path: str | Path, rows: Sequence[dict]) -> None:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-
-
-__all__ = ['markdown_table', 'write_csv']

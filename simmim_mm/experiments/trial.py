@@ -24,9 +24,9 @@ class Trial:
         metric: Name of a validation's result, such as ``accuracy/top1`` or ``coco/bbox_mAP``.
         seed: Goes to ``randomness.seed``.
         overrides: Settings by dotted key, as after ``--cfg-options``.
-        data: What the result depends on beside the config; see :func:`fingerprint`.
+        data: What else the result depends on; see :func:`fingerprint`.
         absent: Value of a validation that does not give the metric; None = the trial has failed.
-            mmdet tells no AP, instead of 0, when nothing at all is detected.
+            mmdet reports no AP, instead of 0, when nothing at all is detected.
     """
 
     name: str
@@ -117,6 +117,3 @@ def _add_folder(digest, folder: str) -> None:
             stat = entry.stat()
             line = f'{entry.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0'
             digest.update(line.encode(errors='surrogateescape'))
-
-
-__all__ = ['Outcome', 'Trial', 'fingerprint']

@@ -6,30 +6,34 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from simmim_mm._renamed import old_names
+from simmim_mm._renamed import old_names, renamed_arguments
 
 GUTTER, PAPER, INK = 6, (255, 255, 255), (40, 40, 40)
 GRAY, STRIPE = 128, 108
 
 
-def choose_bands(channels: int, bands: Sequence[int] | None = None) -> tuple[int, ...]:
+def choose_channels(num_channels: int, channels: Sequence[int] | None = None) -> tuple[int, ...]:
     """Channels to show: one (as gray) or three (as red, green, blue).
 
     Args:
-        channels: Number of channels of the image.
-        bands: One or three channel numbers from 0. Default: the channel of a one-channel image,
+        num_channels: Of the image.
+        channels: One or three channel numbers from 0. Default: the channel of a one-channel image,
             the first of two, the first three of more.
 
     Raises:
-        ValueError: If ``bands`` are not one or three, or name a channel that is not there.
+        ValueError: If ``channels`` are not one or three, or name a channel that is not there.
     """
-    if bands is None:
-        return (0,) if channels < 3 else (0, 1, 2)
-    if len(bands) not in (1, 3):
-        raise ValueError(f'bands must name one channel (gray) or three (RGB), got {list(bands)}')
-    if min(bands) < 0 or max(bands) >= channels:
-        raise ValueError(f'bands {list(bands)} of an image with channels 0 to {channels - 1}')
-    return tuple(bands)
+    if channels is None:
+        return (0,) if num_channels < 3 else (0, 1, 2)
+    if len(channels) not in (1, 3):
+        raise ValueError(
+            f'channels must name one channel (gray) or three (RGB), got {list(channels)}'
+        )
+    if min(channels) < 0 or max(channels) >= num_channels:
+        raise ValueError(
+            f'channels {list(channels)} of an image with channels 0 to {num_channels - 1}'
+        )
+    return tuple(channels)
 
 
 def display_range(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,20 +59,23 @@ def display_range(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low.reshape(shape), high.reshape(shape)
 
 
+@renamed_arguments(bands='channels')
 def to_rgb(
     image: np.ndarray,
     limits: tuple[np.ndarray, np.ndarray],
-    bands: Sequence[int] | None = None,
+    channels: Sequence[int] | None = None,
 ) -> np.ndarray:
     """``(C, H, W)`` floats to ``(H, W, 3)`` uint8, clipped to ``limits``.
 
     Args:
         limits: From :func:`display_range`, of the original also for its reconstruction: the two
             must be seen with the same brightness.
-        bands: See :func:`choose_bands`.
+        channels: See :func:`choose_channels`.
     """
     low, high = limits
-    scaled = np.clip((image - low) / (high - low), 0, 1)[list(choose_bands(len(image), bands))]
+    scaled = np.clip((image - low) / (high - low), 0, 1)[
+        list(choose_channels(len(image), channels))
+    ]
     scaled = np.nan_to_num(scaled * 255).round().astype(np.uint8)
     return np.broadcast_to(scaled, (3, *scaled.shape[1:])).transpose(1, 2, 0)
 
@@ -86,14 +93,16 @@ def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
     if ratio >= 1:
         return image
     size = (max(1, round(image.shape[1] * ratio)), max(1, round(image.shape[0] * ratio)))
-    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.BOX))
+    return np.asarray(
+        Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BOX)
+    )
 
 
 def target_note(targets: Iterable, stats: str) -> str:
-    """What has to be said below a picture of what was predicted towards these targets.
+    """The note below a drawing of what was predicted for these targets.
 
     Empty if the target is the image itself; otherwise its name and, where it is normalized, which
-    statistics the normalization was undone with (``stats`` of :meth:`MaskedImageModel.reconstruct`).
+    statistics the normalization was undone with (``stats`` of ``MaskedImageModel.reconstruct``).
     """
     targets = list(targets)
     if not targets:
@@ -105,9 +114,10 @@ def target_note(targets: Iterable, stats: str) -> str:
     return f'Target: {names}; its normalization is undone with the statistics of {source}.'
 
 
+@renamed_arguments(bands='channels')
 def draw_grid(
     pictures: dict[str, Tensor],
-    bands: Sequence[int] | None = None,
+    channels: Sequence[int] | None = None,
     fill: str = 'hatch',
     min_size: int = 160,
     note: str = '',
@@ -119,11 +129,11 @@ def draw_grid(
     of a model that predicts it.
 
     Args:
-        pictures: Tensors as :meth:`MaskedImageModel.reconstruct` returns them: ``original``, ``masked``,
+        pictures: What ``MaskedImageModel.reconstruct`` returns: ``original``, ``masked``,
             ``reconstruction`` and ``target`` ``(B, C, H, W)`` in the value range of the loaded
             images, and ``mask`` ``(B, 1, H, W)`` boolean. ``target`` and ``foreground``,
             ``(B, 1, H, W)`` from 0 to 1, may be left out.
-        bands: Channels to show, see :func:`choose_bands`.
+        channels: Channels to show, see :func:`choose_channels`.
         fill: What to show in masked areas: ``'hatch'``, or ``'mean'``, the color in ``masked``.
         min_size: Images whose longer side is shorter are enlarged by a whole factor to at least
             this many pixels, without smoothing.
@@ -146,9 +156,9 @@ def draw_grid(
         row = []
         for name in columns:
             if name == 'foreground':
-                image = to_rgb(arrays[name][i], (0.0, 1.0))
+                image = to_rgb(arrays[name][i], (np.zeros(1), np.ones(1)))
             else:
-                image = to_rgb(arrays[name][i], limits, bands)
+                image = to_rgb(arrays[name][i], limits, channels)
             image = image.repeat(factor, 0).repeat(factor, 1)
             if name == 'masked' and fill == 'hatch':
                 image = hatch(image, arrays['mask'][i, 0].repeat(factor, 0).repeat(factor, 1))
@@ -207,6 +217,4 @@ def _wrap(text: str, font, width: int) -> list[str]:
     return lines
 
 
-__all__ = ['choose_bands', 'compose', 'display_range', 'draw_grid', 'hatch', 'shrink', 'to_rgb']
-
-__getattr__ = old_names(__name__, GREY='GRAY')
+__getattr__ = old_names(__name__, GREY='GRAY', choose_bands='choose_channels')

@@ -39,7 +39,9 @@ def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     painted = alpha > BLACK if alpha.min() < 255 else rgba[..., :3].max(-1) > BLACK
     if not painted.any():
         raise ValueError(f'{path} is black everywhere: paint the hole white')
-    mask = Image.fromarray(painted.astype(np.uint8)).resize(size[::-1], Image.NEAREST)
+    mask = Image.fromarray(painted.astype(np.uint8)).resize(
+        (size[1], size[0]), Image.Resampling.NEAREST
+    )
     return np.asarray(mask).astype(bool)
 
 
@@ -84,6 +86,3 @@ def window_around(hole: np.ndarray, size: tuple[int, int], margin: float = 3.0) 
     top = int(np.clip((rows[0] + rows[-1] + 1 - height) // 2, 0, image_h - height))
     left = int(np.clip((columns[0] + columns[-1] + 1 - width) // 2, 0, image_w - width))
     return top, left, height, width
-
-
-__all__ = ['load_painted_mask', 'mask_tokens', 'window_around']

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from simmim_mm.experiments.sweep import data_folders, load_study, study_cases
+from simmim_mm.experiments.sweep import data_folders, load_sweep, sweep_cases
 
 BASE = """
 default_scope = 'simmim_mm'
@@ -32,7 +32,7 @@ def cases(tmp_path):
 
     def make(text):
         (tmp_path / 'study.py').write_text("base = 'base.py'\n" + text)
-        return study_cases(load_study(tmp_path / 'study.py'))
+        return sweep_cases(load_sweep(tmp_path / 'study.py'))
 
     return make
 
@@ -126,8 +126,8 @@ def test_the_examples_are_studies_of_settings_that_exist(path, tmp_path, monkeyp
             re.search('```python\n(.*?)```', path.read_text(), re.S)[1]
         )
         path = tmp_path / 'study.py'
-    study = load_study(path)
-    assert len(study_cases(study)) == math.prod(map(len, study.sweep.values())) >= 6
+    study = load_sweep(path)
+    assert len(sweep_cases(study)) == math.prod(map(len, study.sweep.values())) >= 6
     base = Config.fromfile(study.base)
     for key in [*study.options, *study.sweep]:
         node, *rest = key.split('.')
@@ -159,18 +159,18 @@ def test_mistakes_are_told(cases, text, message):
 
 
 def test_missing_files_are_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no study file .*none\.py'):
-        load_study(tmp_path / 'none.py')
+    with pytest.raises(FileNotFoundError, match=r'no sweep file .*none\.py'):
+        load_sweep(tmp_path / 'none.py')
     (tmp_path / 'study.py').write_text(SWEEP)
     with pytest.raises(ValueError, match="give base = 'CONFIG'"):
-        load_study(tmp_path / 'study.py')
+        load_sweep(tmp_path / 'study.py')
     (tmp_path / 'study.py').write_text("base = 'none.py'\n" + SWEEP)
     with pytest.raises(FileNotFoundError, match=r'study\.py: no config none\.py'):
-        load_study(tmp_path / 'study.py')
+        load_sweep(tmp_path / 'study.py')
 
 
 def test_a_mask_setting_without_a_mask_is_told(cases, tmp_path):
     (tmp_path / 'base.py').write_text(BASE.replace(', mask]', ']'))
     (tmp_path / 'study.py').write_text("base = 'base.py'\n" + SWEEP)
     with pytest.raises(ValueError, match='no step of the pipelines makes a mask'):
-        study_cases(load_study(tmp_path / 'study.py'))
+        sweep_cases(load_sweep(tmp_path / 'study.py'))

@@ -156,7 +156,7 @@ def test_an_interrupted_call_goes_on_where_it_was(run, tmp_path, number):
         time.sleep(0.2)
     (outcome,), lines = run(_trial(wait_at=2))
     assert outcome.value == 2.0 and outcome.work_dir == work_dir
-    assert 'goes on at 50%' in lines[0]
+    assert 'continues at 50%' in lines[0]
     logs = [path.read_text() for path in sorted(work_dir.rglob('scalars.json'))]
     steps = [json.loads(line)['step'] for line in ''.join(logs).splitlines()]
     assert steps == [1, 2, 3, 4, 4]  # the last one is the validation

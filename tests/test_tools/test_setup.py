@@ -1,8 +1,10 @@
 """The steps of the set-up: run once, again when their key changes, and survive interruption."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,26 @@ def test_mmengine_comes_before_mmcv(level, monkeypatch):
     names = [step.name for step in load('environment').steps(level)]
     mmcv = 'mmcv-operators' if level == 'full' else 'mmcv'
     assert names.index('torch') < names.index('mmpretrain') < names.index(mmcv)
+
+
+def test_sources_are_grouped_without_losing_one(tmp_path, monkeypatch):
+    """Every C++ file is included once, and is no longer compiled on its own."""
+    tool = load('mmcv_ops')
+    csrc = tmp_path / 'mmcv-1' / 'mmcv' / 'ops' / 'csrc' / 'pytorch'
+    (csrc / 'cpu').mkdir(parents=True)
+    (tmp_path / 'mmcv-1' / 'setup.py').touch()
+    names = [f'a{i}' for i in range(20)] + [f'cpu/b{i}' for i in range(9)]
+    for name in names:
+        (csrc / f'{name}.cpp').write_text(name)
+    with tarfile.open(tmp_path / 'mmcv.tar.gz', 'w:gz') as archive:
+        archive.add(tmp_path / 'mmcv-1', 'mmcv-1')
+    shutil.rmtree(tmp_path / 'mmcv-1')
+    monkeypatch.setattr(tool, 'pip', lambda *args, **kwargs: 0)
+    assert tool.grouped_source(tmp_path) == tmp_path / 'mmcv-1'
+    groups = list(csrc.glob('*.cpp'))
+    assert len(groups) == tool.GROUPS and not list(csrc.glob('cpu/*.cpp'))
+    lines = [line for group in groups for line in group.read_text().splitlines()]
+    assert lines.count('#include <torch/extension.h>') == tool.GROUPS
+    included = [line.split('"')[1] for line in lines if '"' in line]
+    assert sorted(included) == sorted(f'{name}.inc' for name in names)
+    assert all((csrc / name).read_text() == name[:-4] for name in included)

@@ -7,7 +7,7 @@ from simmim_mm.visualization.grid import (
     GRAY,
     GUTTER,
     STRIPE,
-    choose_bands,
+    choose_channels,
     compose,
     display_range,
     draw_grid,
@@ -78,28 +78,28 @@ def test_target_is_shown_where_it_is_not_the_image():
 
 
 @pytest.mark.parametrize(
-    ('channels', 'bands'), [(1, (0,)), (2, (0,)), (3, (0, 1, 2)), (5, (0, 1, 2))]
+    ('number', 'channels'), [(1, (0,)), (2, (0,)), (3, (0, 1, 2)), (5, (0, 1, 2))]
 )
-def test_any_number_of_channels_can_be_shown(channels, bands):
-    assert choose_bands(channels) == bands
-    image = draw_grid(pictures(channels), fill='mean')
+def test_any_number_of_channels_can_be_shown(number, channels):
+    assert choose_channels(number) == channels
+    image = draw_grid(pictures(number), fill='mean')
     first = cells(image, 2, 3, 80, 160)[0, 0]
     assert (len(np.unique(first, axis=-1)) > 0) and (first[..., 0] == first[..., 1]).all() == (
-        len(bands) == 1
+        len(channels) == 1
     )
 
 
-def test_chosen_bands_are_shown_in_the_order_given():
+def test_chosen_channels_are_shown_in_the_order_given():
     image = np.stack([np.full((2, 2), v) for v in (0.0, 50.0, 100.0, 150.0)])
     limits = (np.zeros((4, 1, 1)), np.full((4, 1, 1), 255.0))
-    assert to_rgb(image, limits, bands=(3, 0, 1))[0, 0].tolist() == [150, 0, 50]
-    assert to_rgb(image, limits, bands=(2,))[0, 0].tolist() == [100, 100, 100]
+    assert to_rgb(image, limits, channels=(3, 0, 1))[0, 0].tolist() == [150, 0, 50]
+    assert to_rgb(image, limits, channels=(2,))[0, 0].tolist() == [100, 100, 100]
 
 
-@pytest.mark.parametrize('bands', [(0, 1), (0, 1, 5), (-1,)])
-def test_wrong_bands_are_named(bands):
+@pytest.mark.parametrize('channels', [(0, 1), (0, 1, 5), (-1,)])
+def test_wrong_channels_are_named(channels):
     with pytest.raises(ValueError, match='channel'):
-        choose_bands(5, bands)
+        choose_channels(5, channels)
 
 
 def test_8_bit_images_keep_their_brightness():
@@ -113,7 +113,7 @@ def test_other_ranges_are_stretched_in_spite_of_outliers(scale):
     band = np.linspace(0, scale, 10_000).reshape(1, 100, 100)
     image = np.concatenate([band, 10 * band - scale, band, -band])
     image[:, 0, 0] = 1e9  # a dead pixel
-    shown = to_rgb(image, display_range(image), bands=(0, 1, 3))
+    shown = to_rgb(image, display_range(image), channels=(0, 1, 3))
     assert shown.min() == 0 and shown.max() == 255
     assert np.abs(shown[50, 50].astype(int) - 127).max() < 8
 

@@ -1,4 +1,5 @@
 import os.path as osp
+from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import get_file_backend
@@ -88,11 +89,11 @@ class AtomicCheckpointHook(CheckpointHook):
         if single:
             self.best_ckpt_path = now[0]
 
-    def _remove(self, path: str) -> None:
+    def _remove(self, path: str | Path) -> None:
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
         elif self.file_backend.isdir(path):
-            self.file_backend.rmtree(path)
+            self.file_backend.rmtree(path)  # type: ignore[attr-defined]  # of every backend
 
     def _warn_about_accumulation(self, runner) -> None:
         # Gradients that are not applied yet are not part of a checkpoint.

@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -11,9 +13,9 @@ class KNNHook(Hook):
     """Reports during a pretraining how well its features classify a small labeled set.
 
     By weighted nearest neighbors of the pooled last map (see ``evaluation.knn``): a sign, without
-    any training, of whether a longer run or another setting helps. The figure, in percent, goes to
-    the log and, as ``knn/accuracy``, to the visualizer. Training does not notice: the random state
-    and the training mode are put back.
+    any training, of whether a longer run or another setting helps. The accuracy, in percent, goes
+    to the log and, as ``knn/accuracy``, to the visualizer. The training is not affected: the random
+    state and the training mode are restored.
 
     Args:
         data_root: A folder with a folder of images for each class, each image classified by all
@@ -42,7 +44,7 @@ class KNNHook(Hook):
         self.data_root = data_root
         self.interval = interval
         self.by_epoch = by_epoch
-        self.vote = dict(k=k, temperature=temperature)
+        self.vote: dict[str, Any] = dict(k=k, temperature=temperature)
         self.load = dict(batch_size=batch_size, num_workers=num_workers)
         self.accuracy: float | None = None
 
@@ -78,6 +80,3 @@ class KNNHook(Hook):
             f'kNN accuracy on {self.data_root} after {step} iterations: {self.accuracy:.2f}%'
         )
         runner.visualizer.add_scalar('knn/accuracy', self.accuracy, step)
-
-
-__all__ = ['KNNHook']

@@ -58,5 +58,5 @@ class LossHook(Hook):
             f'{what} in {where}: the training has diverged. Try a lower learning rate or a longer '
             'warm-up, gradient clipping (optim_wrapper.clip_grad=dict(max_norm=5.0)), bfloat16 '
             'instead of fp16 (optim_wrapper.dtype=bfloat16) or no --amp; check that mean and std '
-            'suit the images. --resume goes on from the last checkpoint, written before this.'
+            'suit the images. --resume continues from the last checkpoint, written before this.'
         )

@@ -8,28 +8,30 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.seeding import SeededIndex, sample_seed
 from simmim_mm.registry import HOOKS
 from simmim_mm.visualization import draw_grid, target_note
 
 
 @HOOKS.register_module()
+@renamed_arguments(bands='channels')
 class ReconstructionHook(Hook):
     """Draws what the model reconstructs, every so many iterations and at the end.
 
     The images are validation images, or training images where there is no validation, and keep
-    their crops and masks, so that the pictures of a run show its progress. They go to
+    their crops and masks, so that the images of a run show its progress. They go to
     ``<work_dir>/vis_data/reconstruction_<iteration>.png`` and, under the name ``reconstruction``,
     to the visualizer (TensorBoard).
 
     Training does not notice: the random state and the training mode are put back.
 
     Args:
-        interval: Iterations from one picture to the next. Zero or less: at the end only.
+        interval: Iterations from one drawing to the next. Zero or less: at the end only.
         num_images: Rows of the grid, taken at equal distances from the dataset.
         stats: Where statistics that the target removed come from; see
             :meth:`TargetGenerator.invert`.
-        bands: Channels to show as gray or RGB; see :func:`choose_bands`.
+        channels: Channels to show as gray or RGB; see :func:`choose_channels`.
     """
 
     # After the optimizer's and the scheduler's hooks, before CheckpointHook (VERY_LOW).
@@ -40,14 +42,14 @@ class ReconstructionHook(Hook):
         interval: int = 1000,
         num_images: int = 6,
         stats: str = 'true',
-        bands: Sequence[int] | None = None,
+        channels: Sequence[int] | None = None,
     ) -> None:
         if num_images < 1:
             raise ValueError(f'num_images must be at least 1, got {num_images}')
         self.interval = interval
         self.num_images = num_images
         self.stats = stats
-        self.bands = bands
+        self.channels = channels
         self._batch: dict | None = None
         self._last = -1
 
@@ -67,7 +69,7 @@ class ReconstructionHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not model.target.invertible:
             if self._last < 0:
-                runner.logger.warning('what the model predicts is not an image: no pictures')
+                runner.logger.warning('what the model predicts is not an image: nothing is drawn')
             self._last = step
             return
         training = model.training
@@ -83,7 +85,7 @@ class ReconstructionHook(Hook):
         finally:
             model.train(training)
         note = target_note(model.target, self.stats)
-        image = draw_grid(pictures, bands=self.bands, note=note)
+        image = draw_grid(pictures, channels=self.channels, note=note)
         folder = Path(runner.work_dir) / 'vis_data'
         folder.mkdir(parents=True, exist_ok=True)
         image.save(folder / f'reconstruction_{step:07d}.png')
@@ -102,6 +104,3 @@ class ReconstructionHook(Hook):
             for i in (k * len(dataset) // count for k in range(count))
         ]
         return loader.collate_fn(samples)
-
-
-__all__ = ['ReconstructionHook']

@@ -12,9 +12,9 @@ from simmim_mm.registry import HOOKS
 class ReproducibilityHook(Hook):
     """Makes every iteration's randomness a function of (seed, process, iteration) alone.
 
-    Before each iteration the generators of python, numpy and torch (CPU and GPU) are seeded anew.
+    Before each iteration the generators of python, numpy and torch (CPU and GPU) are seeded.
     What the model draws (drop path, dropout, random targets) then depends neither on what ran
-    before, such as a validation or a picture, nor on where a run was interrupted: a resumed run
+    before, such as a validation or a drawing, nor on where a run was interrupted: a resumed run
     gives the same losses as one that was not, to the last bit where the arithmetic itself is
     deterministic (on CPU).
 
@@ -32,7 +32,7 @@ class ReproducibilityHook(Hook):
         """Let the data follow the seed of the checkpoint.
 
         mmengine builds the sampler before it reads the checkpoint. Without a seed in the config
-        the sampler would go on with another random one.
+        the sampler would continue with another random one.
         """
         sampler = runner.train_dataloader.sampler
         if getattr(sampler, 'seed', None) == self._built_with:

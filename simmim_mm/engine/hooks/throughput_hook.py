@@ -1,4 +1,5 @@
 from collections import deque
+from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
@@ -27,11 +28,13 @@ class ThroughputHook(Hook):
         self._seen = 0
 
     def before_train(self, runner) -> None:
-        """Begin anew: a resumed run may be on another machine."""
+        """Start over: a resumed run may be on another machine."""
         self._recent.clear()
         self._seen = 0
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
         """Take the iteration into the average."""
         self._seen += 1
         if self._seen <= self.skip:

@@ -1,0 +1,160 @@
+"""Did pretraining help? ``simmim compare TASK DATA --checkpoints NAME=FILE [...]``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simmim_mm.cli.common import CONFIGS, add_cfg_options, load_config, run_trainings, say
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from simmim_mm.experiments.compare import Start
+    from simmim_mm.experiments.labeled_data import LabeledData
+    from simmim_mm.experiments.pretrained import Pretrained
+
+HELP = 'train from checkpoints and from scratch on labeled data, and compare'
+DESCRIPTION = """
+Train on labeled data from checkpoints and from scratch, on the same budget and with the same
+seeds, and write a table and a plot. The same command continues where it was interrupted; finished
+trainings are not repeated.
+
+layouts of DATA
+  classification  DATA/{train,val}/CLASS/*.jpg
+  detection       DATA/annotations/instances_{train,val}.json or DATA/{train,val}.json
+                  in COCO's format, and DATA/images
+  segmentation    DATA/img_dir/{train,val} and DATA/ann_dir/{train,val}, or
+                  DATA/{train,val}/{images,labels}: PNG maps of class numbers
+"""
+TASKS = ('classification', 'detection', 'segmentation')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument('task', choices=TASKS)
+    parser.add_argument('data', nargs='?', help='folder of the labeled data; not with --config')
+    parser.add_argument(
+        '--checkpoints',
+        nargs='+',
+        required=True,
+        metavar='[NAME=]FILE',
+        help='pretrained checkpoints, with the names that they have in the table',
+    )
+    parser.add_argument(
+        '--config',
+        help='your own config of mmpretrain, mmdet or mmseg instead of a ready-made one: only '
+        'model.backbone.init_cfg and, if given, the budget are changed',
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument('--iters', type=int, help='iterations of each training')
+    budget.add_argument('--epochs', type=int, help='epochs of each training')
+    parser.add_argument('--seeds', type=int, default=2, help='trainings of each (default: 2)')
+    parser.add_argument('--jobs', type=int, default=1, help='trainings at a time (default: 1)')
+    parser.add_argument('--work-dir', help='folder for everything (./work_dirs/compare_TASK)')
+    add_cfg_options(parser)
+    group = parser.add_argument_group('classification')
+    group.add_argument(
+        '--probe',
+        choices=['finetune', 'linear', 'knn'],
+        default='finetune',
+        help='train all weights, a linear layer on frozen features, or nothing (default: finetune)',
+    )
+    group = parser.add_argument_group('detection')
+    group.add_argument('--train-ann', metavar='JSON', help='where it is not found by its name')
+    group.add_argument('--val-ann', metavar='JSON')
+    group.add_argument('--images', metavar='FOLDER')
+    group = parser.add_argument_group('segmentation')
+    group.add_argument('--classes', nargs='+', help='names of the values 0, 1, ... of the maps')
+    group.add_argument(
+        '--ignore-value', type=int, default=255, help='of pixels without label (default: 255)'
+    )
+    parser.add_argument('--metric', help='result to compare (accuracy/top1, coco/bbox_mAP, mIoU)')
+
+
+def check_args(args: argparse.Namespace) -> None:
+    if bool(args.data) == bool(args.config):
+        raise ValueError('give either DATA or --config, which says itself what to train on')
+    if args.probe == 'knn' and (args.task != 'classification' or args.config):
+        raise ValueError('--probe knn takes DATA of a classification, and no --config')
+    for name in ('iters', 'epochs', 'seeds', 'jobs'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f'--{name} must be at least 1, got {value}')
+
+
+def read_data(args: argparse.Namespace, work_dir: Path) -> 'LabeledData':
+    """What the labeled data hold; raises where they cannot be used."""
+    from simmim_mm.experiments.coco_json import find_coco, read_coco
+    from simmim_mm.experiments.label_maps import find_label_maps, read_label_maps
+    from simmim_mm.experiments.labeled_data import read_class_folders
+
+    if args.task == 'classification':
+        return read_class_folders(args.data)
+    if args.task == 'detection':
+        splits = find_coco(args.data, args.train_ann, args.val_ann, args.images)
+        return read_coco(*splits, work_dir / 'annotations')
+    splits = find_label_maps(args.data)
+    return read_label_maps(*splits, work_dir / 'label_maps', args.classes, args.ignore_value)
+
+
+def ready_made(
+    args: argparse.Namespace, checkpoints: list['Pretrained'], data: 'LabeledData'
+) -> list['Config']:
+    """A config for each checkpoint, of the backbone that it holds."""
+    from simmim_mm.experiments.downstream import downstream_config
+
+    configs = []
+    for pretrained in checkpoints:
+        if pretrained.backbone is None:
+            raise ValueError(
+                f'{pretrained.path} carries no config that says what it is: give a config with '
+                'that backbone, --config'
+            )
+        task = args.probe if args.task == 'classification' else args.task
+        backbone, preprocessor = pretrained.backbone, pretrained.preprocessor
+        configs.append(downstream_config(task, CONFIGS, backbone, preprocessor, data))
+    return configs
+
+
+def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], list[Path]]:
+    """Look at everything that can be wrong; returns starts, and paths of the data."""
+    from simmim_mm.experiments.compare import check_starts, read_checkpoints
+    from simmim_mm.experiments.downstream import set_budget
+
+    check_args(args)
+    checkpoints = read_checkpoints(args.checkpoints)
+    if args.config:
+        configs = [load_config(args.config) for _ in checkpoints]
+    else:
+        data = read_data(args, work_dir)
+        print(f'{args.data}: {data}', *data.notes, sep='\n', flush=True)
+        configs = ready_made(args, checkpoints, data)
+    for cfg in configs:
+        set_budget(cfg, args.iters, args.epochs)
+        cfg.merge_from_dict(args.cfg_options)
+    return check_starts(checkpoints, configs)
+
+
+def run(args: argparse.Namespace) -> None:
+    from simmim_mm.experiments.compare import (
+        conclude,
+        make_trials,
+        read_checkpoints,
+        run_knn_probe,
+    )
+
+    check_args(args)
+    work_dir = Path(args.work_dir or f'work_dirs/compare_{args.task}')
+    if args.probe == 'knn':
+        say(f'{args.data}: nearest neighbors, nothing is trained')
+        checkpoints = read_checkpoints(args.checkpoints)
+        outcomes, starts = run_knn_probe(checkpoints, args.data, args.seeds, say)
+    else:
+        starts, paths = prepare(args, work_dir)
+        trials = make_trials(starts, paths, args.task, args.metric, args.seeds)
+        say(f'{len(trials)} trainings: {len(starts)} starts with {args.seeds} seeds each')
+        outcomes = run_trainings(trials, work_dir / 'trials', args.jobs)
+    say(f'\n{conclude(outcomes, starts, work_dir)}\n\nwrote results and trials to {work_dir}')
+    if failed := sum(outcome.error is not None for outcome in outcomes):
+        sys.exit(f'error: {failed} of {len(outcomes)} trainings failed; run it again to retry')

@@ -1,0 +1,143 @@
+"""Trainings from checkpoints and from scratch on equal terms, and what comes of them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+from simmim_mm.experiments import report
+from simmim_mm.experiments.checks import check_config
+from simmim_mm.experiments.downstream import TASK_METRICS
+from simmim_mm.experiments.pretrained import Pretrained, check_fits, read_pretrained
+from simmim_mm.experiments.tables import write_csv
+from simmim_mm.experiments.trial import Outcome, Trial, fingerprint
+
+SCRATCH = 'from scratch'
+
+
+class Start(NamedTuple):
+    """Where trainings start from.
+
+    Attributes:
+        name: In the table.
+        settings: The config as a dict; of a kNN probe, the config of the backbone.
+        checkpoint: Path of the file; None = random weights.
+        baseline: Name of the start from scratch that it is compared with.
+    """
+
+    name: str
+    settings: dict
+    checkpoint: str | None
+    baseline: str
+
+
+def read_checkpoints(texts: Sequence[str]) -> list[Pretrained]:
+    """Read checkpoints given as ``FILE`` or ``NAME=FILE``.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If one is no checkpoint, or two have the same name.
+    """
+    found = []
+    for text in texts:
+        name, _, path = text.rpartition('=') if not Path(text).exists() else ('', '', text)
+        found.append(read_pretrained(name or f'{Path(path).parent.name}/{Path(path).stem}', path))
+    names = [SCRATCH, *(pretrained.name for pretrained in found)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f'the name {twice.pop()!r} is taken twice: name them as NAME=FILE')
+    return found
+
+
+def check_starts(
+    checkpoints: Sequence[Pretrained], configs: Sequence[Config]
+) -> tuple[list[Start], list[Path]]:
+    """See that data, configs and checkpoints fit together, before the first training.
+
+    Args:
+        checkpoints: What to start from.
+        configs: What to train, one for each; ``model.backbone.init_cfg`` is replaced.
+
+    Returns:
+        The starts, and the files and folders that the data sets read.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    paths = check_config(configs[0])
+    starts: list[Start] = []
+    for pretrained, cfg in zip(checkpoints, configs):
+        backbone = cfg.model.backbone
+        backbone.init_cfg = None
+        baseline = _add_scratch(starts, pretrained, cfg.to_dict())
+        check_fits(backbone.to_dict(), pretrained)
+        backbone.init_cfg = pretrained.init_cfg
+        starts.append(Start(pretrained.name, cfg.to_dict(), pretrained.path, baseline))
+    return starts, paths
+
+
+def _add_scratch(starts: list[Start], pretrained: Pretrained, settings: dict) -> str:
+    """Add a start from scratch unless there is one of equal settings; returns its name."""
+    scratch = [start for start in starts if start.checkpoint is None]
+    for start in scratch:
+        if start.settings == settings:
+            return start.name
+    name = f'{SCRATCH} ({pretrained.name})' if scratch else SCRATCH
+    starts.append(Start(name, settings, None, name))
+    return name
+
+
+def make_trials(
+    starts: Sequence[Start], paths: Sequence[Path], task: str, metric: str | None, seeds: int
+) -> list[Trial]:
+    """All starts with the first seed, then with the second: a first answer comes early."""
+    data, metric = fingerprint(paths), metric or TASK_METRICS[task]
+    absent = 0.0 if task == 'detection' else None
+    trials = []
+    for seed in range(seeds):
+        for name, settings, path, _ in starts:
+            known = f'{data} {fingerprint([path])}' if path else data
+            trials.append(Trial(name, Config(settings), metric, seed, data=known, absent=absent))
+    return trials
+
+
+def run_knn_probe(
+    checkpoints: Sequence[Pretrained],
+    data: str | Path,
+    seeds: int,
+    tell: Callable[[str], None],
+) -> tuple[list[Outcome], list[Start]]:
+    """Nearest neighbors in the place of trainings; ``tell`` is called with lines of progress."""
+    from simmim_mm.experiments.knn_probe import run_knn
+
+    starts: list[Start] = []
+    runs = []
+    for pretrained in checkpoints:
+        settings, known = pretrained.backbone or {}, len(starts)
+        baseline = _add_scratch(starts, pretrained, settings)
+        if len(starts) > known:  # it loads images as this checkpoint does
+            runs.append((baseline, pretrained, False))
+        starts.append(Start(pretrained.name, settings, pretrained.path, baseline))
+        runs.append((pretrained.name, pretrained, True))
+    return run_knn(runs, data, seeds, tell), starts
+
+
+def conclude(outcomes: Sequence[Outcome], starts: Sequence[Start], work_dir: str | Path) -> str:
+    """Write results.csv, results.md, results.png and trials.csv; returns table and verdicts."""
+    work_dir, metric = Path(work_dir), outcomes[0].trial.metric
+    baselines = {start.name: start.baseline for start in starts}
+    rows, table, verdicts = report.summarize(outcomes), [], []
+    for name, row in rows.items():
+        base = rows[baselines[name]]
+        others = {key: value for key, value in row.items() if key != 'mean'}
+        difference = None
+        if row['mean'] is not None and base['mean'] is not None and base is not row:
+            difference = row['mean'] - base['mean']
+        table.append({'start': name, metric: row['mean'], **others, 'difference': difference})
+        if base is not row:
+            verdicts.append(report.verdict(row, base, name, baselines[name]))
+    report.write_rows(work_dir, table, '\n\n'.join(verdicts))
+    write_csv(work_dir / 'trials.csv', report.trial_rows(outcomes))
+    if any(outcome.error is None for outcome in outcomes):
+        report.plot_starts(work_dir / 'results.png', outcomes)
+    return '\n'.join([report.text_table(table), '', *verdicts])
