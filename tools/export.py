@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Write a pretrained backbone in another library's own architecture and names, "
         'and print the lines that use it there. Nothing in the checkpoint is executed.',
-        epilog='Which backbone goes where, and what starts fresh: docs/how-to/export.md',
+        epilog='Which backbone goes where, and what starts fresh: docs/export.md',
     )
     parser.add_argument('checkpoint', help='written by tools/train.py or tools/convert.py')
     parser.add_argument('--to', required=True, metavar='LIBRARY', help=', '.join(TARGETS))

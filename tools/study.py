@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Pretrain with each of several settings, probe the features, and write a table '
         'and plots. The same command goes on where it was interrupted; finished trainings are not '
-        'repeated. docs/how-to/sweep.md tells what a study file holds.'
+        'repeated. docs/study.md tells what a study file holds.'
     )
     parser.add_argument('study', help='study file')
     parser.add_argument(

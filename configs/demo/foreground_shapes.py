@@ -1,4 +1,4 @@
-# The foreground branch on generated shapes, whose label maps are known (docs/how-to/foreground.md).
+# The foreground branch on generated shapes, whose label maps are known (docs/foreground.md).
 _base_ = 'simmim_demo.py'
 
 data_root = 'data/shapes/images/train'

@@ -1,4 +1,4 @@
-# SimMIM that is also told where the objects are (docs/how-to/foreground.md).
+# SimMIM that is also told where the objects are (docs/foreground.md).
 _base_ = 'simmim_swin-micro-w6_1xb64-coslr-100e_folder-96px.py'
 
 # An estimate. Better, if you have them, a label map beside each image or the boxes of a COCO file:

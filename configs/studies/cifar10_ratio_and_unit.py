@@ -3,7 +3,7 @@
 #   python tools/dataset/cifar10_folders.py data/cifar10
 #   python tools/study.py configs/studies/cifar10_ratio_and_unit.py
 #
-# What came of it: docs/notes/sweep_cifar10.md.
+# What came of it: docs/study.md.
 base = '../mae/mae_vit-micro-p4_1xb128-coslr-300e_cifar10-32px.py'
 epochs = 12
 options = {

@@ -1,7 +1,6 @@
 # Your own data, labeled in COCO's format: a json and a folder of images each to train and to
 # validate. Change the first lines, or override what is made of them on the command line
-# (docs/tutorials/detector.md). As it stands: the images of
-# `python tools/dataset/make_shapes.py data/shapes`.
+# (docs/guide.md). As it stands: the images of `python tools/dataset/make_shapes.py data/shapes`.
 data_root = 'data/shapes/'
 train_json, train_images = 'annotations/instances_train.json', 'images/train/'
 val_json, val_images = 'annotations/instances_val.json', 'images/val/'

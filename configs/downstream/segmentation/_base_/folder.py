@@ -1,8 +1,7 @@
 # Your own images and label maps in mmseg's layout: a folder of images and one of maps of the same
 # names, each to train and to validate; a pixel of a map has the number of its class, or 255 to be
 # left out. Change the first lines, or override what is made of them on the command line
-# (docs/tutorials/detector.md). As it stands: the images of
-# `python tools/dataset/make_shapes.py data/shapes`.
+# (docs/guide.md). As it stands: the images of `python tools/dataset/make_shapes.py data/shapes`.
 data_root = 'data/shapes'
 train_images, train_maps = 'images/train', 'semantic/train'
 val_images, val_maps = 'images/val', 'semantic/val'
