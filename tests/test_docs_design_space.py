@@ -1,4 +1,4 @@
-"""The snippets in docs/design_space.md are configs that build."""
+"""The snippets of the page on design choices are configs that build."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from simmim_mm.models.necks import InverseSwinDecoder, MLPDecoder, PixelShuffleD
 from simmim_mm.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / 'docs/design_space.md').read_text()
+TEXT = (ROOT / 'docs/reference/design_space.md').read_text()
 BASE = ROOT / re.search(r"_base_ = '(.*)'", TEXT).group(1)
 SNIPPETS = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 
@@ -26,8 +26,8 @@ def test_builds(number, tmp_path):
     assert model.head.loss_fn.pred_channels(model.target.out_channels(3)) == model.neck.out_channels
 
 
-def test_sizes_of_decoders_are_those_told():
-    told = re.findall(r'\| ([\d.]+)M(?: \(paper: ([\d.]+)M\))? \|', TEXT)
+def test_the_numbers_of_parameters_are_right():
+    stated = re.findall(r'\| ([\d.]+)M(?: \(paper: ([\d.]+)M\))? \|', TEXT)
     import torch
 
     with torch.device('meta'):
@@ -39,4 +39,4 @@ def test_sizes_of_decoders_are_those_told():
         ]
     millions = [sum(p.numel() for p in d.parameters()) / 1e6 for d in decoders]
     encoder = 89.9 - millions[0]
-    assert [f'{encoder + m:.1f}' for m in millions] == [ours for ours, _ in told]
+    assert [f'{encoder + m:.1f}' for m in millions] == [number for number, _ in stated]

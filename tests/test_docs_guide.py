@@ -1,19 +1,14 @@
-"""docs/guide.md: its files and commands, in order, on less data and for fewer iterations."""
+"""The tutorial on detectors: its files and commands, in order, on less data and shorter."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from docs_pages import ROOT, blocks, run_page, shortened
 
 pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mmcv')
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / 'docs/guide.md').read_text()
-# What is made smaller: each stands in the guide, and nothing else of it is changed.
+# What is made smaller: each is in the tutorial, and nothing else of it is changed.
 SHORTER = {
     '--train 100 --val 50 --unlabeled 600': '--train 8 --val 4 --unlabeled 40',
     'epochs = 20': 'epochs = 4',
@@ -26,49 +21,17 @@ SHORTER = {
     'warmup = 20': 'warmup = 1',
     '--seeds 2': '--seeds 1',
 }
-
-
-def blocks(text: str) -> list:
-    """Language and content of each fenced block, in order."""
-    return re.findall(r'^```(\w*)\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
-
-
-def shortened(text: str) -> str:
-    for old, new in SHORTER.items():
-        assert old in text, f'docs/guide.md has no {old!r}'
-        text = text.replace(old, new)
-    return text
+TEXT = shortened((ROOT / 'docs/tutorials/detector.md').read_text(), SHORTER)
 
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
     """The folder in which all has run, and what the commands printed."""
     folder = tmp_path_factory.mktemp('guide')
-    for name in ('configs', 'tools'):
-        (folder / name).symlink_to(ROOT / name)
-    paths = dict(
-        PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]),
-        PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
-    )
-    printed = ''
-    for language, block in blocks(shortened(TEXT)):
-        if language == 'python':
-            (folder / re.match(r'# (my_\w+\.py)\n', block).group(1)).write_text(block)
-        elif language == 'bash':
-            done = subprocess.run(
-                ['bash', '-ec', block],
-                capture_output=True,
-                text=True,
-                cwd=folder,
-                env=dict(os.environ, **paths),
-                timeout=600,
-            )
-            assert done.returncode == 0, f'{block}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}'
-            printed += done.stdout + done.stderr
-    return folder, printed
+    return folder, run_page(TEXT, folder)
 
 
-def test_every_command_leaves_what_is_told(run):
+def test_every_command_writes_what_the_tutorial_says(run):
     folder, printed = run
     for name in (
         *('scan/report.html', 'split/train.txt', 'data/pretraining/train', 'reconstruction.png'),
@@ -76,8 +39,8 @@ def test_every_command_leaves_what_is_told(run):
         *('work_dirs/compare_detection/results.png', 'work_dirs/compare_classification/results.md'),
     ):
         assert (folder / name).exists(), name
-    for figure in ('k=20: accuracy', 'kNN accuracy on', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU'):
-        assert figure in printed, figure
+    for metric in ('k=20: accuracy', 'kNN accuracy on', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU'):
+        assert metric in printed, metric
 
 
 def test_pasted_reports_and_tables_are_what_is_printed(run):
@@ -85,7 +48,7 @@ def test_pasted_reports_and_tables_are_what_is_printed(run):
     _, printed = run
     words = ' '.join(printed.split())
     checked = 0
-    for language, block in blocks(shortened(TEXT)):
+    for language, block in blocks(TEXT):
         if language == 'text' and re.search('weights loaded|weight decay|verified', block):
             for line in block.splitlines():
                 line = ' '.join(re.sub('largest difference .*', '', line).split())

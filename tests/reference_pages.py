@@ -1,0 +1,112 @@
+"""The tables of the reference that are made from the code.
+
+``python tests/reference_pages.py`` writes them again.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from docs_pages import ROOT
+
+from simmim_mm._renamed import MODULES, NAMES, TYPES
+from simmim_mm.cli import VERBS, load_verb
+
+REFERENCE = ROOT / 'docs' / 'reference'
+MARK = '<!-- {} -->\n'
+
+
+def decorated(decorator: str) -> list[tuple[str, str, str | None]]:
+    """Class or function, old and new spelling, read from all uses of a decorator."""
+    found = []
+    for path in sorted((ROOT / 'simmim_mm').rglob('*.py')):
+        for node in ast.walk(ast.parse(path.read_text())):
+            for call in getattr(node, 'decorator_list', ()):
+                if not isinstance(call, ast.Call) or ast.unparse(call.func) != decorator:
+                    continue
+                for keyword in call.keywords:
+                    value = ast.literal_eval(keyword.value)
+                    if keyword.arg != 'values':
+                        found.append((node.name, keyword.arg, value))
+                    elif decorator == 'renamed_arguments':
+                        found += [
+                            (node.name, f'{argument}={old!r}', f'{new!r}')
+                            for argument, spellings in value.items()
+                            for old, new in spellings.items()
+                        ]
+                    else:
+                        found += [(node.name, repr(old), repr(new)) for old, new in value.items()]
+    return sorted(found, key=str)
+
+
+def moved_names() -> dict[str, str]:
+    """Names in modules, of the table and of all calls of ``old_names``."""
+    found = {old: new for old, new in NAMES.items() if old not in TYPES}
+    for path in sorted((ROOT / 'simmim_mm').rglob('*.py')):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == 'old_names':
+                for keyword in call.keywords:
+                    if keyword.arg and keyword.arg not in TYPES:
+                        found.setdefault(keyword.arg, ast.literal_eval(keyword.value))
+    return dict(sorted(found.items()))
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
+def code(text: str | None) -> str:
+    return f'`{text}`' if text else 'no longer needed'
+
+
+def tables() -> dict[Path, dict[str, str]]:
+    """Tables by page and mark."""
+    configs = json.loads((ROOT / 'configs/renamed.json').read_text())
+    options = [
+        (f'simmim {verb}', old, new)
+        for verb in VERBS
+        for old, new in getattr(load_verb(verb), 'RENAMED', {}).items()
+    ]
+    renamed = {
+        'options': table(('command', '0.1', '0.2'), (tuple(map(code, row)) for row in options)),
+        'types': table(('0.1', '0.2'), ((code(a), code(b)) for a, b in sorted(TYPES.items()))),
+        'arguments': table(
+            ('of', '0.1', '0.2'), (tuple(map(code, row)) for row in decorated('renamed_arguments'))
+        ),
+        'attributes': table(
+            ('of', '0.1', '0.2'), (tuple(map(code, row)) for row in decorated('renamed_attributes'))
+        ),
+        'names': table(('0.1', '0.2'), ((code(a), code(b)) for a, b in moved_names().items())),
+        'modules': table(
+            ('0.1', '0.2'),
+            ((code(a), ', '.join(map(code, new))) for a, new in sorted(MODULES.items())),
+        ),
+        'configs': table(
+            ('0.1', '0.2', 'with other values of'),
+            (
+                (code(old), code(new['config']), ', '.join(map(code, new.get('options', {}))))
+                for old, new in sorted(configs.items())
+            ),
+        ),
+    }
+    verbs = table(('verb', ''), ((code(f'simmim {verb}'), load_verb(verb).HELP) for verb in VERBS))
+    return {REFERENCE / 'renamed.md': renamed, REFERENCE / 'command_line.md': {'verbs': verbs}}
+
+
+def written(page: Path) -> str:
+    """The page with its tables as the code has them."""
+    text = page.read_text()
+    for name, content in tables()[page].items():
+        begin, end = MARK.format(name), MARK.format(f'end of {name}')
+        assert begin in text and end in text, f'{page.name} has no mark for {name}'
+        pattern = f'(?<={re.escape(begin)}).*?(?={re.escape(end)})'
+        text = re.sub(pattern, lambda _, new=content: new, text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == '__main__':
+    for page in tables():
+        page.write_text(written(page))
