@@ -6,7 +6,7 @@ HELP = "write a backbone in another library's architecture and names"
 DESCRIPTION = """
 Write a pretrained backbone in another library's own architecture and names, and print the lines
 that use it there. Nothing in the checkpoint is executed. Which backbone goes where, and what starts
-fresh: docs/export.md.
+fresh: docs/how-to/export.md.
 """
 LIBRARIES = ('mmpretrain', 'mmdet', 'mmseg', 'timm', 'huggingface')
 

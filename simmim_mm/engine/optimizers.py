@@ -9,7 +9,7 @@ class FusedAdamW(torch.optim.AdamW):
     """PyTorch's AdamW by its fused kernel, where there is one: on GPUs, and on CPUs from torch 2.4.
 
     One pass over parameters, gradients and moments instead of a dozen: the same update up to
-    rounding, in a third of the time on a CPU (docs/benchmarks.md). Elsewhere the usual AdamW.
+    rounding, in a third of the time on a CPU (docs/notes/benchmarks.md). Elsewhere the usual AdamW.
 
     Args:
         params: As in ``torch.optim.AdamW``.

@@ -9,7 +9,7 @@ from simmim_mm.registry import DATASETS
 
 
 def test_rare_classes_are_repeated_as_documented(tmp_path):
-    """docs/cleaning.md: ceil(sqrt(0.2 / f)) times, f the fraction of the class."""
+    """docs/how-to/curation.md: ceil(sqrt(0.2 / f)) times, f the fraction of the class."""
     counts = (70, 27, 3)
     lines = []
     for label, count in enumerate(counts):

@@ -114,7 +114,7 @@ def test_all_folders_of_the_training_are_known(cases):
 
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = [ROOT / 'docs/study.md', *sorted((ROOT / 'configs/sweeps').glob('*.py'))]
+EXAMPLES = [ROOT / 'docs/how-to/sweep.md', *sorted((ROOT / 'configs/sweeps').glob('*.py'))]
 
 
 @pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""The table of docs/export.md, from what verification says.
+"""The table of docs/how-to/export.md, from what verification says.
 
 ``python tests/test_interop/export_matrix.py`` rewrites it; the test compares it.
 """
@@ -12,7 +12,7 @@ import export_toys as toys
 from simmim_mm.interop import TARGETS, ExportError, export_backbone, read_source, verify
 from simmim_mm.interop.registry import BACKBONES, refusal
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'export.md'
+PAGE = Path(__file__).parents[2] / 'docs' / 'how-to' / 'export.md'
 BEGIN, END = '<!-- begin of the table -->\n', '<!-- end of the table -->\n'
 CLASSES = dict(timm=lambda name: name.split('_')[0])
 

@@ -19,8 +19,8 @@ def build_masked_backbone(backbone: dict, in_channels: int | None = None) -> Bas
 
     The result is an instance of a subclass of the backbone's class, with its keys and its plain
     features. Masked pixels become 0, the mean, because many patch embeddings overlap; then the
-    mask token replaces the masked outputs of ``patch_embed``. ``docs/backbones.md`` has a table of
-    which classes of mmpretrain this works for.
+    mask token replaces the masked outputs of ``patch_embed``. ``docs/reference/backbones.md``
+    has a table of which classes of mmpretrain this works for.
 
     Args:
         backbone: Config of the backbone, ``init_cfg`` included. ``out_type`` is ``'featmap'``
@@ -68,7 +68,7 @@ class MaskedByHook(BaseMaskedBackbone):
                 return
         raise ValueError(
             f'{self._name} has no patch_embed with a convolution, behind which a mask token could '
-            'be put: docs/backbones.md lists the backbones that have'
+            'be put: docs/reference/backbones.md lists the backbones that have'
         )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:

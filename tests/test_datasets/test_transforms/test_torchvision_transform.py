@@ -108,7 +108,7 @@ def test_the_share_of_images():
 
 @pytest.mark.parametrize('name', [*GEOMETRY, 'jitter'])
 def test_masks_of_objects_lie_on_the_objects_seen(name):
-    """The whole pipeline, in the order of docs/masks.md."""
+    """The whole pipeline, in the order of docs/reference/masks.md."""
     steps = [
         dict(type='TorchvisionTransform', transform={**GEOMETRY, **COLORS}[name]),
         dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.5, 1.0)),
