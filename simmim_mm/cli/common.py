@@ -15,8 +15,8 @@ from simmim_mm.catalog import load_config as load_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.model import BaseModel
     from mmengine.runner import Runner
-    from torch import nn
 
     from simmim_mm.experiments import Outcome, Trial
 
@@ -113,7 +113,7 @@ def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
 
 def load_runner(
     cfg: 'Config', datasets: dict[str, Any] | None = None
-) -> tuple['Runner', 'nn.Module']:
+) -> tuple['Runner', 'BaseModel']:
     """The runner of a config on this machine, and its model without a wrapper.
 
     Args:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from simmim_mm.cli.common import add_cfg_options, load_config, parse_transforms
 
@@ -111,7 +112,7 @@ def measure_masks_of(args: argparse.Namespace) -> list[dict]:
         for ratio in ratios:
             changed = step if ratio is None else dict(step, mask_ratio=ratio)
             try:
-                stride = step.get('token_stride', 4)  # of version 0.1
+                stride: Any = step.get('token_stride', 4)  # of version 0.1
                 rows.append(measure(name, changed, args.size or 192, args, stride))
             except ValueError as error:  # no such mask: all blocks, or a square too large
                 if ratio is None:

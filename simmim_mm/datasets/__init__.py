@@ -1,10 +1,9 @@
 from simmim_mm._renamed import old_names
 from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage
-from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets
+from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
 from simmim_mm.datasets.samplers import ReproducibleSampler
 from simmim_mm.datasets.seeding import SeededIndex, sample_seed, seeded_rng
 from simmim_mm.datasets.transforms import *  # noqa: F403
-from simmim_mm.datasets.wrappers import single_datasets
 
 __all__ = [
     'DataError',

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from simmim_mm.datasets.wrappers import single_datasets
+from simmim_mm.datasets.image_dataset import single_datasets
 
 # Steps that augment; without them the rest of the pipeline still works.
 _DROPPED = (

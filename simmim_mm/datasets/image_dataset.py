@@ -14,7 +14,6 @@ from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage, first_few
 from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS, list_images, read_list
 from simmim_mm.datasets.seeding import seeded_rng
-from simmim_mm.datasets.wrappers import single_datasets
 from simmim_mm.registry import DATASETS
 
 _UNREAD, _GOOD, _BAD = 0, 1, 2
@@ -219,6 +218,30 @@ class ImageDataset(BaseDataset):
     def num_bad(self) -> int:
         """Number of unreadable files found so far, by all worker processes of this rank."""
         return self._status.count()[0]
+
+
+def single_datasets(dataset: Any, place: str = 'dataset') -> Iterator[tuple[str, Any]]:
+    """The data sets inside any nesting of wrappers: mmengine's, mmdet's, mmseg's, PyTorch's.
+
+    Args:
+        dataset: A data set, or its config.
+        place: Where it stands in the config, such as ``'train_dataloader.dataset'``.
+
+    Yields:
+        Place, such as ``'train_dataloader.dataset.datasets.0'``, and data set or config.
+    """
+    config = dataset if isinstance(dataset, dict) else None
+    for name in ('datasets', 'dataset', '_dataset'):
+        inner = getattr(dataset, name, None) if config is None else config.get(name)
+        if inner is None:
+            continue
+        if name != 'datasets':
+            yield from single_datasets(inner, f'{place}.dataset')
+        else:
+            for i, part in enumerate(inner):
+                yield from single_datasets(part, f'{place}.{name}.{i}')
+        return
+    yield place, dataset
 
 
 def image_datasets(dataset: Any) -> Iterator[ImageDataset]:

@@ -152,7 +152,7 @@ def _range(image: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
 __getattr__ = old_names(
     __name__,
     FILLS='BASELINES',
-    mean_colour_fill='mean_color_baseline',
+    mean_colour_fill='mean_color_baseline',  # codespell:ignore
     evaluate_fill='evaluate_baseline',
     compare_with_fills='compare_with_baselines',
 )

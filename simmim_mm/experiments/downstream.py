@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -294,7 +294,8 @@ def _checked(backbone: dict) -> dict:
 def _num_stages(module: torch.nn.Module) -> int:
     if hasattr(module, 'blocks3'):  # ConvViT
         return 3
-    return module.num_stages if hasattr(module, 'num_stages') else len(module.stages)
+    stages: Any = module.num_stages if hasattr(module, 'num_stages') else module.stages
+    return stages if isinstance(stages, int) else len(stages)
 
 
 def _features(cfg: dict, size: tuple[int, int] = (128, 128)) -> Features:

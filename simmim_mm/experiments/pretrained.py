@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 
 from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, read_config
 from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
-from simmim_mm.datasets.wrappers import single_datasets
+from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.engine.checks import check_run
 
 MAX_ABSENT = 0.2  # of the backbone's tensors, by number, missing in the file or of another shape

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from torch import Tensor, nn
+from torch import Tensor
 
 from simmim_mm.checkpoint import LoadReport, load_into, open_run
 from simmim_mm.datasets import sample_seed, seeded_rng
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.transforms.resizing import resize
-from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
+from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.registry import MODELS, TRANSFORMS
 from simmim_mm.visualization.grid import target_note
 from simmim_mm.visualization.painted_mask import load_painted_mask, mask_tokens, window_around
@@ -30,7 +31,11 @@ class Reconstructor:
     """
 
     def __init__(
-        self, model: nn.Module, pipeline: Compose, config: Config, missing: Sequence[str] = ()
+        self,
+        model: MaskedImageModel,
+        pipeline: Compose,
+        config: Config,
+        missing: Sequence[str] = (),
     ) -> None:
         self.model = model.eval()
         self.pipeline = pipeline
@@ -112,10 +117,11 @@ class Reconstructor:
             ValueError: If the hole leaves nothing visible, or nothing is painted.
         """
         with seeded_rng(0):
-            sample = self.pipeline(dict(img_path=str(path), sample_idx=0))
+            sample: Any = self.pipeline(dict(img_path=str(path), sample_idx=0))
         size = tuple(sample['inputs'].shape[-2:])
-        grid = self.model.stack_masks([sample['data_samples']], sample['inputs'][None]).shape[1:]
-        image = self.pipeline.transforms[0](dict(img_path=str(path)))['img']
+        drawn = self.model.stack_masks([sample['data_samples']], sample['inputs'][None])
+        grid = (drawn.shape[1], drawn.shape[2])
+        image: Any = self.pipeline.transforms[0](dict(img_path=str(path)))['img']
         hole = load_painted_mask(mask_path, image.shape[:2])
         top, left, height, width = window_around(hole, size)
         window = np.s_[top : top + height, left : left + width]

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from simmim_mm.datasets.errors import DataError, error_at, first_few
+from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.readers.class_folders import check_class_folders
-from simmim_mm.datasets.wrappers import single_datasets
 from simmim_mm.engine.checks.coco import check_coco, check_evaluator
 from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
 

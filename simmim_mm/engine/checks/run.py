@@ -13,9 +13,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, init_default_scope
 
 from simmim_mm.datasets.errors import DataError, UnreadableImage
-from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets
+from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
-from simmim_mm.datasets.wrappers import single_datasets
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')

@@ -9,8 +9,8 @@ from mmengine.model import is_model_wrapper
 from torch.utils.data import ConcatDataset
 
 from simmim_mm._renamed import renamed_arguments
+from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.seeding import SeededIndex, sample_seed
-from simmim_mm.datasets.wrappers import single_datasets
 from simmim_mm.registry import HOOKS
 from simmim_mm.visualization import draw_grid, target_note
 
