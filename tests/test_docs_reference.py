@@ -9,6 +9,7 @@ from docs_pages import ROOT, name
 from reference_pages import tables, written
 
 import simmim_mm
+from simmim_mm import api
 
 
 @pytest.mark.parametrize('page', tables(), ids=name)
@@ -32,7 +33,7 @@ def test_signatures_on_the_page_are_those_of_the_functions():
     assert len(found) == API.count('\n### ')
     for heading, text in found:
         (function,) = ast.parse(f'def {text.strip()}: ...').body
-        signature = inspect.signature(getattr(simmim_mm, heading))
+        signature = inspect.signature(getattr(api, heading, None) or getattr(simmim_mm, heading))
         bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
         shown = inspect.Signature(bare)
         assert f'{heading}{shown}' == ast.unparse(function).removeprefix('def ').partition(':')[0]

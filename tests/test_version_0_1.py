@@ -161,11 +161,15 @@ def _names() -> list[tuple[str, str]]:
     return [(module, name) for module, names in content.items() for name in names]
 
 
+# Two helpers of a module of checks, which had no use elsewhere.
+GONE = [('simmim_mm.engine.downstream_preflight.common', name) for name in ('folder_of', 'join')]
+
+
 def test_every_public_name_imports_from_where_it_was():
     lost = []
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        for module, name in _names():
+        for module, name in sorted(set(_names()) - set(GONE)):
             try:
                 getattr(importlib.import_module(module), name)
             except (ImportError, AttributeError) as error:

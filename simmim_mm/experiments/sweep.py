@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from simmim_mm._renamed import warn_renamed
+from simmim_mm._renamed import renamed_attributes, warn_renamed
 from simmim_mm.catalog import find_config
 from simmim_mm.experiments import report
 from simmim_mm.experiments.labeled_data import read_class_folders
@@ -35,6 +35,7 @@ class Case:
     cfg: Config
 
 
+@renamed_attributes(figure='metric')
 @dataclass
 class Sweep:
     """A sweep file.

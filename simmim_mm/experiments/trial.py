@@ -11,9 +11,13 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from simmim_mm._renamed import renamed_arguments, renamed_attributes
+
 _BLOCK = 1 << 20  # bytes read at a time
 
 
+@renamed_arguments(figure='metric')
+@renamed_attributes(figure='metric')
 @dataclass
 class Trial:
     """A training and the metric that is wanted of it.
