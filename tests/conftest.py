@@ -29,6 +29,9 @@ def forget_runs() -> None:
 
     They are named after the second in which a run starts: the next one may have the same name.
     """
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            handler.close()
     for manager in (DefaultScope, MessageHub, MMLogger, Visualizer):
         manager._instance_dict.clear()
 

@@ -150,7 +150,7 @@ model = dict(
     neck=dict(_delete_=True, type='PixelShuffleDecoder', in_channels=64, stride=32),
 )
 crop = dict(type='RandomResizedCrop', scale=64)
-mask = dict(type='RandomBlockMask', mask_patch_size=32, mask_ratio=0.5, token_stride=4)
+mask = dict(type='RandomBlockMask', mask_patch_size=32, mask_ratio=0.5)
 pack = dict(type='mmpretrain.PackInputs', algorithm_keys=['mask'])
 pipeline = [dict(type='LoadImage'), crop, mask, pack]
 train_dataloader = dict(num_workers=0, persistent_workers=False)

@@ -12,7 +12,7 @@ from simmim_mm.registry import MODELS
 def tiny_config(channels: int = 3, size: tuple = (32, 48), **model) -> Config:
     """A run of a tiny ViT on images of ``size``, with blocks of 16 and tokens of 8 pixels."""
     loader = dict(type='LoadImage', channels='rgb' if channels == 3 else channels)
-    mask = dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.5, token_stride=8)
+    mask = dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.5)
     steps = [
         loader,
         dict(type='RandomResizedCrop', scale=size, crop_ratio_range=(0.2, 1.0)),

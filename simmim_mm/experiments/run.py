@@ -25,7 +25,6 @@ _TAIL = 15  # lines of its log that are shown of a failed trial
 class Run:
     """A trial in its folder, and its process."""
 
-    _lock: IO  # from lock()
     _process: subprocess.Popen  # from start()
 
     def __init__(
@@ -39,6 +38,7 @@ class Run:
         self.work_dir = root / trial.folder_name(self.key)
         self.outcome: Outcome | None = None
         self.label = trial.name
+        self._lock: IO | None = None
         self._env: dict = {}
         self._log_start = 0
         self._repeated = False
@@ -85,6 +85,11 @@ class Run:
         except OSError:  # a file system without locks
             pass
 
+    def unlock(self) -> None:
+        """Let go of the folder; a process that is still training keeps it."""
+        if self._lock is not None:
+            self._lock.close()
+
     def start(self, env: dict) -> None:
         """Start the process, or continue an interrupted training."""
         self._env = env
@@ -103,7 +108,7 @@ class Run:
                 stdin=subprocess.DEVNULL,
                 env=env,
                 start_new_session=True,  # a Ctrl-C is ours to pass on
-                pass_fds=[self._lock.fileno()],
+                pass_fds=[] if self._lock is None else [self._lock.fileno()],
             )
         self._reported = time.monotonic()
 
@@ -144,7 +149,7 @@ class Run:
         else:
             self.outcome.error = self._tail(code)
             self._report(f'{self.label}: FAILED\n{self.outcome.error}')
-        self._lock.close()
+        self.unlock()
         return True
 
     def stop(self) -> None:

@@ -50,12 +50,12 @@ def run_trials(
         if run.outcome:
             report(f'{run.label}: {run.trial.metric} {run.outcome.value:.4g} (finished before)')
     waiting = [run for run in runs if run.outcome is None]
-    for run in waiting:
-        run.lock()
     clock = Clock(waiting)
     running: dict[int, Run] = {}  # by slot
     environments = _environments(jobs)
     try:
+        for run in waiting:
+            run.lock()
         while waiting or running:
             for slot in set(range(jobs)) - set(running):
                 if waiting:
@@ -69,6 +69,8 @@ def run_trials(
     finally:
         for run in running.values():
             run.stop()
+        for run in runs:
+            run.unlock()
     return [run.outcome for run in runs if run.outcome is not None]  # which all have
 
 

@@ -1,5 +1,6 @@
 """Trials run once, go on after an interruption, and fail alone."""
 
+import fcntl
 import json
 import os
 import signal
@@ -160,6 +161,20 @@ def test_an_interrupted_call_goes_on_where_it_was(run, tmp_path, number):
     logs = [path.read_text() for path in sorted(work_dir.rglob('scalars.json'))]
     steps = [json.loads(line)['step'] for line in ''.join(logs).splitlines()]
     assert steps == [1, 2, 3, 4, 4]  # the last one is the validation
+
+
+def test_a_folder_in_use_leaves_the_others_free(run, tmp_path):
+    first, second = _trial(), _trial(seed=1)
+    folders = [tmp_path / 'runs' / t.folder_name(t.key(t.build_config())) for t in (first, second)]
+    folders[1].mkdir(parents=True)
+    with open(folders[1] / '.lock', 'a') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match='is in use') as caught:
+            run(first, second)
+    with open(folders[0] / '.lock', 'a') as free:  # while the error, and its frames, are alive
+        fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert str(folders[1]) in str(caught.value)
+    assert [x.value for x in run(first, second)[0]] == [2.0, 4.0]
 
 
 def _outcome(name, value, seconds=60.0, seed=0) -> Outcome:

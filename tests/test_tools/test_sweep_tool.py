@@ -17,7 +17,7 @@ from trial_toys import FAKE_TRAIN
 
 BASE = f"""
 _base_ = {str(Path(__file__).parents[2] / 'configs/_base_/default_runtime.py')!r}
-mask = dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.6, token_stride=4)
+mask = dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.6)
 pipeline = [
     dict(type='LoadImage'),
     dict(type='RandomResizedCrop', scale=64),

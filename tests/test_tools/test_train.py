@@ -27,7 +27,7 @@ _base_ = '{ROOT}/configs/_base_/default_runtime.py'
 pipeline = [
     dict(type='LoadImage'),
     dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.5, 1.0)),
-    dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.5, token_stride=8),
+    dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.5),
     dict(type='mmpretrain.PackInputs', algorithm_keys=['mask']),
 ]
 train_dataloader = dict(

@@ -19,7 +19,7 @@ STEPS = [
     dict(type='LoadImage'),
     dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.3, 1.0)),
     dict(type='mmpretrain.RandomFlip', prob=0.5),
-    dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.5, token_stride=8),
+    dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.5),
     dict(type='mmpretrain.PackInputs', algorithm_keys=['mask']),
 ]
 
