@@ -79,15 +79,15 @@ def _expand_shared_table(own: dict, state_dict: dict, prefix: str) -> None:
         state_dict.update({prefix + name: table.clone() for name in blocks})
 
 
-def _own_geometry(name: str, own: Tensor, theirs: Tensor | None) -> Tensor:
+def _own_geometry(name: str, own: Tensor, stored: Tensor | None) -> Tensor:
     """The model's index table; of coordinates, in the unit of the pretraining if it is known."""
-    if not name.endswith(_COORDS) or theirs is None or 1 in (own.shape[1], theirs.shape[1]):
+    if not name.endswith(_COORDS) or stored is None or 1 in (own.shape[1], stored.shape[1]):
         return own
     if abs(_unit(own) - own.shape[1] // 2) > 1e-3:  # told by pretrained_window_sizes
         return own
-    if theirs.shape == own.shape:
-        return theirs
-    x = ((own.double().abs() * 3).exp2() - 1) * _unit(own) / _unit(theirs)
+    if stored.shape == own.shape:
+        return stored
+    x = ((own.double().abs() * 3).exp2() - 1) * _unit(own) / _unit(stored)
     return (own.sign() * (1 + x).log2() / 3).to(own)
 
 
@@ -100,32 +100,32 @@ def _unit(coords: Tensor) -> float:
     return 8 / (2 ** (3 * float(coords[0, middle, middle + 1, 1])) - 1)
 
 
-def _fit_table(theirs: Tensor, own: Tensor, grid: Any) -> Tensor:
+def _fit_table(stored: Tensor, own: Tensor, grid: Any) -> Tensor:
     """A table of Swin's square window, or of BEiT's grid with three rows for the class token."""
-    if theirs.shape[1:] != own.shape[1:]:
-        return theirs  # other heads
+    if stored.shape[1:] != own.shape[1:]:
+        return stored  # other heads
     side = (isqrt(len(own)) + 1) // 2
     if (2 * side - 1) ** 2 == len(own):
-        return resize_position_bias(theirs, (side, side))
+        return resize_position_bias(stored, (side, side))
     extra = 3
-    for rows, cols in _pairs(len(theirs) - extra):
+    for rows, cols in _pairs(len(stored) - extra):
         h, w = (rows + 1) // 2, (cols + 1) // 2
         if rows % 2 and cols % 2 and (rows == cols or h * grid[1] == w * grid[0]):
-            return resize_position_bias(theirs, tuple(grid), extra, source=(h, w))
-    return theirs
+            return resize_position_bias(stored, tuple(grid), extra, source=(h, w))
+    return stored
 
 
 def _fit_position_embedding(
-    theirs: Tensor, own: Tensor, grid: tuple[int, int], old_extra: int, mode: str
+    stored: Tensor, own: Tensor, grid: tuple[int, int], old_extra: int, mode: str
 ) -> Tensor:
     """``(1, extra + h * w, C)``; a class token's row is dropped or taken from the model's."""
     extra = own.shape[1] - grid[0] * grid[1]
-    for h, w in _pairs(theirs.shape[1] - old_extra):
-        if theirs.shape[2] == own.shape[2] and (h == w or h * grid[1] == w * grid[0]):
-            tokens = resize_pos_embed(theirs[:, old_extra:], (h, w), grid, mode, 0)
-            front = theirs[:, :old_extra] if extra == old_extra else own[:, :extra]
+    for h, w in _pairs(stored.shape[1] - old_extra):
+        if stored.shape[2] == own.shape[2] and (h == w or h * grid[1] == w * grid[0]):
+            tokens = resize_pos_embed(stored[:, old_extra:], (h, w), grid, mode, 0)
+            front = stored[:, :old_extra] if extra == old_extra else own[:, :extra]
             return torch.cat((front.to(tokens), tokens), dim=1)
-    return theirs
+    return stored
 
 
 def _pairs(n: int) -> Iterator[tuple[int, int]]:
