@@ -168,6 +168,6 @@ def _pipeline(model: dict) -> list[dict]:
         dict(type='LoadImage'),
         dict(type='ResizeToCover', size=size, interpolation=interpolation),
         dict(type='mmpretrain.CenterCrop', crop_size=size),
-        dict(type='RandomBlockMask', token_stride=stride, **mask),
+        dict(type='RandomBlockMask', **mask),
         dict(type='mmpretrain.PackInputs', algorithm_keys=['mask']),
     ]

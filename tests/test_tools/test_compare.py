@@ -320,7 +320,7 @@ def test_nearest_neighbors_need_no_training(project, tmp_path):
         '--checkpoints', 'swin.pth',
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    rows = list(csv.DictReader((tmp_path / 'results.csv').open()))
+    rows = list(csv.DictReader((tmp_path / 'results.csv').read_text().splitlines()))
     assert [row['seeds'] for row in rows] == ['2', '2'] and float(rows[1]['sd']) == 0
     assert (tmp_path / 'results.png').is_file()
 
@@ -333,7 +333,7 @@ def test_a_comparison_is_made_and_not_repeated(project, tmp_path):
     result = _run(project, tmp_path, *args)
     assert result.returncode == 0, result.stderr[-3000:] + result.stdout[-3000:]
     assert 'tiny: ' in result.stdout  # the verdict
-    rows = list(csv.DictReader((tmp_path / 'results.csv').open()))
+    rows = list(csv.DictReader((tmp_path / 'results.csv').read_text().splitlines()))
     assert [row['start'] for row in rows] == ['from scratch', 'tiny']
     weights = [
         torch.load(folder / 'epoch_1.pth', weights_only=False)['state_dict']

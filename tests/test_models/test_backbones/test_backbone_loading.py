@@ -326,6 +326,7 @@ def test_addresses(tmp_path, monkeypatch):
     finally:
         server.shutdown()
         server.server_close()
+        server.server_close()
     load_backbone(build('vit'), f'{web}/old.pth')  # kept
     with pytest.raises(CheckpointError, match='download it first'):
         load_backbone(build('vit'), 's3://bucket/old.pth')
