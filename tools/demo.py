@@ -77,7 +77,7 @@ def own_photographs(folder: str) -> tuple:
         )
     count = min(len(files), MAX_IMAGES)
     if count < len(files):
-        say(f'Taking {count} of the {len(files)} images (tools/train.py takes them all)')
+        say(f'Taking {count} of the {len(files)} images (simmim train takes them all)')
         files = [files[i * len(files) // count] for i in range(count)]
     held_out = files[:: max(2, min(10, len(files)))]
     return [file for file in files if file not in held_out], held_out
@@ -188,6 +188,7 @@ def main(args: argparse.Namespace) -> None:
     errors = evaluate(checkpoint)
     pictures = sorted((out / 'vis_data').glob('reconstruction_*.png'))
     logs = sorted(out.glob('*/*.log'), key=os.path.getmtime)
+    program = os.path.relpath(Path(sys.executable).with_name('simmim'))
     print()
     print(table(errors))
     print(f"""
@@ -196,7 +197,7 @@ log         {logs[-1]}
 curves      tensorboard --logdir {out}
 pictures    {pictures[-1]}
             (original | masked | reconstruction of held-out photographs)
-more        python tools/reconstruct.py {checkpoint} IMAGE_OR_FOLDER
+more        {program} reconstruct {checkpoint} IMAGE_OR_FOLDER
 
 {time.time() - start:.0f} seconds in all.""")
 

@@ -278,7 +278,7 @@ trainings   {out}/<task>/{{scratch,pretrained}}
 pictures    {pictures}
 
 One run of each, on {args.val} images: differences of some points are chance, and a pretraining of
-two minutes is not expected to bring much. tools/compare.py repeats with several seeds.
+two minutes is not expected to bring much. simmim compare repeats with several seeds.
 {time.time() - begin:.0f} seconds in all.""")
 
 

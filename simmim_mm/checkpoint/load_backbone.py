@@ -24,7 +24,7 @@ def load_backbone(
 
     Args:
         model: A backbone of ours.
-        checkpoint: A file that training, an export or ``tools/convert.py`` wrote, or its address
+        checkpoint: A file that training, an export or ``simmim convert`` wrote, or its address
             (:func:`~simmim_mm.checkpoint.fetch.fetch`); read without running anything it carries.
         prefix: What the backbone's names begin with in the file, ``'backbone.'`` of a training;
             None finds it.
@@ -65,7 +65,7 @@ def _nothing_found(report: LoadReport, name: str, state: Mapping, own: Mapping) 
     if found:
         return text + 'Leave prefix out of init_cfg: the names in the file have none'
     return text + (
-        'It is of another architecture, or of other code: tools/convert.py brings the files of '
+        'It is of another architecture, or of other code: simmim convert brings the files of '
         'several code bases to ours'
     )
 

@@ -35,7 +35,7 @@ def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Con
     text = (checkpoint.get('meta') or {}).get('cfg')
     if not isinstance(text, str):
         raise CheckpointError(
-            f'{path} carries no config: use a checkpoint that training or tools/convert.py wrote'
+            f'{path} carries no config: use a checkpoint that training or simmim convert wrote'
             + (f', or {instead}' if instead else '')
         )
     with refused_config(path, instead):

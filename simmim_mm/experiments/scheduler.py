@@ -29,7 +29,7 @@ def run_trials(
 
     Args:
         trials: What to run, in this order.
-        command: What to call with ``CONFIG --work-dir FOLDER --resume``: python and tools/train.py.
+        command: What to call with ``CONFIG --work-dir FOLDER --resume``: ``simmim train``, for one.
         jobs: Trials at a time. They share the processor's cores evenly, unless OMP_NUM_THREADS is
             set, and take turns on the GPUs.
         report: Called with lines of progress.

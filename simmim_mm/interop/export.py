@@ -174,7 +174,7 @@ def forget_stage_windows(config: dict) -> None:
 
 
 def read_source(path: str | Path) -> Source:
-    """Read the backbone of a checkpoint that training or ``tools/convert.py`` wrote.
+    """Read the backbone of a checkpoint that training or ``simmim convert`` wrote.
 
     Nothing that the file holds is executed, its config included.
 
@@ -192,7 +192,7 @@ def read_source(path: str | Path) -> Source:
         raise ExportError(
             f'{path} has no weights of a backbone (backbone.*); its first names are '
             f'{", ".join(list(state)[:3])}. Checkpoints of other code become ours by '
-            'tools/convert.py'
+            'simmim convert'
         )
     config = read_config(checkpoint, path)
     model = config.get('model') or {}

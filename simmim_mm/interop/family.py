@@ -36,7 +36,7 @@ class Family:
     """How the checkpoints of one code base map to our models.
 
     Args:
-        name: Short name, as for ``tools/convert.py --family``.
+        name: Short name, as for ``simmim convert --family``.
         title: Whose code.
         rules: Names there and here.
         detect: Whether a state dict is of this family.

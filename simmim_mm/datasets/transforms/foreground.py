@@ -191,7 +191,7 @@ class SaliencyForeground(ForegroundTransform):
     """Foreground from an estimate, where nothing is known: what differs from its surroundings.
 
     It is a guess, better than chance on photographs of objects and of no use on textures: look at
-    it with ``tools/analysis/mask_samples.py``. 0.2 ms at 192 pixels, 1 ms on a photograph.
+    it with ``simmim mask-samples``. 0.2 ms at 192 pixels, 1 ms on a photograph.
 
     Args:
         threshold: Foreground is where the estimate, 0 to 1, exceeds this number; Otsu's threshold
