@@ -2,7 +2,7 @@
 
 - Modules: :data:`MODULES` maps old paths to where their names are now; a finder on
   ``sys.meta_path`` serves the old ones (:mod:`simmim_mm._imports` installs it).
-- Names in modules that kept their path: ``__getattr__ = old_names(__name__, Old='New')``.
+- Names in modules that kept their path: ``__getattr__ = old_names(__name__)``.
 - Registered types: :data:`TYPES`, looked up by our registries.
 - Arguments and their values: the decorator :func:`renamed_arguments`.
 - Attributes and methods, also those that users' subclasses define: :func:`renamed_attributes`.
@@ -124,7 +124,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'visualization.stored_config': ('checkpoint.stored_config',),
 }
 # Old name to new name, of classes, functions and constants, in whichever module; or in one, whose
-# old path then stands before the name.
+# old path then stands before the name. A new name with a path is in that module.
 NAMES = {
     'BackboneReport': 'LoadReport',
     'ColourBins': 'ColorBins',
@@ -164,6 +164,7 @@ NAMES = {
     'convert.timm.SWIN_V2': 'swin.TIMM_V2',
     'convert.timm.VIT': 'vit.TIMM',
     'convert.timm.not_stored': 'not_written',
+    'datasets.check_dataset': 'simmim_mm.engine.checks.check_dataset',
     'evaluate_fill': 'evaluate_baseline',
     'export.pairs.FAMILIES': 'BACKBONES',
     'find_label_maps': 'find_segmentation_maps',
@@ -205,18 +206,17 @@ def _warn_once(text: str) -> None:
         warnings.warn(text, FutureWarning, stacklevel=4)
 
 
-def old_names(module: str, **names: str) -> Callable[[str], Any]:
-    """A ``__getattr__`` for names that changed in a module: ``old_names(__name__, Old='New')``.
-
-    Names that have moved to another module stand with its path, ``'simmim_mm.other.New'``.
-    """
+def old_names(module: str) -> Callable[[str], Any]:
+    """A ``__getattr__`` that hands out what has another name now, by :data:`NAMES`."""
+    old = module.removeprefix('simmim_mm.')
 
     def __getattr__(name: str) -> Any:
-        if name not in names:
+        path, _, new = NAMES.get(f'{old}.{name}', NAMES.get(name, '')).rpartition('.')
+        found = importlib.import_module(path or module) if new else None
+        if not hasattr(found, new):
             raise AttributeError(f'module {module!r} has no attribute {name!r}')
-        path, _, new = names[name].rpartition('.')
         warn_renamed(f'{module}.{name}', f'{path or module}.{new}')
-        return getattr(importlib.import_module(path or module), new)
+        return getattr(found, new)
 
     return __getattr__
 

@@ -42,15 +42,8 @@ def decorated(decorator: str) -> list[tuple[str, str, str | None]]:
 
 
 def moved_names() -> dict[str, str]:
-    """Names in modules, of the table and of all calls of ``old_names``."""
-    found = {old: new for old, new in NAMES.items() if old not in TYPES}
-    for path in sorted((ROOT / 'simmim_mm').rglob('*.py')):
-        for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == 'old_names':
-                for keyword in call.keywords:
-                    if keyword.arg and keyword.arg not in TYPES:
-                        found.setdefault(keyword.arg, ast.literal_eval(keyword.value))
-    return dict(sorted(found.items()))
+    """Names in modules."""
+    return {old: NAMES[old] for old in sorted(NAMES) if old not in TYPES}
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -18,4 +18,4 @@ __all__ = [
     'single_datasets',
 ]
 
-__getattr__ = old_names(__name__, check_dataset='simmim_mm.engine.checks.check_dataset')
+__getattr__ = old_names(__name__)

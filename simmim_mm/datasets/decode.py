@@ -186,4 +186,4 @@ def _quiet() -> Iterator[None]:
         tiff_log.disabled = disabled
 
 
-__getattr__ = old_names(__name__, Bands='DecodedImage')
+__getattr__ = old_names(__name__)

@@ -95,4 +95,4 @@ def build_runner(cfg: Config, datasets: dict[str, Any]) -> Runner:
     return Runner(**settings, cfg=cfg)
 
 
-__getattr__ = old_names(__name__, settle_loaders='adapt_dataloaders')
+__getattr__ = old_names(__name__)

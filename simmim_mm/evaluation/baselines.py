@@ -149,10 +149,4 @@ def _range(image: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(known, low, 0.0), torch.where(known, high, 1.0)
 
 
-__getattr__ = old_names(
-    __name__,
-    FILLS='BASELINES',
-    mean_colour_fill='mean_color_baseline',  # codespell:ignore
-    evaluate_fill='evaluate_baseline',
-    compare_with_fills='compare_with_baselines',
-)
+__getattr__ = old_names(__name__)

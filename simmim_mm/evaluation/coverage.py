@@ -206,4 +206,4 @@ def _coordinates(size: tuple[int, int]) -> np.ndarray:
     return np.dstack([levels, np.full((height, width, 1), GRAY, np.uint8)])
 
 
-__getattr__ = old_names(__name__, GREY='GRAY', box_shares='box_fractions')
+__getattr__ = old_names(__name__)

@@ -116,8 +116,4 @@ def knn_accuracy(
     return 100 * (predicted == labels).double().mean().item()
 
 
-__getattr__ = old_names(
-    __name__,
-    LabelledImages='LabeledImages',  # codespell:ignore
-    labelled_images='labeled_images',  # codespell:ignore
-)
+__getattr__ = old_names(__name__)

@@ -23,4 +23,4 @@ __all__ = [
     'zero_masked_pixels',
 ]
 
-__getattr__ = old_names(__name__, mask_share='masked_fraction')
+__getattr__ = old_names(__name__)

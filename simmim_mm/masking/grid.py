@@ -170,4 +170,4 @@ def unpatchify(patches: Tensor, patch_size: int) -> Tensor:
     return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, h * p, w * p)
 
 
-__getattr__ = old_names(__name__, mask_share='masked_fraction')
+__getattr__ = old_names(__name__)

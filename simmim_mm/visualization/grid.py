@@ -217,4 +217,4 @@ def _wrap(text: str, font, width: int) -> list[str]:
     return lines
 
 
-__getattr__ = old_names(__name__, GREY='GRAY', choose_bands='choose_channels')
+__getattr__ = old_names(__name__)

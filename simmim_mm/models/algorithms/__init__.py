@@ -3,4 +3,4 @@ from simmim_mm.models.algorithms.masked_image_model import MaskedImageModel
 
 __all__ = ['MaskedImageModel']
 
-__getattr__ = old_names(__name__, SimMIM='MaskedImageModel')
+__getattr__ = old_names(__name__)

@@ -270,4 +270,4 @@ class MaskedConvViT(BaseMaskedBackbone):
         return height // stride, width // stride
 
 
-__getattr__ = old_names(__name__, Units='VisibleUnits')
+__getattr__ = old_names(__name__)

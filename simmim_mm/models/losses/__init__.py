@@ -5,4 +5,4 @@ from simmim_mm.models.losses.pixel_loss import MaskedPixelLoss, PixelCrossEntrop
 
 __all__ = ['ColorBins', 'GaussianLikelihood', 'MaskedPixelLoss', 'PixelCrossEntropy', 'PixelLoss']
 
-__getattr__ = old_names(__name__, ColourBins='ColorBins')  # codespell:ignore
+__getattr__ = old_names(__name__)
