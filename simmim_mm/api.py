@@ -5,7 +5,7 @@ Nothing that a checkpoint holds is executed. Where a checkpoint is asked for, fi
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +23,7 @@ from simmim_mm.experiments.downstream import set_run
 from simmim_mm.interop import convert_checkpoint as convert
 from simmim_mm.interop import export_checkpoint as export
 from simmim_mm.interop import read_source
-from simmim_mm.interop.export import ExportError
+from simmim_mm.interop.export import ExportError, Source
 from simmim_mm.visualization import draw_grid
 from simmim_mm.visualization.reconstructor import Reconstructor
 
@@ -118,8 +118,8 @@ def load_backbone(
         FileNotFoundError: If there is no such file.
         CheckpointError: If it is of no known family, or its weights do not fit.
     """
-    with _native(checkpoint, family, arguments) as file:
-        source = read_source(file)
+    with _native(checkpoint, family, arguments) as (file, source):
+        source = source or read_source(file)
         settings = {**source.config, **changes, 'type': f'simmim_mm.{source.family}'}
         backbone = MODELS.build(settings)
         report = _checkpoint.load_backbone(backbone, file, 'backbone.')
@@ -158,7 +158,7 @@ def reconstruct(
         FileNotFoundError: If a file does not exist.
         ValueError: If the file is no checkpoint of a pretraining, or an image cannot be read.
     """
-    with _native(checkpoint) if config is None else _as_it_is(checkpoint) as file:
+    with _native(checkpoint) if config is None else nullcontext((checkpoint, None)) as (file, _):
         reconstructor = Reconstructor.from_checkpoint(file, config, device)
     drawn = reconstructor.reconstruct(_files(images), seed, stats)
     if out is not None:
@@ -193,7 +193,7 @@ def extract_features(
         FileNotFoundError: If a file does not exist.
         ValueError: If weights of the backbone are missing, or an image cannot be read.
     """
-    with _native(checkpoint) if config is None else _as_it_is(checkpoint) as file:
+    with _native(checkpoint) if config is None else nullcontext((checkpoint, None)) as (file, _):
         extractor = FeatureExtractor.from_checkpoint(
             file, config, device, batch_size=batch_size, num_workers=num_workers
         )
@@ -211,30 +211,25 @@ def _files(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
 
 
 @contextmanager
-def _as_it_is(file: str | Path) -> Iterator[str | Path]:
-    yield file
-
-
-@contextmanager
 def _native(
     file: str | Path, family: str | None = None, arguments: dict[str, Any] | None = None
-) -> Iterator[str | Path]:
-    """The checkpoint, or a converted one that lasts as long as the context."""
-    if family is None and arguments is None and _is_native(file):
-        yield file
+) -> Iterator[tuple[str | Path, Source | None]]:
+    """The checkpoint and its backbone; or a converted one, which lasts as long as the context."""
+    source = _read_native(file) if family is None and arguments is None else None
+    if source is not None:
+        yield file, source
         return
     with TemporaryDirectory() as folder:
         target = Path(folder) / 'converted.pth'
         convert(file, target, family, arguments)
-        yield target
+        yield target, None
 
 
-def _is_native(file: str | Path) -> bool:
-    """Whether a checkpoint carries a config with one of our backbones."""
+def _read_native(file: str | Path) -> Source | None:
+    """The backbone of a checkpoint that carries a config with one of ours."""
     if not Path(file).is_file():
         raise FileNotFoundError(f'no checkpoint file {file}')
     try:
-        read_source(file)
+        return read_source(file)
     except (CheckpointError, ExportError):
-        return False
-    return True
+        return None
