@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.config import Config
 
+from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.experiments.labeled_data import LabeledData
 from simmim_mm.models.backbones.masked_swin import clamped_windows
 from simmim_mm.registry import MODELS
@@ -120,16 +121,19 @@ def set_run(
         batch_size: Images per process and step.
 
     Raises:
-        ValueError: If a number is below 1, or the config counts in the other unit.
+        ValueError: If a number is below 1, the config counts in the other unit, or ``data`` is
+            given and there are several data sets.
     """
     for name, number in dict(epochs=epochs, iters=iters, batch_size=batch_size).items():
         if number is not None and number < 1:
             raise ValueError(f'{name} must be at least 1, got {number}')
     if data is not None:
-        dataset = cfg.train_dataloader.dataset
-        while 'dataset' in dataset:
-            dataset = dataset.dataset
-        dataset.data_root = str(data)
+        parts = [part for _, part in single_datasets(cfg.train_dataloader.dataset)]
+        if len(parts) > 1:
+            raise ValueError(
+                f'the config trains on {len(parts)} data sets: change the data_root of each in it'
+            )
+        parts[0].data_root = str(data)
     if batch_size is not None:
         cfg.train_dataloader.batch_size = batch_size
     set_budget(cfg, iters, epochs)

@@ -190,6 +190,22 @@ def test_short_options_that_do_not_fit_are_one_error(options, message):
         merged(*options)
 
 
+def test_data_goes_to_the_data_set_in_wrappers_if_there_is_one():
+    from mmengine.config import Config
+
+    from simmim_mm.experiments.downstream import set_run
+
+    one = dict(type='ImageDataset', data_root='old')
+    wrapped = dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[one]))
+    cfg = Config(dict(train_dataloader=dict(dataset=wrapped), train_cfg={}))
+    set_run(cfg, data='new')
+    (part,) = cfg.train_dataloader.dataset.dataset.datasets
+    assert part.data_root == 'new' and 'data_root' not in cfg.train_dataloader.dataset.dataset
+    cfg.train_dataloader.dataset.dataset.datasets = [dict(one), dict(one)]
+    with pytest.raises(ValueError, match='trains on 2 data sets'):
+        set_run(cfg, data='new')
+
+
 def test_models_are_what_can_be_pretrained():
     names = set(list_models())
     assert names < {entry.path.stem for entry in list_configs()} and len(names) > 20
