@@ -53,10 +53,8 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from mmengine.runner import load_state_dict
-
     from simmim_mm._stack import require_mmcv_ops
-    from simmim_mm.checkpoint import find_state_dict, load_weights
+    from simmim_mm.checkpoint import LoadReport, find_state_dict, load_into, load_weights
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
@@ -65,5 +63,6 @@ def run(args: argparse.Namespace) -> None:
         require_mmcv_ops()
     weights = find_state_dict(load_weights(args.checkpoint), args.checkpoint)
     runner, model = load_runner(cfg)
-    load_state_dict(model, weights, logger=runner.logger)
+    check = LoadReport.require_backbone
+    runner.logger.info(load_into(model, weights, file=args.checkpoint, check=check))
     runner.val()

@@ -310,6 +310,8 @@ def test_wrong_command_lines(project, tool, capsys):
     args = ('--auto-scale-lr', '--cfg-options', 'auto_scale_lr=None')
     assert 'base_batch_size' in _error(tool, capsys, 'train', 'tiny.py', *args)
     assert 'no.pth' in _error(tool, capsys, 'test', 'tiny.py', 'no.pth')
+    torch.save(dict(state_dict={'backbone.other': torch.zeros(2)}), 'other.pth')
+    assert 'other.pth lacks' in _error(tool, capsys, 'test', 'tiny.py', 'other.pth')
 
 
 def test_unexpected_errors_keep_their_traceback(project, tool, monkeypatch):
