@@ -22,7 +22,7 @@ test: setup  ## the whole test suite with coverage (ARGS="-k mask": some of it)
 setup:  ## the full environment in .venv: about 6 min, half of it for mmcv's compiled operators
 	@$(ENVIRONMENT) full
 
-setup-demo:  ## the part that the demo needs, without compiled operators: about 5 min
+setup-demo:  ## the part that the demo needs, without compiled operators: about 2 min
 	@$(ENVIRONMENT) demo
 
 lint: setup-demo  ## what CI checks: style, words, the ladder of imports, types

@@ -125,10 +125,10 @@ def train(out: Path, num_held_out: int, iters: int | None = None) -> None:
             }
         )
     # A model this small keeps one core busy: on more, a process on each of two shares the batch.
-    command = [sys.executable]
-    launcher = 'none'
     import torch
 
+    command = [sys.executable]
+    launcher = 'none'
     if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available():
         command += ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
         options['train_dataloader.batch_size'] = 4

@@ -122,9 +122,9 @@ def pretrain(out: Path, iters: int | None) -> Path:
                 'default_hooks.checkpoint.interval': iters,
             }
         )
-    processes = 1
     import torch
 
+    processes = 1
     if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available():
         processes, options['train_dataloader.batch_size'] = 2, 4
     say('Pretraining on the unlabeled images')

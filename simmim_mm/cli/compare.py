@@ -152,9 +152,9 @@ def run(args: argparse.Namespace) -> None:
         run_knn_probe,
     )
 
-    check_args(args)
     work_dir = Path(args.work_dir or f'work_dirs/compare_{args.task}')
     if args.probe == 'knn':
+        check_args(args)
         say(f'{args.data}: nearest neighbors, nothing is trained')
         checkpoints = read_checkpoints(args.checkpoints)
         outcomes, starts = run_knn_probe(checkpoints, args.data, args.seeds, say)

@@ -210,9 +210,8 @@ def mask_distance(cfg: Config, draws: int = 200) -> float | None:
         return None
     size = (size, size) if isinstance(size, int) else tuple(size)
     stride = token_stride(cfg.model)
-    return measure_generator(TRANSFORMS.build(dict(step)), size, draws, token_stride=stride)[
-        'avg_dist'
-    ]
+    stats = measure_generator(TRANSFORMS.build(dict(step)), size, draws, token_stride=stride)
+    return stats['avg_dist']
 
 
 def data_folders(node: Any) -> list[str]:

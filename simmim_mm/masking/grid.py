@@ -37,10 +37,10 @@ def fit_mask(mask: Tensor, batch_size: int, grid: tuple[int, int], stride: int) 
         )
     (rows, cols), (h, w) = mask.shape[1:], grid
     factor = h // rows
+    if (rows, cols) == (h, w):
+        return mask
     if (rows * factor, cols * factor) == (h, w):
-        return (
-            mask if factor == 1 else mask.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-        )
+        return mask.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
     what = f'a mask of {rows}x{cols} does not fit a {h}x{w} token grid of {stride} pixels a token: '
     if rows * w != cols * h:
         raise ValueError(

@@ -73,9 +73,8 @@ def to_rgb(
         channels: See :func:`choose_channels`.
     """
     low, high = limits
-    scaled = np.clip((image - low) / (high - low), 0, 1)[
-        list(choose_channels(len(image), channels))
-    ]
+    shown = list(choose_channels(len(image), channels))
+    scaled = np.clip((image - low) / (high - low), 0, 1)[shown]
     scaled = np.nan_to_num(scaled * 255).round().astype(np.uint8)
     return np.broadcast_to(scaled, (3, *scaled.shape[1:])).transpose(1, 2, 0)
 

@@ -196,7 +196,8 @@ def test_data_goes_to_the_data_set_in_wrappers_if_there_is_one():
     from simmim_mm.experiments.downstream import set_run
 
     one = dict(type='ImageDataset', data_root='old')
-    wrapped = dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[one]))
+    concat = dict(type='ConcatDataset', datasets=[one])
+    wrapped = dict(type='RepeatDataset', times=2, dataset=concat)
     cfg = Config(dict(train_dataloader=dict(dataset=wrapped), train_cfg={}))
     set_run(cfg, data='new')
     (part,) = cfg.train_dataloader.dataset.dataset.datasets
@@ -204,6 +205,13 @@ def test_data_goes_to_the_data_set_in_wrappers_if_there_is_one():
     cfg.train_dataloader.dataset.dataset.datasets = [dict(one), dict(one)]
     with pytest.raises(ValueError, match='trains on 2 data sets'):
         set_run(cfg, data='new')
+
+
+def test_export_names_the_libraries_that_there_are():
+    from simmim_mm.cli.export import LIBRARIES
+    from simmim_mm.interop import TARGETS
+
+    assert LIBRARIES == TARGETS  # written down twice: to import the second would slow --help down
 
 
 def test_models_are_what_can_be_pretrained():
