@@ -46,11 +46,7 @@ class FeatureExtractor:
 
     @classmethod
     def from_checkpoint(
-        cls,
-        path: str | Path,
-        config: Config | None = None,
-        device: str = 'cpu',
-        **kwargs,
+        cls, path: str | Path, config: Config | None = None, device: str = 'cpu', **kwargs
     ) -> 'FeatureExtractor':
         """From a checkpoint of a pretraining; nothing that the file holds is executed.
 
@@ -73,14 +69,9 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def __call__(self, paths: Sequence[str]) -> Tensor:
-        """Features ``(N, C)`` of image files.
-
-        Raises:
-            UnreadableImage: If a file cannot be loaded.
-        """
-        loader = DataLoader(
-            _Files(paths, self.pipeline), self.batch_size, num_workers=self.num_workers
-        )
+        """Features ``(N, C)`` of image files; ``UnreadableImage`` if one cannot be loaded."""
+        files = _Files(paths, self.pipeline)
+        loader = DataLoader(files, self.batch_size, num_workers=self.num_workers)
         training = self.backbone.training
         self.backbone.eval()
         try:

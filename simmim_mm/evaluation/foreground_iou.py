@@ -13,9 +13,8 @@ class ForegroundIoU(BaseMetric):
     Pixels of all images are counted together, so that images without objects count too. Works on
     the results of ``MaskedImageModel.predict`` with a foreground branch.
 
-    Reported as ``foreground/iou``, and beside it ``foreground/share``, the true fraction
-    of foreground: that is the IoU of calling every pixel foreground, so what was learned is the
-    difference.
+    Reported as ``foreground/iou``, and beside it ``foreground/share``, the true fraction of
+    foreground: the IoU of calling every pixel foreground, what was learned is the difference.
     """
 
     default_prefix = 'foreground'

@@ -11,10 +11,10 @@ from simmim_mm.registry import METRICS
 class MaskedLoss(BaseMetric):
     """Mean loss of held-out images, each under its own mask.
 
-    Averages what the algorithm's ``predict`` enters as ``masked_losses`` in each data sample: a
-    dict of the head's losses. The mean is over images, so that neither the batch size nor the
-    number of processes changes it. With a validation sampler whose masks are fixed
-    (``ReproducibleSampler(fixed=True)``) the losses of two epochs, or two models, can be compared.
+    Averages ``masked_losses``, the head's losses, which the algorithm's ``predict`` enters in each
+    data sample; over images, so that neither the batch size nor the number of processes changes it.
+    With a validation sampler whose masks are fixed (``ReproducibleSampler(fixed=True)``) the losses
+    of two epochs, or two models, can be compared.
 
     Reported as ``masked_loss/<name>``, usually ``masked_loss/loss``; lower is better.
     """

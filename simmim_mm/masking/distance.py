@@ -15,9 +15,6 @@ def avg_dist(mask: np.ndarray | Tensor, token_stride: int = 1) -> float:
         mask: ``(h, w)`` boolean on the token grid; or ``(B, h, w)``, for the mean over images.
         token_stride: Side of a token in pixels; 1 gives the distance in tokens.
 
-    Returns:
-        Pixels.
-
     Raises:
         ValueError: If an image has no masked token or no visible one.
     """
