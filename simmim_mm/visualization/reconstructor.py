@@ -46,9 +46,7 @@ class Reconstructor:
     def from_checkpoint(
         cls, path: str | Path, config: Config | None = None, device: str = 'cpu'
     ) -> 'Reconstructor':
-        """Build a model and its pipeline from a checkpoint of a training run.
-
-        Nothing that the file holds is executed, its config included.
+        """Build a model and its pipeline from a checkpoint; nothing that it holds is executed.
 
         Args:
             path: The checkpoint.

@@ -5,6 +5,8 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from simmim_mm.evaluation.features import FeatureExtractor
+from simmim_mm.evaluation.knn import knn_accuracy, load_split
 from simmim_mm.registry import HOOKS
 
 
@@ -50,27 +52,19 @@ class KNNHook(Hook):
 
     def before_run(self, runner) -> None:
         """Look at the data before the training starts."""
-        from simmim_mm.evaluation.knn import load_split
-
         self.bank, self.queries = load_split(self.data_root)
 
     def after_train_epoch(self, runner) -> None:
-        """Measure if it is time."""
         if self.by_epoch and self.every_n_epochs(runner, self.interval):
             self.measure(runner, runner.iter)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Measure if it is time."""
         if not self.by_epoch and self.every_n_train_iters(runner, self.interval):
             self.measure(runner, runner.iter + 1)
 
     @master_only
     def measure(self, runner, step: int) -> None:
         """Measure the state after ``step`` iterations."""
-        # imported here, as the engine also serves runs without a pretraining
-        from simmim_mm.evaluation.features import FeatureExtractor
-        from simmim_mm.evaluation.knn import knn_accuracy
-
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         extract = FeatureExtractor(model.backbone, model.data_preprocessor, runner.cfg, **self.load)
         device = next(model.parameters()).device

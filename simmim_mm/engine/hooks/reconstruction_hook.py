@@ -55,12 +55,10 @@ class ReconstructionHook(Hook):
         self._last = -1
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Draw if it is time."""
         if self.every_n_train_iters(runner, self.interval):
             self.draw(runner, runner.iter + 1)
 
     def after_train(self, runner) -> None:
-        """Draw the final state."""
         if self._last != runner.iter:
             self.draw(runner, runner.iter)
 
