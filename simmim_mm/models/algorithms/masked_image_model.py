@@ -151,16 +151,14 @@ class MaskedImageModel(BaseModel):
     def predict(self, inputs: Tensor, data_samples: list) -> list:
         """Losses of each image on its own, for validation.
 
-        Each data sample receives a field ``masked_losses``: the head's losses as floats. With a
-        foreground branch also ``foreground_counts``, see :meth:`ForegroundBranch.counts`.
+        Each data sample receives ``masked_losses``: the head's losses as floats. With a foreground
+        branch also ``foreground_counts``, see :meth:`ForegroundBranch.counts`.
         """
         mask = self.stack_masks(data_samples, inputs)
         feats = self.encode(inputs, mask)
         pred, target = self.neck(feats, mask), self.target(inputs)
-        for i, sample in enumerate(data_samples):
-            one = slice(i, i + 1)
-            losses = self.head.loss(pred[one], target[one], mask[one])
-            losses = {k: float(v) for k, v in losses.items()}
+        for sample, *one in zip(data_samples, pred.split(1), target.split(1), mask.split(1)):
+            losses = {name: float(loss) for name, loss in self.head.loss(*one).items()}
             sample.set_field(losses, 'masked_losses', field_type='metainfo')
         if self.foreground is not None:
             labels = self.foreground.stack_labels(data_samples, inputs)
@@ -228,13 +226,10 @@ class MaskedImageModel(BaseModel):
 
 
 def check_parts(model: MaskedImageModel) -> None:
-    """Refuse parts that do not go together.
+    """Refuse parts that do not go together; ValueError names them and what to change.
 
     Sizes, which only show with an image, are checked on the first one by
     :func:`simmim_mm.engine.checks.check_model`, before a training starts.
-
-    Raises:
-        ValueError: Names the parts and what to change.
     """
     backbone, neck, loss = model.backbone, model.neck, model.head.loss_fn
     name, decoder = type(backbone).__name__, type(neck).__name__

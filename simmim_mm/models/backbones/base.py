@@ -118,11 +118,7 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> Any:
-        """Layer of a parameter and number of layers, for layer-wise learning rates.
-
-        Raises:
-            NotImplementedError: If neither this class nor the one behind it says so.
-        """
+        """Layer of a parameter and number of layers, for layer-wise learning rates."""
         inherited = getattr(super(), 'get_layer_depth', None)  # of the class behind
         if inherited is None:
             raise NotImplementedError(

@@ -143,16 +143,13 @@ def _scaled_bmm(a: Tensor, b: Tensor, scale: float) -> Tensor:
 
 
 def window_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
-    """Attention within each window.
+    """Attention within each window, ``(B * n_windows, N, heads * d)``.
 
     Args:
         qkv: ``(B * n_windows, N, 3, heads, d)``.
         bias: ``(n_windows or 1, heads, N, N)`` float32, added to the logits.
         scale: Factor of the logits.
         dropout: Of the attention weights.
-
-    Returns:
-        ``(B * n_windows, N, heads * d)``.
     """
     if qkv.device.type == 'cpu' and not dropout:
         return CPUAttention.apply(qkv, bias, scale)
@@ -169,18 +166,13 @@ def fused_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0.
 
 
 class ShiftedWindowAttention(BaseModule):
-    """Takes the place of a ``ShiftWindowMSA`` of mmpretrain, with its weights and their names.
-
-    Args:
-        msa: The module to replace.
-    """
+    """Takes the place of a ``ShiftWindowMSA`` of mmpretrain, with its weights and their names."""
 
     def __init__(self, msa: ShiftWindowMSA) -> None:
         super().__init__()
         self.w_msa: Any = msa.w_msa
         self.drop: Any = msa.drop
-        self.window_size = msa.window_size
-        self.shift_size = msa.shift_size
+        self.window_size, self.shift_size = msa.window_size, msa.shift_size
         self.pad_small_map = msa.pad_small_map
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:

@@ -17,7 +17,7 @@ def low_pass_gain(
     rolloff: str = 'ideal',
     order: int = 2,
 ) -> Tensor:
-    """Gain of a low-pass filter at every bin of the 2-D spectrum.
+    """Gain of a low-pass filter at every bin of the 2-D spectrum, zero frequency first.
 
     Args:
         size: ``(H, W)`` of the image.
@@ -32,7 +32,7 @@ def low_pass_gain(
         order: Steepness of the Butterworth filter.
 
     Returns:
-        ``(H, W)`` float64 between 0 and 1, zero frequency first (as ``torch.fft.fft2`` has it).
+        ``(H, W)`` float64 between 0 and 1.
 
     Raises:
         ValueError: If the filter would remove the mean of the image.
@@ -128,8 +128,7 @@ class LowFreq(TargetGenerator):
 
     def _filter(self, x: Tensor) -> Tensor:
         even, odd = self._gain_of(x)
-        # Spectrum of the columns that the filter keeps; those of negative frequency follow by
-        # symmetry.
+        # of the columns that the filter keeps; those of negative frequency follow by symmetry
         spectrum = torch.fft.fft(torch.fft.rfft(x)[..., : even.shape[-1]], dim=-2)
         real = self._inverse(spectrum * even, x.shape[-1])
         if self.mode == 'centered':
