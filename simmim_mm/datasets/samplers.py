@@ -34,8 +34,7 @@ class ReproducibleSampler(DefaultSampler):
     ) -> None:
         super().__init__(dataset, shuffle=shuffle, seed=seed, round_up=round_up)
         self.fixed = fixed
-        self._skip = 0
-        self._skipped_epochs = 0
+        self._skip = self._skipped_epochs = 0
 
     def __iter__(self) -> Iterator[SeededIndex]:
         given_epoch = self.epoch
@@ -53,9 +52,6 @@ class ReproducibleSampler(DefaultSampler):
         whole epochs are then added to every later :meth:`set_epoch`. (With ``drop_last`` an epoch
         has fewer samples for that loop than for the sampler: its order then differs after a resume.
         Epoch-based loops are exact.)
-
-        Args:
-            num_samples: Samples of this rank already used, not negative.
         """
         if num_samples < 0:
             raise ValueError(f'skip() takes the number of samples already used, got {num_samples}')

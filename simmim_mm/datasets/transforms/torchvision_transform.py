@@ -24,9 +24,6 @@ class TorchvisionTransform(BaseTransform):
         transform: Name in ``torchvision.transforms.v2`` and arguments, such as
             ``dict(type='RandomAffine', degrees=15, scale=(0.9, 1.1))``. A ``fill`` is a color.
         prob: Fraction of the images that it is applied to.
-
-    Raises:
-        ValueError: If torchvision has no such transform, or ``prob`` is not in [0, 1].
     """
 
     def __init__(self, transform: dict, prob: float = 1.0) -> None:
@@ -45,7 +42,6 @@ class TorchvisionTransform(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Change the image and its map alike."""
         from torchvision.tv_tensors import Image, Mask
 
         if np.random.random() >= self.prob:
