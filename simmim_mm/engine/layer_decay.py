@@ -25,11 +25,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
 
     ``paramwise_cfg`` holds ``layer_decay_rate``, in (0, 1], and mmpretrain's ``bias_decay_mult``,
     ``norm_decay_mult``, ``flat_decay_mult`` and ``custom_keys``, whose ``lr_mult`` multiplies the
-    layer's rate.
-
-    Raises:
-        ValueError: If ``layer_decay_rate`` is missing or not in (0, 1], or the model has no
-            backbone that knows its layers.
+    layer's rate. ValueError if it is not in that range, or no backbone knows its layers.
     """
 
     def _validate_cfg(self) -> None:

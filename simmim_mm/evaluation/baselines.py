@@ -73,16 +73,13 @@ BASELINES: Mapping[str, Fill] = {
 
 @torch.no_grad()
 def evaluate_baseline(fill: Fill, image: Tensor, mask: Tensor, std: Tensor) -> Tensor:
-    """Error of a fill in the unit of the model's loss.
+    """Error of a fill in the unit of the model's loss, ``(B,)``.
 
     The same formula as :class:`MaskedPixelLoss` with ``criterion='l1'`` on raw pixels, for each
     image: with e = |fill - image| / std and m the pixel mask, ``sum(e * m) / sum(m) / C``.
 
     Args:
         std: ``(C, 1, 1)``, the standard deviations that the data preprocessor divides by.
-
-    Returns:
-        ``(B,)``.
     """
     weight = upsample_mask(mask, image.shape[-2:])
     error = (fill(image, mask) - image).abs() / std * weight

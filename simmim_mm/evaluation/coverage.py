@@ -68,10 +68,7 @@ def read_objects(path: str | Path) -> list[Objects]:
     """Boxes of a COCO annotation file. The images themselves are not needed.
 
     Crowds and empty boxes are left out, boxes are clipped to their image, and images without a box
-    are skipped.
-
-    Raises:
-        DataError: If the file is not COCO's, or holds no box.
+    are skipped. DataError if the file is not COCO's, or holds no box.
     """
     coco = load_coco(path, ('id', 'height', 'width'), ('image_id', 'bbox'), categories=())
     sizes = {image['id']: (image['height'], image['width']) for image in coco.images}
@@ -139,9 +136,6 @@ def box_fractions(
         box: Left, top, right, bottom.
         edges: From :func:`trace_crop`.
         mask: ``(h, w)`` boolean over the crop, True = masked. ``None``: nothing is masked.
-
-    Returns:
-        Kept and visible, in 0..1.
     """
     mask = np.zeros((1, 1), bool) if mask is None else mask
     overlaps = []
@@ -197,13 +191,11 @@ def _coordinates(size: tuple[int, int]) -> np.ndarray:
     256 levels are coarse for coordinates. Random rounding makes them exact on average: what is
     wrong in one pixel cancels over a row or column.
     """
-    height, width = size
-    rng = np.random.default_rng(0)
-    position = np.empty((height, width, 2))
-    position[..., 0] = (np.arange(height)[:, None] + 0.5) / height
-    position[..., 1] = (np.arange(width) + 0.5) / width
-    levels = np.floor(position * 255 + rng.random(position.shape)).astype(np.uint8)
-    return np.dstack([levels, np.full((height, width, 1), GRAY, np.uint8)])
+    centers = ((np.arange(side) + 0.5) / side for side in size)
+    position = np.stack(np.meshgrid(*centers, indexing='ij'), axis=-1)
+    dither = np.random.default_rng(0).random(position.shape)
+    levels = np.floor(position * 255 + dither).astype(np.uint8)
+    return np.dstack([levels, np.full((*size, 1), GRAY, np.uint8)])
 
 
 __getattr__ = old_names(__name__)

@@ -20,7 +20,6 @@ class ForegroundIoU(BaseMetric):
     default_prefix = 'foreground'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Collect the counts of a batch."""
         for sample in data_samples:
             if 'foreground_counts' not in sample:
                 raise ValueError(
@@ -30,7 +29,6 @@ class ForegroundIoU(BaseMetric):
             self.results.append(dict(sample['foreground_counts']))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Sum over all images, then divide."""
         if not results:
             raise ValueError('no validation images: check val_dataloader')
         total = {name: sum(one[name] for one in results) for name in results[0]}

@@ -22,7 +22,6 @@ class MaskedLoss(BaseMetric):
     default_prefix = 'masked_loss'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Collect the losses of a batch."""
         for sample in data_samples:
             if 'masked_losses' not in sample:
                 raise ValueError(
@@ -32,7 +31,6 @@ class MaskedLoss(BaseMetric):
             self.results.append(dict(sample['masked_losses']))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Average over all images."""
         if not results:
             raise ValueError('no validation images: check val_dataloader')
         # fsum is exact: the order in which processes deliver their images does not matter.

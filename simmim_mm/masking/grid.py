@@ -80,10 +80,7 @@ def upsample_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
 
     Args:
         mask: Boolean.
-        size: ``(H, W)``, whole multiples of ``(h, w)``; the two factors may differ.
-
-    Raises:
-        ValueError: If they are not whole multiples.
+        size: ``(H, W)``, whole multiples of ``(h, w)``, or ValueError; the two factors may differ.
     """
     (h, w), (H, W) = mask.shape[-2:], size
     if H % h or W % w:
@@ -99,14 +96,11 @@ def masked_fraction(mask: Tensor, size: Sequence[int]) -> Tensor:
 
     Args:
         mask: ``(B, h, w)`` boolean.
-        size: ``(H, W)``, whole multiples of ``(h, w)`` or whole divisors of it.
+        size: ``(H, W)``, whole multiples of ``(h, w)`` or whole divisors of it, or ValueError.
 
     Returns:
         ``(B, 1, H, W)``: boolean, as from :func:`upsample_mask`, on a finer grid; the masked
         fraction of each position, float32 in [0, 1], on a coarser one.
-
-    Raises:
-        ValueError: If the grids do not fit.
     """
     (h, w), (H, W) = mask.shape[-2:], size
     if (h > H or w > W) and h % H == 0 and w % W == 0:

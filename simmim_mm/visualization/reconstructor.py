@@ -38,8 +38,7 @@ class Reconstructor:
         missing: Sequence[str] = (),
     ) -> None:
         self.model = model.eval()
-        self.pipeline = pipeline
-        self.config = config
+        self.pipeline, self.config = pipeline, config
         self.missing = list(missing)
 
     @classmethod
@@ -73,15 +72,12 @@ class Reconstructor:
     def reconstruct(
         self, paths: Sequence[str | Path], seed: int = 0, stats: str = 'true'
     ) -> dict[str, Tensor]:
-        """Pictures of image files, each under a mask drawn as in training.
+        """:meth:`MaskedImageModel.reconstruct` of image files, under masks drawn as in training.
 
         Args:
             paths: Image files.
             seed: Other masks for another seed.
             stats: See :meth:`TargetGenerator.invert`.
-
-        Returns:
-            As of :meth:`MaskedImageModel.reconstruct`, on the CPU.
 
         Raises:
             UnreadableImage: If one of the files cannot be loaded.

@@ -15,16 +15,13 @@ class SemanticMask(MaskTransform):
     are too few of one kind, more of the other are masked, and an image without any object gets the
     mask of ``RandomBlockMask``.
 
-    Required keys: ``img``, ``gt_seg_map``. Added keys: ``mask``.
+    Required keys: ``img``, and ``gt_seg_map`` of its size, or ValueError. Added keys: ``mask``.
 
     Args:
         foreground_ratio: Fraction of the foreground blocks to mask: 1 masks the foreground first,
             0 the background first, and ``mask_ratio`` the same fraction of both.
         threshold: A block is foreground if at least this fraction of its pixels is.
         **kwargs: See :class:`MaskTransform`.
-
-    Raises:
-        ValueError: If there is no map or it is not of the image's size.
     """
 
     def __init__(self, *args, foreground_ratio: float = 1.0, threshold: float = 0.25, **kwargs):

@@ -44,8 +44,7 @@ class KNNHook(Hook):
         num_workers: int = 0,
     ) -> None:
         self.data_root = data_root
-        self.interval = interval
-        self.by_epoch = by_epoch
+        self.interval, self.by_epoch = interval, by_epoch
         self.vote: dict[str, Any] = dict(k=k, temperature=temperature)
         self.load = dict(batch_size=batch_size, num_workers=num_workers)
         self.accuracy: float | None = None

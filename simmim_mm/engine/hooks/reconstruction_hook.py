@@ -47,10 +47,8 @@ class ReconstructionHook(Hook):
     ) -> None:
         if num_images < 1:
             raise ValueError(f'num_images must be at least 1, got {num_images}')
-        self.interval = interval
-        self.num_images = num_images
-        self.stats = stats
-        self.channels = channels
+        self.interval, self.num_images = interval, num_images
+        self.stats, self.channels = stats, channels
         self._batch: dict | None = None
         self._last = -1
 

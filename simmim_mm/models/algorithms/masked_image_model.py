@@ -23,7 +23,7 @@ class MaskedImageModel(BaseModel):
 
     A config need not repeat what follows from another part: the images' channels are those of the
     data preprocessor's mean; what the decoder takes and predicts follows from backbone, target and
-    loss (:class:`BaseDecoder`). Values that are given win.
+    loss (:class:`BaseDecoder`). Values that are given win; :func:`check_parts` compares them.
 
     Args:
         backbone: A :class:`BaseMaskedBackbone`, called as ``backbone(inputs, mask)``. Others work
@@ -35,9 +35,6 @@ class MaskedImageModel(BaseModel):
         fill: What takes the place of masked pixels in the image. None: the backbone's own mask
             token, or nothing in gather mode.
         foreground: A :class:`ForegroundBranch` on the same features; its loss is added.
-
-    Raises:
-        ValueError: If the parts do not go together.
     """
 
     data_preprocessor: Any
@@ -169,7 +166,7 @@ class MaskedImageModel(BaseModel):
 
     @torch.no_grad()
     def reconstruct(self, inputs: Tensor, mask: Tensor, stats: str = 'true') -> dict[str, Tensor]:
-        """Images of what the model predicts.
+        """Images of what the model predicts; ValueError if it predicts none (HOG).
 
         Args:
             inputs: ``(B, C, H, W)`` normalized images.
@@ -183,9 +180,6 @@ class MaskedImageModel(BaseModel):
             ``reconstruction`` (the prediction pasted under the mask); ``target`` (what the
             prediction is trained towards, as an image). Also ``mask``, ``(B, 1, H, W)`` boolean,
             and with a foreground branch ``foreground``, its probability, ``(B, 1, H, W)``.
-
-        Raises:
-            ValueError: If the target cannot be brought back to pixels (HOG).
         """
         if not self.target.invertible:
             names = ', '.join(type(g).__name__ for g in self.target if not g.invertible)

@@ -34,8 +34,7 @@ class VisibleUnits:
     """
 
     def __init__(self, grid: tuple[int, int], ids: Tensor | None = None) -> None:
-        self.grid = grid
-        self.ids = ids
+        self.grid, self.ids = grid, ids
 
     def gather(self, x: Tensor) -> Tensor:
         """``(B, C, h * u, w * u)`` map to ``(B * n, C, u, u)`` units."""

@@ -96,11 +96,12 @@ class CPUAttention(torch.autograd.Function):
             # (B, N, 3, heads, d) to three of (B * heads, N, d)
             q, k, v = (_swapped(part, dtype).flatten(0, 1) for part in qkv.unbind(2))
             logits = _scaled_bmm(q, k.transpose(1, 2).contiguous(), scale)
-            logits = _add(logits.view(-1, len(bias), heads, N, N), bias).view(-1, N, N)
+            logits = logits.view(-1, len(bias), heads, N, N)
+            logits = logits.add_(bias) if logits.dtype == bias.dtype else logits + bias
             if len(bias) > 1:
                 floor = logits.amax(-1, keepdim=True).sub_(_LOGIT_RANGE)
                 torch.maximum(logits, floor, out=logits)
-            p = logits.softmax(-1).to(dtype)
+            p = logits.softmax(-1).to(dtype).view(-1, N, N)
             out = torch.bmm(p, v).view(B, heads, N, d)
         ctx.save_for_backward(q, k, v, p)
         ctx.scale, ctx.heads, ctx.n_bias = scale, heads, len(bias)
@@ -126,11 +127,6 @@ class CPUAttention(torch.autograd.Function):
         put(0, _scaled_bmm(dlogits, k, ctx.scale))
         put(1, _scaled_bmm(dlogits.transpose(1, 2), q, ctx.scale))
         return dqkv, dbias, None
-
-
-def _add(x: Tensor, bias: Tensor) -> Tensor:
-    """``x + bias`` in the dtype of the bias, in the memory of x if it has that."""
-    return x.add_(bias) if x.dtype == bias.dtype else x + bias
 
 
 def _swapped(x: Tensor, dtype: torch.dtype) -> Tensor:

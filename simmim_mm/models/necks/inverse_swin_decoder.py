@@ -62,8 +62,6 @@ class InverseSwinDecoder(BaseDecoder):
         ValueError: If ``arch`` is not known, or its stages do not lead from ``stride`` to pixels.
     """
 
-    mask_mode = 'token'
-
     def __init__(
         self,
         in_channels: int,

@@ -43,8 +43,6 @@ class PixelShuffleDecoder(BaseDecoder):
         out_channels: Channels to predict: the image's, unless target or loss differ.
     """
 
-    mask_mode = 'token'
-
     def __init__(
         self,
         in_channels: int,
