@@ -15,9 +15,7 @@ class EpochTrainLoop(EpochBasedTrainLoop):
     (``ReproducibleSampler``). Other samplers start the epoch over, with a warning.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self._first_batch = 0
+    _first_batch = 0
 
     def run(self):
         """Train from where the runner stands to the last epoch."""

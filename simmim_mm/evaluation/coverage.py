@@ -51,9 +51,8 @@ class Coverage:
     def mean(self, name: str, per: str = 'object') -> float:
         """Mean of ``'kept'`` or ``'visible'``.
 
-        Args:
-            per: ``'object'``: over all objects. ``'image'``: over the means of the images.
-                ``'largest'``: over the largest object of each image.
+        Over all objects; ``per='image'``, over the means of the images; or ``'largest'``, over the
+        largest object of each image.
         """
         values = getattr(self, name)
         if per == 'object':

@@ -61,8 +61,7 @@ class MaskedImageModel(BaseModel):
         self.backbone = MODELS.build(MODELS.with_defaults(backbone, in_channels=len(mean)))
         self.target = TargetSequence([MODELS.build(self._target_config(cfg)) for cfg in target])
         self.fill = None if fill is None else MODELS.build(fill)
-        parts: list[Any] = [*self.target, *([] if self.fill is None else [self.fill])]
-        for part in parts:
+        for part in filter(None, (*self.target, self.fill)):
             part.set_pixel_stats(mean, std)
         channels = self.target.out_channels(len(mean))
         if isinstance(head.get('loss'), Mapping):
