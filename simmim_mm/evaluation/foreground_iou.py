@@ -14,7 +14,7 @@ class ForegroundIoU(BaseMetric):
     the results of ``MaskedImageModel.predict`` with a foreground branch.
 
     Reported as ``foreground/iou``, and beside it ``foreground/share``, the true fraction of
-    foreground: the IoU of calling every pixel foreground, what was learned is the difference.
+    foreground, which is the IoU of calling every pixel so: what was learned is the difference.
     """
 
     default_prefix = 'foreground'

@@ -142,8 +142,8 @@ def draw_grid(
         limits = display_range(original)
         row = []
         for name in columns:
-            shown = (unit,) if name == 'foreground' else (limits, channels)
-            image = to_rgb(arrays[name][i], *shown).repeat(factor, 0).repeat(factor, 1)
+            span, shown = (unit, None) if name == 'foreground' else (limits, channels)
+            image = to_rgb(arrays[name][i], span, shown).repeat(factor, 0).repeat(factor, 1)
             if name == 'masked' and fill == 'hatch':
                 image = hatch(image, arrays['mask'][i, 0].repeat(factor, 0).repeat(factor, 1))
             row.append(image)

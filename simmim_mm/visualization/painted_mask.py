@@ -36,7 +36,9 @@ def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     painted = alpha > BLACK if alpha.min() < 255 else rgba[..., :3].max(-1) > BLACK
     if not painted.any():
         raise ValueError(f'{path} is black everywhere: paint the hole white')
-    mask = Image.fromarray(painted.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
+    mask = Image.fromarray(painted.astype(np.uint8)).resize(
+        (size[1], size[0]), Image.Resampling.NEAREST
+    )
     return np.asarray(mask).astype(bool)
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from torchvision.transforms import v2
+from torchvision.tv_tensors import Image, Mask
 
 from simmim_mm.registry import TRANSFORMS
 
@@ -27,9 +29,6 @@ class TorchvisionTransform(BaseTransform):
     """
 
     def __init__(self, transform: dict, prob: float = 1.0) -> None:
-        from torchvision.transforms import v2
-        from torchvision.tv_tensors import Image, Mask
-
         kwargs = dict(transform)
         name = kwargs.pop('type')
         if not (isinstance(name, str) and isinstance(getattr(v2, name, None), type)):
@@ -42,8 +41,6 @@ class TorchvisionTransform(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        from torchvision.tv_tensors import Image, Mask
-
         if np.random.random() >= self.prob:
             return results
         inputs: dict[str, torch.Tensor] = {}

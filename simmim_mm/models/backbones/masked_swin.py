@@ -35,9 +35,9 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         windows = [window_size] * len(depths) if isinstance(window_size, int) else window_size
         if not pad_small_map:
             windows = clamped_windows(windows, img_size, patch_size)
-        kwargs = self._with_windows(windows, **kwargs, drop_path_rate=drop_path_rate)
         kwargs.update(arch=arch, img_size=img_size, patch_size=patch_size)
-        super().__init__(pad_small_map=pad_small_map, **kwargs)
+        kwargs.update(drop_path_rate=drop_path_rate, pad_small_map=pad_small_map)
+        super().__init__(**self._with_windows(windows, **kwargs))
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.img_size = to_2tuple(img_size)
         self.token_stride = self.patch_embed.projection.stride[0]
