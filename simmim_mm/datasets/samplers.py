@@ -17,7 +17,6 @@ class ReproducibleSampler(DefaultSampler):
     samples which one process with a batch of ``R * B`` would see.
 
     Args:
-        dataset: The dataset.
         shuffle: A new permutation each epoch.
         seed: Identical on all ranks. ``None`` draws one and shares it among the ranks.
         round_up: Repeat the first samples until every rank has as many.

@@ -158,7 +158,6 @@ def object_coverage(
     """Average what random crops and masks keep of each object.
 
     Args:
-        objects: The images.
         transform: See :func:`trace_crop`. If it also makes a ``mask``, that one is applied;
             otherwise a fraction ``mask_ratio`` of what the crop keeps is hidden, the expectation
             of any mask that treats all places alike.

@@ -52,7 +52,6 @@ class FeatureExtractor:
         Args:
             path: The checkpoint.
             config: Instead of the config in the checkpoint.
-            device: Where the model goes.
             **kwargs: ``batch_size``, ``num_workers``.
 
         Raises:

@@ -24,8 +24,7 @@ def measure_generator(
     Args:
         generator: A mask transform that does not look at the image.
         size: Height and width of the images in pixels.
-        draws: Number of masks.
-        seed: Of the masks.
+        draws: Number of masks, drawn from ``seed``.
         token_stride: Side in pixels of the tokens between which distances are measured.
     """
     image = np.empty((*size, 0), np.uint8)

@@ -19,7 +19,6 @@ def fit_mask(mask: Tensor, batch_size: int, grid: tuple[int, int], stride: int) 
 
     Args:
         mask: ``(B, rows, columns)`` boolean, on the token grid or a coarser one of square blocks.
-        batch_size: B, the number of images.
         grid: Rows and columns of tokens in the images and of the result.
         stride: Side of a token in pixels, for the message.
 

@@ -17,7 +17,6 @@ def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     are; else where it is not black.
 
     Args:
-        path: An image file.
         size: ``(H, W)`` of the image that the mask lies over; a mask of another size is resized.
 
     Raises:

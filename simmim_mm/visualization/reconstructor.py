@@ -50,7 +50,6 @@ class Reconstructor:
         Args:
             path: The checkpoint.
             config: Instead of the config in the checkpoint.
-            device: Where the model goes.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -75,7 +74,6 @@ class Reconstructor:
         """:meth:`MaskedImageModel.reconstruct` of image files, under masks drawn as in training.
 
         Args:
-            paths: Image files.
             seed: Other masks for another seed.
             stats: See :meth:`TargetGenerator.invert`.
 
@@ -100,7 +98,6 @@ class Reconstructor:
         all tokens that the hole touches. Only pixels inside the hole change.
 
         Args:
-            path: The image file.
             mask_path: The painted mask, see :func:`load_painted_mask`.
             stats: See :meth:`TargetGenerator.invert`.
 

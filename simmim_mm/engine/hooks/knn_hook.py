@@ -22,8 +22,7 @@ class KNNHook(Hook):
     Args:
         data_root: A folder with a folder of images for each class, each image classified by all
             others; or a folder with ``train`` and ``val`` of that kind.
-        interval: Epochs (iterations) from one measurement to the next.
-        by_epoch: Whether ``interval`` counts epochs.
+        interval: Epochs, iterations if not ``by_epoch``, from one measurement to the next.
         k: Neighbors.
         temperature: See :func:`weighted_knn`.
         batch_size: Images encoded at once.

@@ -30,8 +30,7 @@ class ReconstructionHook(Hook):
     Args:
         interval: Iterations from one drawing to the next. Zero or less: at the end only.
         num_images: Rows of the grid, taken at equal distances from the dataset.
-        stats: Where statistics that the target removed come from; see
-            :meth:`TargetGenerator.invert`.
+        stats: See :meth:`TargetGenerator.invert`.
         channels: Channels to show as gray or RGB; see :func:`choose_channels`.
     """
 

@@ -15,9 +15,7 @@ class MaskedSwinV2(BaseMaskedSwin, SwinTransformerV2):
     Weights and features are those of mmpretrain's ``SwinTransformerV2``; the attention is faster.
 
     Args:
-        arch: As in mmpretrain.
-        img_size: See :class:`MaskedSwin`.
-        patch_size: Side of a token in pixels.
+        arch: As ``img_size`` and ``patch_size``, see :class:`MaskedSwin`.
         window_size: Of all stages, or one for each; see :class:`MaskedSwin`.
         **kwargs: ``drop_path_rate`` (0 by default; the authors pretrain Swin v2 at 0.1),
             ``pad_small_map`` of :class:`MaskedSwin`, and other arguments of ``SwinTransformerV2``.

@@ -55,7 +55,6 @@ class InverseSwinDecoder(BaseDecoder):
         patch_size: Side of what each position of the finest map predicts. With n stages it is
             ``stride / 2 ** (n - 1)``, which is the default where ``stride`` is given, else 4.
         window_size: Of all stages.
-        out_channels: Channels to predict.
         stride: Pixels per position of the last feature map.
 
     Raises:
