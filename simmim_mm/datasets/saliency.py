@@ -15,11 +15,8 @@ def estimate_saliency(img: np.ndarray) -> np.ndarray:
     square root makes weaker objects show beside strong ones. (OpenCV's own saliency is not part of
     the builds that mmcv requires.)
 
-    Args:
-        img: ``(H, W, C)``, any number of channels and any value range.
-
-    Returns:
-        ``(H, W)`` float32 from 0 to 1; zeros for a constant image.
+    From ``(H, W, C)``, any number of channels and any value range, to ``(H, W)`` float32 from 0 to
+    1; zeros for a constant image.
     """
     height, width = img.shape[:2]
     energy = np.zeros((_SIDE, _SIDE), np.float32)

@@ -17,7 +17,6 @@ class ReproducibleSampler(DefaultSampler):
     samples which one process with a batch of ``R * B`` would see.
 
     Args:
-        dataset: The dataset.
         shuffle: A new permutation each epoch.
         seed: Identical on all ranks. ``None`` draws one and shares it among the ranks.
         round_up: Repeat the first samples until every rank has as many.
@@ -34,8 +33,7 @@ class ReproducibleSampler(DefaultSampler):
     ) -> None:
         super().__init__(dataset, shuffle=shuffle, seed=seed, round_up=round_up)
         self.fixed = fixed
-        self._skip = 0
-        self._skipped_epochs = 0
+        self._skip = self._skipped_epochs = 0
 
     def __iter__(self) -> Iterator[SeededIndex]:
         given_epoch = self.epoch
@@ -53,9 +51,6 @@ class ReproducibleSampler(DefaultSampler):
         whole epochs are then added to every later :meth:`set_epoch`. (With ``drop_last`` an epoch
         has fewer samples for that loop than for the sampler: its order then differs after a resume.
         Epoch-based loops are exact.)
-
-        Args:
-            num_samples: Samples of this rank already used, not negative.
         """
         if num_samples < 0:
             raise ValueError(f'skip() takes the number of samples already used, got {num_samples}')

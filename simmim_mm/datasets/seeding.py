@@ -66,10 +66,8 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
 def seeded_rng(seed: int | None) -> Iterator[None]:
     """Seed ``random``, ``numpy.random`` and torch's CPU generator, and restore all three after.
 
-    With ``None`` nothing is touched. Not re-entrant. About 0.1 ms.
-
-    Args:
-        seed: Any 64-bit number; NumPy's legacy generator takes its lower 32 bits.
+    The seed is any 64-bit number; NumPy's legacy generator takes its lower 32 bits. With ``None``
+    nothing is touched. Not re-entrant. About 0.1 ms.
     """
     if seed is None:
         yield

@@ -2,17 +2,7 @@
 
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.engine.amp import AmpOptimWrapper
-from simmim_mm.engine.hooks import (
-    AtomicCheckpointHook,
-    AvgDistHook,
-    BadFilesHook,
-    KNNHook,
-    LossHook,
-    NonFiniteLossError,
-    ReconstructionHook,
-    ReproducibilityHook,
-    ThroughputHook,
-)
+from simmim_mm.engine.hooks import *  # noqa: F403
 from simmim_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from simmim_mm.engine.loops import EpochTrainLoop
 from simmim_mm.engine.optimizers import FusedAdamW
@@ -20,19 +10,10 @@ from simmim_mm.engine.schedulers import CosineThroughWarmupLR, WarmupLR
 
 __all__ = [
     'AmpOptimWrapper',
-    'AtomicCheckpointHook',
     'AtomicLocalBackend',
-    'AvgDistHook',
-    'BadFilesHook',
     'CosineThroughWarmupLR',
     'EpochTrainLoop',
     'FusedAdamW',
-    'KNNHook',
     'LayerDecayOptimWrapperConstructor',
-    'LossHook',
-    'NonFiniteLossError',
-    'ReconstructionHook',
-    'ReproducibilityHook',
-    'ThroughputHook',
     'WarmupLR',
 ]

@@ -1,8 +1,6 @@
-import logging
-
 import torch
 from mmengine.device import get_device
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.optim import AmpOptimWrapper as _AmpOptimWrapper
 from mmengine.optim import OptimWrapper
 
@@ -60,12 +58,11 @@ def _announce_cpu(asked: str) -> None:
     note = 'Mixed precision on the CPU: bfloat16'
     if asked == 'float16':
         note += ' (the float16 of the config is for GPUs)'
-    print_log(note + '.', logger='current')
+    logger = MMLogger.get_current_instance()
+    logger.info(note + '.')
     if cpu_has_bfloat16() is False:
-        print_log(
+        logger.warning(
             'This processor has no bfloat16 instructions: mixed precision will be slower than '
             'float32 here. Train without --amp, or with optim_wrapper.type=OptimWrapper where the '
-            'config asks for it.',
-            logger='current',
-            level=logging.WARNING,
+            'config asks for it.'
         )

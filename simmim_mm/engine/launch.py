@@ -39,13 +39,9 @@ def adapt_dataloaders(cfg: Config) -> None:
 def prepare_cpu_launch(cfg: Config) -> None:
     """Connect the processes over gloo and have the model wrapped for the CPU.
 
-    mmengine does both for GPUs only. Nothing happens with a GPU or a single process.
-
-    Args:
-        cfg: With ``launcher`` set; ``model_wrapper_cfg`` is filled in where it is missing.
-
-    Raises:
-        ValueError: If the launcher's environment variables are missing.
+    mmengine does both for GPUs only. Nothing happens with a GPU or a single process. ``cfg`` has
+    ``launcher`` set; ``model_wrapper_cfg`` is filled in where it is missing. ValueError if the
+    launcher's environment variables are missing.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or torch.cuda.is_available():

@@ -1,7 +1,7 @@
 """Learning rates that grow from the stem of a backbone to its end, as fine-tuning wants them."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from typing import Any
 
 from mmengine.logging import MMLogger
 from mmpretrain.engine import LearningRateDecayOptimWrapperConstructor
@@ -25,11 +25,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
 
     ``paramwise_cfg`` holds ``layer_decay_rate``, in (0, 1], and mmpretrain's ``bias_decay_mult``,
     ``norm_decay_mult``, ``flat_decay_mult`` and ``custom_keys``, whose ``lr_mult`` multiplies the
-    layer's rate.
-
-    Raises:
-        ValueError: If ``layer_decay_rate`` is missing or not in (0, 1], or the model has no
-            backbone that knows its layers.
+    layer's rate. ValueError if it is not in that range, or no backbone knows its layers.
     """
 
     def _validate_cfg(self) -> None:
@@ -42,29 +38,22 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
             )
 
     def add_params(
-        self,
-        params: list,
-        module: nn.Module,
-        prefix: str = '',
-        get_layer_depth: Callable | None = None,
-        **kwargs,
+        self, params: list, module: nn.Module, prefix: str = '', get_layer_depth=None, **kwargs
     ) -> None:
         if get_layer_depth is not None:  # a submodule
             super().add_params(params, module, prefix, get_layer_depth)
             return
-        super().add_params(params, module, prefix, self._layer_depth(module))
-        params[:] = self._merged_and_logged(params)
-
-    @staticmethod
-    def _layer_depth(model: nn.Module) -> Callable[[str], tuple[int, int]]:
-        backbone = getattr(model, 'backbone', None)
-        if backbone is None or not hasattr(backbone, 'get_layer_depth'):
+        backbone: Any = getattr(module, 'backbone', None)
+        if not hasattr(backbone, 'get_layer_depth'):
             raise ValueError(
-                f'layer decay needs to know the layers of the backbone of {type(model).__name__}, '
+                f'layer decay needs to know the layers of the backbone of {type(module).__name__}, '
                 f'and {type(backbone).__name__} has no get_layer_depth(name, prefix): define it, '
                 'or remove constructor and layer_decay_rate from optim_wrapper'
             )
-        return lambda name: backbone.get_layer_depth(name, 'backbone.')
+        super().add_params(
+            params, module, prefix, lambda name: backbone.get_layer_depth(name, 'backbone.')
+        )
+        params[:] = self._merged_and_logged(params)
 
     def _merged_and_logged(self, params: list) -> list:
         """One group for all parameters of equal settings: optimizers work group by group."""

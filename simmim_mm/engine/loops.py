@@ -1,6 +1,3 @@
-import logging
-
-from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
 from simmim_mm.registry import LOOPS
@@ -18,9 +15,7 @@ class EpochTrainLoop(EpochBasedTrainLoop):
     (``ReproducibleSampler``). Other samplers start the epoch over, with a warning.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self._first_batch = 0
+    _first_batch = 0
 
     def run(self):
         """Train from where the runner stands to the last epoch."""
@@ -28,13 +23,11 @@ class EpochTrainLoop(EpochBasedTrainLoop):
         return super().run()
 
     def run_epoch(self) -> None:
-        """Run what is left of one epoch."""
         first, self._first_batch = self._first_batch, 0
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         if first < len(self.dataloader):
-            if first:
-                # _batches_done has seen that it can
+            if first:  # _batches_done has seen that it can
                 self.dataloader.sampler.skip(first * (self.dataloader.batch_size or 1))  # type: ignore[attr-defined]
             for idx, data_batch in enumerate(self.dataloader, first):
                 self.run_iter(idx, data_batch)
@@ -47,7 +40,7 @@ class EpochTrainLoop(EpochBasedTrainLoop):
         done = self._iter - self._epoch * length
         if done == 0:
             return 0
-        problem = None
+        problem, epoch = None, f'epoch {self._epoch + 1}'
         # What the checkpoint knows; the hook that enters this run's numbers has not run yet.
         hub = self.runner.message_hub
         iters, epochs = hub.get_info('max_iters', 0), hub.get_info('max_epochs', 0)
@@ -60,15 +53,9 @@ class EpochTrainLoop(EpochBasedTrainLoop):
         elif not hasattr(self.dataloader.sampler, 'skip'):
             problem = f'{type(self.dataloader.sampler).__name__} cannot skip samples'
         if problem:
-            print_log(
-                f'Resuming at the beginning of epoch {self._epoch + 1}, not in its middle: '
-                f'{problem}.',
-                logger='current',
-                level=logging.WARNING,
+            self.runner.logger.warning(
+                f'Resuming at the beginning of {epoch}, not in its middle: {problem}.'
             )
             return 0
-        print_log(
-            f'Resuming epoch {self._epoch + 1} after {done} of {length} iterations.',
-            logger='current',
-        )
+        self.runner.logger.info(f'Resuming {epoch} after {done} of {length} iterations.')
         return done

@@ -10,10 +10,7 @@ class FusedAdamW(torch.optim.AdamW):
 
     One pass over parameters, gradients and moments instead of a dozen: the same update up to
     rounding, in a third of the time on a CPU (docs/notes/benchmarks.md). Elsewhere the usual AdamW.
-
-    Args:
-        params: As in ``torch.optim.AdamW``.
-        **kwargs: Its other arguments, without ``fused`` and ``foreach``.
+    Takes the arguments of ``torch.optim.AdamW`` without ``fused`` and ``foreach``.
     """
 
     def __init__(self, params, **kwargs) -> None:

@@ -9,14 +9,11 @@ _NEEDED = ('meta', 'state_dict', 'message_hub', 'optimizer')
 
 
 def find_resumable(work_dir: str | Path) -> tuple[str | None, list[str]]:
-    """The newest checkpoint of a work folder that loads and holds a training state.
+    """Path of the newest checkpoint that a training can continue from, or None; and notes.
 
     The one that ``last_checkpoint`` names is tried first, then all ``epoch_*.pth`` and
     ``iter_*.pth``, newest first. Every candidate is read, so that a file cut short by a full disk
-    or a kill is passed over.
-
-    Returns:
-        Its path, or None; and what the user should know, one sentence each.
+    or a kill is passed over. The notes are for the user, one sentence each.
     """
     work_dir = Path(work_dir)
     notes: list[str] = []

@@ -64,8 +64,6 @@ class CosineThroughWarmupLR(CosineAnnealingLR):
 
     def _get_value(self) -> list[float]:
         fraction = (1 + math.cos(math.pi * (self.begin + self.last_step) / self.T_max)) / 2
-        minima = [
-            self.eta_min if self.eta_min_ratio is None else value * self.eta_min_ratio
-            for value in self.base_values
-        ]
+        ratio = self.eta_min_ratio
+        minima = [self.eta_min if ratio is None else lr * ratio for lr in self.base_values]
         return [low + (high - low) * fraction for low, high in zip(minima, self.base_values)]

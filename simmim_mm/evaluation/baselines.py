@@ -14,6 +14,7 @@ from torch import Tensor
 
 from simmim_mm._renamed import old_names
 from simmim_mm.masking import upsample_mask
+from simmim_mm.models.mask_fill import MeanFill
 
 if TYPE_CHECKING:
     from simmim_mm.models.algorithms import MaskedImageModel
@@ -23,11 +24,7 @@ Fill = Callable[[Tensor, Tensor], Tensor]
 
 def mean_color_baseline(image: Tensor, mask: Tensor) -> Tensor:
     """Fill with the mean of each image's visible pixels, per channel (zero where all is masked)."""
-    hidden = upsample_mask(mask, image.shape[-2:])
-    visible = (~hidden).to(image)
-    mean = (image * visible).sum((2, 3), keepdim=True)
-    mean = mean / visible.sum((2, 3), keepdim=True).clamp(min=1)
-    return torch.where(hidden, mean, image)
+    return MeanFill('image')(image, mask)
 
 
 def inpaint_opencv(
@@ -76,16 +73,13 @@ BASELINES: Mapping[str, Fill] = {
 
 @torch.no_grad()
 def evaluate_baseline(fill: Fill, image: Tensor, mask: Tensor, std: Tensor) -> Tensor:
-    """Error of a fill in the unit of the model's loss.
+    """Error of a fill in the unit of the model's loss, ``(B,)``.
 
     The same formula as :class:`MaskedPixelLoss` with ``criterion='l1'`` on raw pixels, for each
     image: with e = |fill - image| / std and m the pixel mask, ``sum(e * m) / sum(m) / C``.
 
     Args:
         std: ``(C, 1, 1)``, the standard deviations that the data preprocessor divides by.
-
-    Returns:
-        ``(B,)``, masked L1 of each image on normalized pixels.
     """
     weight = upsample_mask(mask, image.shape[-2:])
     error = (fill(image, mask) - image).abs() / std * weight

@@ -51,9 +51,8 @@ class Coverage:
     def mean(self, name: str, per: str = 'object') -> float:
         """Mean of ``'kept'`` or ``'visible'``.
 
-        Args:
-            per: ``'object'``: over all objects. ``'image'``: over the means of the images.
-                ``'largest'``: over the largest object of each image.
+        Over all objects; ``per='image'``, over the means of the images; or ``'largest'``, over the
+        largest object of each image.
         """
         values = getattr(self, name)
         if per == 'object':
@@ -68,10 +67,7 @@ def read_objects(path: str | Path) -> list[Objects]:
     """Boxes of a COCO annotation file. The images themselves are not needed.
 
     Crowds and empty boxes are left out, boxes are clipped to their image, and images without a box
-    are skipped.
-
-    Raises:
-        DataError: If the file is not COCO's, or holds no box.
+    are skipped. DataError if the file is not COCO's, or holds no box.
     """
     coco = load_coco(path, ('id', 'height', 'width'), ('image_id', 'bbox'), categories=())
     sizes = {image['id']: (image['height'], image['width']) for image in coco.images}
@@ -139,9 +135,6 @@ def box_fractions(
         box: Left, top, right, bottom.
         edges: From :func:`trace_crop`.
         mask: ``(h, w)`` boolean over the crop, True = masked. ``None``: nothing is masked.
-
-    Returns:
-        Kept and visible, in 0..1.
     """
     mask = np.zeros((1, 1), bool) if mask is None else mask
     overlaps = []
@@ -165,7 +158,6 @@ def object_coverage(
     """Average what random crops and masks keep of each object.
 
     Args:
-        objects: The images.
         transform: See :func:`trace_crop`. If it also makes a ``mask``, that one is applied;
             otherwise a fraction ``mask_ratio`` of what the crop keeps is hidden, the expectation
             of any mask that treats all places alike.
@@ -197,13 +189,11 @@ def _coordinates(size: tuple[int, int]) -> np.ndarray:
     256 levels are coarse for coordinates. Random rounding makes them exact on average: what is
     wrong in one pixel cancels over a row or column.
     """
-    height, width = size
-    rng = np.random.default_rng(0)
-    position = np.empty((height, width, 2))
-    position[..., 0] = (np.arange(height)[:, None] + 0.5) / height
-    position[..., 1] = (np.arange(width) + 0.5) / width
-    levels = np.floor(position * 255 + rng.random(position.shape)).astype(np.uint8)
-    return np.dstack([levels, np.full((height, width, 1), GRAY, np.uint8)])
+    centers = ((np.arange(side) + 0.5) / side for side in size)
+    position = np.stack(np.meshgrid(*centers, indexing='ij'), axis=-1)
+    dither = np.random.default_rng(0).random(position.shape)
+    levels = np.floor(position * 255 + dither).astype(np.uint8)
+    return np.dstack([levels, np.full((*size, 1), GRAY, np.uint8)])
 
 
 __getattr__ = old_names(__name__)

@@ -1,13 +1,14 @@
 """Features of image files by a pretrained backbone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from simmim_mm.checkpoint import LoadReport, load_into, open_run
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
@@ -38,26 +39,19 @@ class FeatureExtractor:
         batch_size: int = 64,
         num_workers: int = 0,
     ) -> None:
-        self.backbone = backbone
-        self.data_preprocessor = data_preprocessor
-        self.batch_size = batch_size
-        self.num_workers = num_workers
+        self.backbone, self.data_preprocessor = backbone, data_preprocessor
+        self.batch_size, self.num_workers = batch_size, num_workers
         self.pipeline = Compose(loading_steps(config))
 
     @classmethod
     def from_checkpoint(
-        cls,
-        path: str | Path,
-        config: Config | None = None,
-        device: str = 'cpu',
-        **kwargs,
+        cls, path: str | Path, config: Config | None = None, device: str = 'cpu', **kwargs
     ) -> 'FeatureExtractor':
         """From a checkpoint of a pretraining; nothing that the file holds is executed.
 
         Args:
             path: The checkpoint.
             config: Instead of the config in the checkpoint.
-            device: Where the model goes.
             **kwargs: ``batch_size``, ``num_workers``.
 
         Raises:
@@ -73,13 +67,12 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def __call__(self, paths: Sequence[str]) -> Tensor:
-        """Features ``(N, C)`` of image files.
-
-        Raises:
-            UnreadableImage: If a file cannot be loaded.
-        """
+        """Features ``(N, C)`` of image files; ``UnreadableImage`` if one cannot be loaded."""
         loader = DataLoader(
-            _Files(paths, self.pipeline), self.batch_size, num_workers=self.num_workers
+            list(enumerate(paths)),  # type: ignore[arg-type]  # a list will do
+            self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=partial(_load, self.pipeline),
         )
         training = self.backbone.training
         self.backbone.eval()
@@ -95,18 +88,10 @@ class FeatureExtractor:
         return self.backbone(inputs)[-1].flatten(2).mean(2).float().cpu()
 
 
-class _Files(Dataset):
-    def __init__(self, paths: Sequence[str], pipeline: Compose) -> None:
-        self.paths = paths
-        self.pipeline = pipeline
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Tensor:
-        sample = self.pipeline(dict(img_path=self.paths[index], sample_idx=index))
-        assert sample is not None  # loading raises where it fails
-        return torch.from_numpy(sample['img']).permute(2, 0, 1)
+def _load(pipeline: Callable, files: list[tuple[int, str]]) -> Tensor:
+    """Images ``(B, C, H, W)`` of numbered files."""
+    images = [pipeline(dict(img_path=path, sample_idx=i))['img'] for i, path in files]
+    return torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in images])
 
 
 def _parts(config: Config) -> list:

@@ -13,15 +13,13 @@ class ForegroundIoU(BaseMetric):
     Pixels of all images are counted together, so that images without objects count too. Works on
     the results of ``MaskedImageModel.predict`` with a foreground branch.
 
-    Reported as ``foreground/iou``, and beside it ``foreground/share``, the true fraction
-    of foreground: that is the IoU of calling every pixel foreground, so what was learned is the
-    difference.
+    Reported as ``foreground/iou``, and beside it ``foreground/share``, the true fraction of
+    foreground, which is the IoU of calling every pixel so: what was learned is the difference.
     """
 
     default_prefix = 'foreground'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Collect the counts of a batch."""
         for sample in data_samples:
             if 'foreground_counts' not in sample:
                 raise ValueError(
@@ -31,7 +29,6 @@ class ForegroundIoU(BaseMetric):
             self.results.append(dict(sample['foreground_counts']))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Sum over all images, then divide."""
         if not results:
             raise ValueError('no validation images: check val_dataloader')
         total = {name: sum(one[name] for one in results) for name in results[0]}

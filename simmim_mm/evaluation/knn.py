@@ -29,9 +29,10 @@ def weighted_knn(
     temperature: float = 0.07,
     chunk: int = 1024,
 ) -> Tensor:
-    """Predicted labels, as in Wu et al. (arXiv 1805.01978, section 3.4) and DINO.
+    """Predicted labels ``(M,)``, as in Wu et al. (arXiv 1805.01978, section 3.4) and DINO.
 
-    The k features most similar by cosine vote with ``exp(similarity / temperature)``.
+    The k features most similar by cosine vote with ``exp(similarity / temperature)``; of equal
+    votes the first class wins.
 
     Args:
         bank: ``(N, C)`` labeled features.
@@ -40,9 +41,6 @@ def weighted_knn(
         k: Neighbors; all there are, if fewer.
         temperature: Low ones let the nearest decide.
         chunk: Queries compared at once, which bounds the memory.
-
-    Returns:
-        ``(M,)`` integers; of equal votes the first class.
     """
     leave_out = queries is None
     bank = F.normalize(bank, dim=1)
@@ -106,8 +104,7 @@ def knn_accuracy(
         extract: From image files to features ``(N, C)``.
         bank: The images that vote.
         queries: The images that are classified. None: each one of the bank by all others.
-        k: See :func:`weighted_knn`.
-        temperature: See :func:`weighted_knn`.
+        k: As ``temperature``, see :func:`weighted_knn`.
     """
     features = extract(bank.paths)
     other = None if queries is None else extract(queries.paths)

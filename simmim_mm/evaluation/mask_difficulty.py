@@ -19,18 +19,13 @@ def measure_generator(
     seed: int = 0,
     token_stride: int = TOKEN_STRIDE,
 ) -> dict[str, float]:
-    """AvgDist of the masks that a transform draws for images of a size.
+    """:func:`measure_masks` of those that a transform draws for images of a size.
 
     Args:
-        generator: A mask transform that does not look at the image; for others see
-            :func:`measure_masks`.
+        generator: A mask transform that does not look at the image.
         size: Height and width of the images in pixels.
-        draws: Number of masks.
-        seed: Of the masks.
+        draws: Number of masks, drawn from ``seed``.
         token_stride: Side in pixels of the tokens between which distances are measured.
-
-    Returns:
-        See :func:`measure_masks`.
     """
     image = np.empty((*size, 0), np.uint8)
     with seeded_rng(seed):
@@ -50,29 +45,19 @@ def token_stride(model: Mapping) -> int:
 def on_tokens(
     mask: np.ndarray | torch.Tensor, size: Sequence[int], token_stride: int = TOKEN_STRIDE
 ) -> np.ndarray:
-    """The mask ``(rows, columns)`` of an image of a size in pixels on a grid of tokens.
-
-    Raises:
-        ValueError: If its blocks are not whole tokens.
-    """
+    """The mask ``(rows, columns)`` of an image of a size in pixels, by :func:`fit_mask`."""
     grid = size[0] // token_stride, size[1] // token_stride
     return fit_mask(torch.as_tensor(mask)[None], 1, grid, token_stride)[0].numpy()
 
 
 def measure_masks(masks: Iterable[tuple[np.ndarray, int]]) -> dict[str, float]:
-    """AvgDist of masks.
-
-    Args:
-        masks: Masks ``(h, w)`` on the token grid and the side of their tokens in pixels.
+    """AvgDist of masks ``(h, w)``, each with the side of its tokens in pixels.
 
     Returns:
         ``masked``, the mean fraction of masked tokens; ``avg_dist``, the mean over the masks in
         pixels; ``std`` from mask to mask.
     """
-    fractions, distances = [], []
-    for mask, stride in masks:
-        fractions.append(float(np.mean(np.asarray(mask, dtype=float))))
-        distances.append(avg_dist(mask, stride))
+    fractions, distances = zip(*((np.mean(m), avg_dist(m, stride)) for m, stride in masks))
     return dict(
         masked=float(np.mean(fractions)),
         avg_dist=float(np.mean(distances)),

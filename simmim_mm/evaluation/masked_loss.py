@@ -11,10 +11,10 @@ from simmim_mm.registry import METRICS
 class MaskedLoss(BaseMetric):
     """Mean loss of held-out images, each under its own mask.
 
-    Averages what the algorithm's ``predict`` enters as ``masked_losses`` in each data sample: a
-    dict of the head's losses. The mean is over images, so that neither the batch size nor the
-    number of processes changes it. With a validation sampler whose masks are fixed
-    (``ReproducibleSampler(fixed=True)``) the losses of two epochs, or two models, can be compared.
+    Averages ``masked_losses``, the head's losses, which the algorithm's ``predict`` enters in each
+    data sample; over images, so that neither the batch size nor the number of processes changes it.
+    With a validation sampler whose masks are fixed (``ReproducibleSampler(fixed=True)``) the losses
+    of two epochs, or two models, can be compared.
 
     Reported as ``masked_loss/<name>``, usually ``masked_loss/loss``; lower is better.
     """
@@ -22,7 +22,6 @@ class MaskedLoss(BaseMetric):
     default_prefix = 'masked_loss'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Collect the losses of a batch."""
         for sample in data_samples:
             if 'masked_losses' not in sample:
                 raise ValueError(
@@ -32,7 +31,6 @@ class MaskedLoss(BaseMetric):
             self.results.append(dict(sample['masked_losses']))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Average over all images."""
         if not results:
             raise ValueError('no validation images: check val_dataloader')
         # fsum is exact: the order in which processes deliver their images does not matter.

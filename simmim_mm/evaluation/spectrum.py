@@ -20,7 +20,7 @@ def radial_frequency(size: Sequence[int]) -> Tensor:
 
 
 def power_spectrum(x: Tensor, window: bool = False) -> Tensor:
-    """Power of each bin of the 2-D spectrum.
+    """Power of each bin of the 2-D spectrum, float64, zero frequency first.
 
     Scaled so that the sum over all bins is the mean square over all pixels (Parseval); with a
     window, its expectation for a stationary texture.
@@ -30,9 +30,6 @@ def power_spectrum(x: Tensor, window: bool = False) -> Tensor:
         window: Fade the image out to its borders (Hann). Without, the jump from the right border to
             the left one adds power along the axes, since the transform takes images as periodic.
             The mean is left out of the fading, it stays in the zero bin.
-
-    Returns:
-        ``(..., H, W)`` float64, zero frequency first.
     """
     x = x.double()
     H, W = x.shape[-2:]
@@ -48,15 +45,12 @@ def power_spectrum(x: Tensor, window: bool = False) -> Tensor:
 
 
 def band_power(power: Tensor, edges: Sequence[float] = BANDS) -> Tensor:
-    """Power within bands of frequency.
+    """Power within bands of frequency, ``(..., n)``: n sums.
 
     Args:
         power: ``(..., H, W)`` of :func:`power_spectrum`.
         edges: n + 1 rising fractions of Nyquist; a band includes its upper edge, and the first band
-            its lower one too.
-
-    Returns:
-        ``(..., n)`` sums. From 0 to 1.5, they add up to the mean square over pixels.
+            its lower one too. From 0 to 1.5, the sums add up to the mean square over pixels.
     """
     limits = torch.tensor(edges, dtype=torch.float64)
     if len(limits) < 2 or not bool((limits.diff() > 0).all()):

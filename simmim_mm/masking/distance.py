@@ -15,9 +15,6 @@ def avg_dist(mask: np.ndarray | Tensor, token_stride: int = 1) -> float:
         mask: ``(h, w)`` boolean on the token grid; or ``(B, h, w)``, for the mean over images.
         token_stride: Side of a token in pixels; 1 gives the distance in tokens.
 
-    Returns:
-        Pixels.
-
     Raises:
         ValueError: If an image has no masked token or no visible one.
     """
@@ -31,7 +28,6 @@ def avg_dist(mask: np.ndarray | Tensor, token_stride: int = 1) -> float:
             what = 'no masked token' if count == 0 else 'no visible token'
             raise ValueError(f'a mask of {one.shape[0]} x {one.shape[1]} tokens has {what}')
         # zero where visible, so the sum is that over the masked tokens
-        distances.append(
-            cv2.distanceTransform(one, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).sum() / count
-        )
+        total = cv2.distanceTransform(one, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).sum()
+        distances.append(total / count)
     return float(np.mean(distances)) * token_stride

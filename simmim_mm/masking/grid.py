@@ -19,16 +19,12 @@ def fit_mask(mask: Tensor, batch_size: int, grid: tuple[int, int], stride: int) 
 
     Args:
         mask: ``(B, rows, columns)`` boolean, on the token grid or a coarser one of square blocks.
-        batch_size: B, the number of images.
-        grid: Rows and columns of tokens in the images.
+        grid: Rows and columns of tokens in the images and of the result.
         stride: Side of a token in pixels, for the message.
 
-    Returns:
-        ``(B, *grid)`` boolean.
-
     Raises:
-        ValueError: If the mask is of another number of images, its blocks are not whole tokens, or
-            it does not cover the images.
+        ValueError: If the mask is of another number of images or does not cover them, or its blocks
+            are not whole tokens.
     """
     if mask.ndim != 3 or len(mask) != batch_size:
         raise ValueError(
@@ -46,24 +42,23 @@ def fit_mask(mask: Tensor, batch_size: int, grid: tuple[int, int], stride: int) 
         raise ValueError(
             what + 'its blocks would not be square; draw it after the last crop or resize'
         )
-    whole = max(1, h // rows) * stride
     raise ValueError(
         what + f'its blocks of {h * stride / rows:g} pixels are not whole tokens; set '
-        f'mask_patch_size to a multiple of {stride}, such as {whole}, that divides height and width'
+        f'mask_patch_size to a multiple of {stride}, such as {max(1, factor) * stride}, that '
+        'divides height and width'
     )
 
 
 def replace_masked(x: Tensor, mask: Tensor, mask_token: Tensor) -> Tensor:
     """Put the mask token in the place of masked tokens.
 
+    What stood there, NaN included, has no influence.
+
     Args:
         x: ``(B, h * w, C)`` or ``(B, h * w, ..., C)`` tokens in raster order, or a map
             ``(B, C, h, w)``.
         mask: ``(B, h, w)`` boolean.
         mask_token: C values, of any shape.
-
-    Returns:
-        The shape of ``x``. What stood at masked places, NaN included, has no influence.
     """
     token = mask_token.to(x.dtype).flatten()
     if x.ndim == 4:
@@ -72,29 +67,19 @@ def replace_masked(x: Tensor, mask: Tensor, mask_token: Tensor) -> Tensor:
 
 
 def zero_masked_pixels(x: Tensor, mask: Tensor) -> Tensor:
-    """Set masked pixels to 0, the mean of normalized images.
+    """Set masked pixels of ``(B, C, H, W)`` to 0, the mean of normalized images.
 
     For stems whose kernels overlap: a visible token would see the pixels of masked neighbors.
-
-    Args:
-        x: ``(B, C, H, W)``; H and W are multiples of h and w.
-        mask: ``(B, h, w)`` boolean.
     """
     return x.masked_fill(upsample_mask(mask, x.shape[-2:]), 0.0)
 
 
 def upsample_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring a mask to the resolution of pixels or features by repetition.
+    """Bring a mask ``(B, h, w)`` to pixels or features, ``(B, 1, H, W)``, by repetition.
 
     Args:
-        mask: ``(B, h, w)`` boolean.
-        size: ``(H, W)``, whole multiples of ``(h, w)``; the two factors may differ.
-
-    Returns:
-        ``(B, 1, H, W)`` boolean.
-
-    Raises:
-        ValueError: If they are not whole multiples.
+        mask: Boolean.
+        size: ``(H, W)``, whole multiples of ``(h, w)``, or ValueError; the two factors may differ.
     """
     (h, w), (H, W) = mask.shape[-2:], size
     if H % h or W % w:
@@ -110,14 +95,11 @@ def masked_fraction(mask: Tensor, size: Sequence[int]) -> Tensor:
 
     Args:
         mask: ``(B, h, w)`` boolean.
-        size: ``(H, W)``, whole multiples of ``(h, w)`` or whole divisors of it.
+        size: ``(H, W)``, whole multiples of ``(h, w)`` or whole divisors of it, or ValueError.
 
     Returns:
         ``(B, 1, H, W)``: boolean, as from :func:`upsample_mask`, on a finer grid; the masked
         fraction of each position, float32 in [0, 1], on a coarser one.
-
-    Raises:
-        ValueError: If the grids do not fit.
     """
     (h, w), (H, W) = mask.shape[-2:], size
     if (h > H or w > W) and h % H == 0 and w % W == 0:
@@ -126,13 +108,7 @@ def masked_fraction(mask: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def visible_ids(mask: Tensor) -> Tensor:
-    """Indices of the visible tokens, in raster order.
-
-    Args:
-        mask: ``(B, h, w)`` boolean, True = masked.
-
-    Returns:
-        ``(B, n_visible)`` int64 indices into the flattened ``h * w`` grid.
+    """Indices ``(B, n_visible)`` of the visible tokens among all ``h * w``, in raster order.
 
     Raises:
         ValueError: If the images differ in their number of visible tokens.
@@ -148,13 +124,9 @@ def visible_ids(mask: Tensor) -> Tensor:
 
 
 def patchify(x: Tensor, patch_size: int) -> Tensor:
-    """Cut images into patches.
+    """Cut images ``(B, C, h * p, w * p)`` into patches of side p, ``(B, h, w, p * p * C)``.
 
-    Args:
-        x: ``(B, C, H, W)`` with H and W multiples of ``patch_size`` p.
-
-    Returns:
-        ``(B, h, w, p * p * C)``; within a patch the order is row, column, channel (MAE's).
+    Within a patch the order is row, column, channel (MAE's).
     """
     (B, C, H, W), p = x.shape, patch_size
     if H % p or W % p:

@@ -37,12 +37,8 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """Move to the device, stack and normalize.
 
-        Args:
-            data: ``inputs``, a list of ``(C, H, W)`` tensors or a ``(B, C, H, W)`` tensor of any
-                dtype, and ``data_samples``, kept as it is.
-
-        Returns:
-            The same dict with ``inputs`` a float32 ``(B, C, H, W)``, normalized.
+        ``inputs``, a list of ``(C, H, W)`` tensors or a ``(B, C, H, W)`` tensor of any dtype,
+        becomes a float32 ``(B, C, H, W)``; the rest is kept as it is.
 
         Raises:
             ValueError: If the images differ in shape or their channels do not match ``mean``.

@@ -26,9 +26,7 @@ class Fill(PixelStats):
     def values(self, x: Tensor, hidden: Tensor) -> Tensor:
         """What to put under the mask, in normalized units, broadcastable to ``(B, C, H, W)``.
 
-        Args:
-            x: ``(B, C, H, W)`` normalized images.
-            hidden: ``(B, 1, H, W)`` boolean; pixels of ``x`` where it is True must not be used.
+        ``hidden`` is ``(B, 1, H, W)`` boolean; pixels of ``x`` where it is True must not be used.
         """
         raise NotImplementedError
 

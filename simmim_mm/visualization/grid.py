@@ -17,8 +17,7 @@ def choose_channels(num_channels: int, channels: Sequence[int] | None = None) ->
 
     Args:
         num_channels: Of the image.
-        channels: One or three channel numbers from 0. Default: the channel of a one-channel image,
-            the first of two, the first three of more.
+        channels: One or three numbers from 0; by default the first three, or the first of fewer.
 
     Raises:
         ValueError: If ``channels`` are not one or three, or name a channel that is not there.
@@ -37,18 +36,12 @@ def choose_channels(num_channels: int, channels: Sequence[int] | None = None) ->
 
 
 def display_range(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values to show as black and as white.
+    """Values to show as black and as white, each ``(C, 1, 1)``, of an image ``(C, H, W)``.
 
     0 and 255 for an image of 8-bit values with one or three channels, which then looks as its file
     does. Anything else (16 bits, reflectances, heights, more channels) has no agreed brightness:
     each channel is stretched between its 1st and 99th percentile, so that a few extreme pixels do
     not leave the rest dark.
-
-    Args:
-        image: ``(C, H, W)``, in the value range of the loaded file.
-
-    Returns:
-        Lowest and highest value, each ``(C, 1, 1)``.
     """
     shape = (len(image), 1, 1)
     low, high = float(image.min()), float(image.max())
@@ -61,9 +54,7 @@ def display_range(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @renamed_arguments(bands='channels')
 def to_rgb(
-    image: np.ndarray,
-    limits: tuple[np.ndarray, np.ndarray],
-    channels: Sequence[int] | None = None,
+    image: np.ndarray, limits: tuple[np.ndarray, np.ndarray], channels: Sequence[int] | None = None
 ) -> np.ndarray:
     """``(C, H, W)`` floats to ``(H, W, 3)`` uint8, clipped to ``limits``.
 
@@ -91,10 +82,9 @@ def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
     ratio = max_side / max(image.shape[:2])
     if ratio >= 1:
         return image
-    size = (max(1, round(image.shape[1] * ratio)), max(1, round(image.shape[0] * ratio)))
-    return np.asarray(
-        Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BOX)
-    )
+    height, width = (max(1, round(side * ratio)) for side in image.shape[:2])
+    pixels = Image.fromarray(np.ascontiguousarray(image))
+    return np.asarray(pixels.resize((width, height), Image.Resampling.BOX))
 
 
 def target_note(targets: Iterable, stats: str) -> str:
@@ -128,10 +118,8 @@ def draw_grid(
     of a model that predicts it.
 
     Args:
-        pictures: What ``MaskedImageModel.reconstruct`` returns: ``original``, ``masked``,
-            ``reconstruction`` and ``target`` ``(B, C, H, W)`` in the value range of the loaded
-            images, and ``mask`` ``(B, 1, H, W)`` boolean. ``target`` and ``foreground``,
-            ``(B, 1, H, W)`` from 0 to 1, may be left out.
+        pictures: What ``MaskedImageModel.reconstruct`` returns; ``target`` and ``foreground`` may
+            be left out.
         channels: Channels to show, see :func:`choose_channels`.
         fill: What to show in masked areas: ``'hatch'``, or ``'mean'``, the color in ``masked``.
         min_size: Images whose longer side is shorter are enlarged by a whole factor to at least
@@ -149,16 +137,13 @@ def draw_grid(
 
     height, width = arrays['original'].shape[-2:]
     factor = max(1, -(-min_size // max(height, width)))
-    rows = []
+    rows, unit = [], (np.zeros(1), np.ones(1))
     for i, original in enumerate(arrays['original']):
         limits = display_range(original)
         row = []
         for name in columns:
-            if name == 'foreground':
-                image = to_rgb(arrays[name][i], (np.zeros(1), np.ones(1)))
-            else:
-                image = to_rgb(arrays[name][i], limits, channels)
-            image = image.repeat(factor, 0).repeat(factor, 1)
+            span, shown = (unit, None) if name == 'foreground' else (limits, channels)
+            image = to_rgb(arrays[name][i], span, shown).repeat(factor, 0).repeat(factor, 1)
             if name == 'masked' and fill == 'hatch':
                 image = hatch(image, arrays['mask'][i, 0].repeat(factor, 0).repeat(factor, 1))
             row.append(image)

@@ -5,23 +5,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 BLACK = 32  # JPEG makes black paint a little gray
 
 
 def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a painted mask.
+    """Read a painted mask: ``(H, W)`` boolean, True = to be filled.
 
     The hole is where anything was painted: where the picture is not transparent, if parts of it
     are; else where it is not black.
 
     Args:
-        path: An image file.
         size: ``(H, W)`` of the image that the mask lies over; a mask of another size is resized.
-
-    Returns:
-        ``(H, W)`` boolean, True = to be filled.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -33,7 +29,7 @@ def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     try:
         with Image.open(path) as image:
             rgba = np.asarray(image.convert('RGBA'))
-    except (UnidentifiedImageError, OSError) as error:
+    except OSError as error:
         raise ValueError(f'{path} is not a readable image: {error}') from None
     alpha = rgba[..., 3]
     painted = alpha > BLACK if alpha.min() < 255 else rgba[..., :3].max(-1) > BLACK
@@ -46,14 +42,9 @@ def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def mask_tokens(hole: np.ndarray, grid: tuple[int, int]) -> torch.Tensor:
-    """Tokens that a hole touches.
+    """Tokens ``(h, w)`` that have any pixel in a hole ``(H, W)``, both boolean.
 
-    Args:
-        hole: ``(H, W)`` boolean.
-        grid: ``(h, w)`` tokens that tile the same area; need not divide H and W.
-
-    Returns:
-        ``(h, w)`` boolean, True where any pixel of the token lies in the hole.
+    The ``grid``, ``(h, w)``, tiles the same area; it need not divide H and W.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(hole)).float()[None, None]
     return F.adaptive_max_pool2d(pixels, grid)[0, 0].bool()
@@ -70,8 +61,8 @@ def window_around(hole: np.ndarray, size: tuple[int, int], margin: float = 3.0) 
         margin: Sides of the part over sides of the hole.
 
     Returns:
-        ``(top, left, height, width)``. If no part of that aspect ratio holds the hole, the whole
-        image.
+        ``(top, left, height, width)``; the whole image if no part of that aspect ratio holds the
+        hole.
     """
     image_h, image_w = hole.shape
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))

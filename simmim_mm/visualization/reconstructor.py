@@ -38,22 +38,18 @@ class Reconstructor:
         missing: Sequence[str] = (),
     ) -> None:
         self.model = model.eval()
-        self.pipeline = pipeline
-        self.config = config
+        self.pipeline, self.config = pipeline, config
         self.missing = list(missing)
 
     @classmethod
     def from_checkpoint(
         cls, path: str | Path, config: Config | None = None, device: str = 'cpu'
     ) -> 'Reconstructor':
-        """Build a model and its pipeline from a checkpoint of a training run.
-
-        Nothing that the file holds is executed, its config included.
+        """Build a model and its pipeline from a checkpoint; nothing that it holds is executed.
 
         Args:
             path: The checkpoint.
             config: Instead of the config in the checkpoint.
-            device: Where the model goes.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -75,15 +71,11 @@ class Reconstructor:
     def reconstruct(
         self, paths: Sequence[str | Path], seed: int = 0, stats: str = 'true'
     ) -> dict[str, Tensor]:
-        """Pictures of image files, each under a mask drawn as in training.
+        """:meth:`MaskedImageModel.reconstruct` of image files, under masks drawn as in training.
 
         Args:
-            paths: Image files.
             seed: Other masks for another seed.
             stats: See :meth:`TargetGenerator.invert`.
-
-        Returns:
-            As of :meth:`MaskedImageModel.reconstruct`, on the CPU.
 
         Raises:
             UnreadableImage: If one of the files cannot be loaded.
@@ -106,7 +98,6 @@ class Reconstructor:
         all tokens that the hole touches. Only pixels inside the hole change.
 
         Args:
-            path: The image file.
             mask_path: The painted mask, see :func:`load_painted_mask`.
             stats: See :meth:`TargetGenerator.invert`.
 

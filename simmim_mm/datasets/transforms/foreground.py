@@ -91,18 +91,12 @@ class LoadForeground(ForegroundTransform):
             raise ValueError(
                 'give labels for a segmentation map or threshold for a saliency map, not both'
             )
-        self.folders = folders
-        self.suffix = suffix
-        self.labels = labels
-        self.threshold = threshold
+        self.folders, self.suffix = folders, suffix
+        self.labels, self.threshold = labels, threshold
         self.backend_args = backend_args
 
     def map_path(self, img_path: str) -> str:
-        """Where the map of an image lies.
-
-        Raises:
-            ValueError: If the path has no folder of that name.
-        """
+        """Where the map of an image lies; ValueError if its path has no folder of that name."""
         folder, _, name = img_path.rpartition('/')
         if self.folders is not None:
             parts = folder.split('/')
@@ -141,14 +135,10 @@ class BoxForeground(ForegroundTransform):
     Args:
         ann_file: A json file with ``images`` and ``annotations``.
         use_masks: Take each object's ``segmentation`` instead of its box; needs pycocotools.
-
-    Raises:
-        DataError: If the file is missing or is not COCO's.
     """
 
     def __init__(self, ann_file: str, use_masks: bool = False):
-        self.ann_file = ann_file
-        self.use_masks = use_masks
+        self.ann_file, self.use_masks = ann_file, use_masks
         key = 'segmentation' if use_masks else 'bbox'
         coco = load_coco(ann_file, annotations=('image_id', key), categories=(), strict=False)
         shapes = defaultdict(list)
@@ -216,10 +206,6 @@ class PackInputs(mmpretrain_transforms.PackInputs):
 
     With ``'foreground'`` among ``algorithm_keys`` the data sample gets ``foreground``: the map
     ``gt_seg_map``, uint8 ``(H, W)`` of 0 and 1, as the crops and flips before have left it.
-
-    Raises:
-        ValueError: If it is asked for and there is none, or it is not of the image's size because
-            a transform moved the image without it.
     """
 
     def transform(self, results: dict) -> dict:
@@ -230,11 +216,7 @@ class PackInputs(mmpretrain_transforms.PackInputs):
 
 
 def foreground_of(results: dict) -> np.ndarray:
-    """The foreground map ``(H, W)`` of the results of a pipeline.
-
-    Raises:
-        ValueError: If there is none, or it is not of the image's size.
-    """
+    """The foreground map ``(H, W)`` in the results; ValueError if there is none of that size."""
     foreground, size = results.get('gt_seg_map'), results['img'].shape[:2]
     if foreground is None:
         raise ValueError(
@@ -251,10 +233,7 @@ def foreground_of(results: dict) -> np.ndarray:
 
 
 def otsu(values: np.ndarray) -> np.ndarray:
-    """Split uint8 values in two classes by Otsu's threshold; True for the larger values.
-
-    A constant image has one class, which is background.
-    """
+    """True where uint8 values exceed Otsu's threshold; nowhere in a constant image."""
     return cv2.threshold(values, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1].astype(bool)
 
 

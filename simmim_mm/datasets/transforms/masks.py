@@ -22,9 +22,8 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
     - ``rounding='floor_visible'``: ``int(n * (1 - mask_ratio))`` visible blocks, as in MAE and its
       relatives.
 
-    On paper the two agree. In floating point they may differ by one (``ceil(100 * 0.55)`` is 56,
-    because the product is 55.00000000000001), which is why both are kept as their authors compute
-    them.
+    On paper the two agree. In floating point they may differ by one (``ceil(100 * 0.55)`` is 56),
+    which is why both are kept as their authors compute them.
 
     Required keys: ``img``, whose first two axes are height and width, which may differ.
     Added keys: ``mask``, bool ``(H / mask_patch_size, W / mask_patch_size)``, True where masked.
@@ -60,16 +59,13 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
 
     @abstractmethod
     def draw(self, rows: int, cols: int, num_masked: int, results: dict) -> np.ndarray:
-        """Choose the masked blocks.
+        """Choose the masked blocks: bool ``(rows, cols)``, True where masked.
 
         Args:
             rows: Blocks from top to bottom.
             cols: Blocks from left to right.
             num_masked: How many of them to mask, fewer than all.
             results: Of the pipeline so far, for masks that look at the image.
-
-        Returns:
-            Bool ``(rows, cols)``, True where masked.
         """
 
     def num_masked(self, num_blocks: int) -> int:
@@ -109,10 +105,6 @@ class RandomBlockMask(MaskTransform):
     """SimMIM's mask: blocks chosen at random, without replacement (paper, section 3.2).
 
     With a ``mask_patch_size`` of one token every token is chosen by itself, as in MAE.
-
-    Args:
-        *args: See :class:`MaskTransform`.
-        **kwargs: See :class:`MaskTransform`.
     """
 
     def draw(self, rows: int, cols: int, num_masked: int, results: dict) -> np.ndarray:
@@ -127,10 +119,7 @@ class UniformMask(MaskTransform):
     """Keeps one block of each 2 x 2, chosen at random: UM-MAE's uniform sampling (2205.10063).
 
     A quarter of the image is visible, spread evenly. Height and width have to be multiples of two
-    blocks.
-
-    Args:
-        mask_patch_size: Side of a block in pixels.
+    blocks, of ``mask_patch_size`` pixels.
     """
 
     def __init__(self, mask_patch_size: int = 16) -> None:

@@ -17,13 +17,9 @@ from simmim_mm.registry import TRANSFORMS
 class SquareMask(MaskTransform):
     """One square at a random place (SimMIM paper, table 1, "square").
 
-    Sides are whole blocks: ``round(sqrt(n * mask_ratio))`` of them, where the image has ``n``. The
-    masked fraction is that of the square, the same in all images of a size; smaller blocks come
-    closer to ``mask_ratio`` and allow more places.
-
-    Args:
-        *args: See :class:`MaskTransform`; ``rounding`` has no effect.
-        **kwargs: See :class:`MaskTransform`.
+    Sides are whole blocks: ``round(sqrt(n * mask_ratio))`` of them, where the image has ``n``;
+    ``rounding`` has no effect. The masked fraction is that of the square, the same in all images of
+    a size; smaller blocks come closer to ``mask_ratio`` and allow more places.
 
     Raises:
         ValueError: If the square has no block or does not fit into the image.
@@ -85,7 +81,6 @@ class RectangleMask(_Rectangles):
     Each adds the same number of blocks: it is enlarged until it does.
 
     Args:
-        *args: See :class:`MaskTransform`.
         num_rectangles: How many.
         aspect_range: Lowest and highest height : width. The image's own limits come first.
         **kwargs: See :class:`MaskTransform`.
@@ -132,7 +127,6 @@ class BlockWiseMask(_Rectangles):
     last rectangle is cut, so that the number is the same in every image.
 
     Args:
-        *args: See :class:`MaskTransform`.
         min_area: Smallest rectangle, as a fraction of the image. BEiT: 16 of 196 blocks.
         aspect_range: Lowest and highest height : width.
         **kwargs: See :class:`MaskTransform`.

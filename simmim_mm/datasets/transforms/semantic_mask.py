@@ -15,22 +15,16 @@ class SemanticMask(MaskTransform):
     are too few of one kind, more of the other are masked, and an image without any object gets the
     mask of ``RandomBlockMask``.
 
-    Required keys: ``img``, ``gt_seg_map``. Added keys: ``mask``.
+    Required keys: ``img``, and ``gt_seg_map`` of its size, or ValueError. Added keys: ``mask``.
 
     Args:
-        *args: See :class:`MaskTransform`.
         foreground_ratio: Fraction of the foreground blocks to mask: 1 masks the foreground first,
             0 the background first, and ``mask_ratio`` the same fraction of both.
         threshold: A block is foreground if at least this fraction of its pixels is.
         **kwargs: See :class:`MaskTransform`.
-
-    Raises:
-        ValueError: If there is no map or it is not of the image's size.
     """
 
-    def __init__(
-        self, *args, foreground_ratio: float = 1.0, threshold: float = 0.25, **kwargs
-    ) -> None:
+    def __init__(self, *args, foreground_ratio: float = 1.0, threshold: float = 0.25, **kwargs):
         super().__init__(*args, **kwargs)
         if not 0 <= foreground_ratio <= 1:
             raise ValueError(
@@ -39,8 +33,7 @@ class SemanticMask(MaskTransform):
             )
         if not 0 < threshold <= 1:
             raise ValueError(f'threshold must be above 0 and at most 1, got {threshold}')
-        self.foreground_ratio = foreground_ratio
-        self.threshold = threshold
+        self.foreground_ratio, self.threshold = foreground_ratio, threshold
 
     def draw(self, rows: int, cols: int, num_masked: int, results: dict) -> np.ndarray:
         size = self.mask_patch_size

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from torchvision.transforms import v2
+from torchvision.tv_tensors import Image, Mask
 
 from simmim_mm.registry import TRANSFORMS
 
@@ -24,15 +26,9 @@ class TorchvisionTransform(BaseTransform):
         transform: Name in ``torchvision.transforms.v2`` and arguments, such as
             ``dict(type='RandomAffine', degrees=15, scale=(0.9, 1.1))``. A ``fill`` is a color.
         prob: Fraction of the images that it is applied to.
-
-    Raises:
-        ValueError: If torchvision has no such transform, or ``prob`` is not in [0, 1].
     """
 
     def __init__(self, transform: dict, prob: float = 1.0) -> None:
-        from torchvision.transforms import v2
-        from torchvision.tv_tensors import Image, Mask
-
         kwargs = dict(transform)
         name = kwargs.pop('type')
         if not (isinstance(name, str) and isinstance(getattr(v2, name, None), type)):
@@ -45,9 +41,6 @@ class TorchvisionTransform(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Change the image and its map alike."""
-        from torchvision.tv_tensors import Image, Mask
-
         if np.random.random() >= self.prob:
             return results
         inputs: dict[str, torch.Tensor] = {}

@@ -3,7 +3,6 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
 
 from simmim_mm.masking import avg_dist
 from simmim_mm.models.algorithms import MaskedImageModel
@@ -28,10 +27,7 @@ class AvgDistHook(Hook):
     def __init__(self, interval: int = 50) -> None:
         self.interval = interval
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
-        """Measure the masks of every ``interval``-th batch."""
+    def after_train_iter(self, runner, batch_idx, data_batch: Any = None, outputs=None) -> None:
         if not self.every_n_train_iters(runner, self.interval):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model

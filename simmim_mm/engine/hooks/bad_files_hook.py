@@ -6,6 +6,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
+from simmim_mm.datasets import image_datasets
 from simmim_mm.registry import HOOKS
 
 _MAX_LOGGED = 20
@@ -37,9 +38,6 @@ class BadFilesHook(Hook):
         )
 
     def _collect(self, runner: Any) -> tuple[int, list[str]]:
-        # Imported here, as the engine also serves runs that have no need of the datasets.
-        from simmim_mm.datasets import image_datasets
-
         known = runner.message_hub.get_info('bad_files', [])
         loaders = [runner.train_dataloader]
         if runner.val_loop is not None:

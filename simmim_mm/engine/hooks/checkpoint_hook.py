@@ -23,7 +23,6 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner) -> None:
-        """Choose the storage, and clear the remains of killed runs."""
         folder = self.out_dir or runner.work_dir
         if self.backend_args is None and '://' not in str(folder):
             self.backend_args = dict(backend='atomic')
@@ -31,7 +30,14 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process() and self.backend_args == dict(backend='atomic'):
             for name in remove_stale_files(self.out_dir):
                 runner.logger.info(f'Removed {name}, which a killed run left unfinished.')
-        self._warn_about_accumulation(runner)
+        # Gradients that are not applied yet are not part of a checkpoint.
+        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        if not self.by_epoch and self.interval > 0 and self.interval % counts:
+            runner.logger.warning(
+                f'Checkpoints every {self.interval} iterations fall inside the accumulation of '
+                f'{counts} iterations: a resumed run loses the gradients gathered so far. Choose '
+                'an interval that is a multiple.'
+            )
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         outdated = self._note_step(runner, step)
@@ -94,13 +100,3 @@ class AtomicCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         elif self.file_backend.isdir(path):
             self.file_backend.rmtree(path)  # type: ignore[attr-defined]  # of every backend
-
-    def _warn_about_accumulation(self, runner) -> None:
-        # Gradients that are not applied yet are not part of a checkpoint.
-        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        if not self.by_epoch and self.interval > 0 and self.interval % counts:
-            runner.logger.warning(
-                f'Checkpoints every {self.interval} iterations fall inside the accumulation of '
-                f'{counts} iterations: a resumed run loses the gradients gathered so far. Choose '
-                'an interval that is a multiple.'
-            )

@@ -5,6 +5,8 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from simmim_mm.evaluation.features import FeatureExtractor
+from simmim_mm.evaluation.knn import knn_accuracy, load_split
 from simmim_mm.registry import HOOKS
 
 
@@ -20,8 +22,7 @@ class KNNHook(Hook):
     Args:
         data_root: A folder with a folder of images for each class, each image classified by all
             others; or a folder with ``train`` and ``val`` of that kind.
-        interval: Epochs (iterations) from one measurement to the next.
-        by_epoch: Whether ``interval`` counts epochs.
+        interval: Epochs, iterations if not ``by_epoch``, from one measurement to the next.
         k: Neighbors.
         temperature: See :func:`weighted_knn`.
         batch_size: Images encoded at once.
@@ -42,35 +43,26 @@ class KNNHook(Hook):
         num_workers: int = 0,
     ) -> None:
         self.data_root = data_root
-        self.interval = interval
-        self.by_epoch = by_epoch
+        self.interval, self.by_epoch = interval, by_epoch
         self.vote: dict[str, Any] = dict(k=k, temperature=temperature)
         self.load = dict(batch_size=batch_size, num_workers=num_workers)
         self.accuracy: float | None = None
 
     def before_run(self, runner) -> None:
         """Look at the data before the training starts."""
-        from simmim_mm.evaluation.knn import load_split
-
         self.bank, self.queries = load_split(self.data_root)
 
     def after_train_epoch(self, runner) -> None:
-        """Measure if it is time."""
         if self.by_epoch and self.every_n_epochs(runner, self.interval):
             self.measure(runner, runner.iter)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Measure if it is time."""
         if not self.by_epoch and self.every_n_train_iters(runner, self.interval):
             self.measure(runner, runner.iter + 1)
 
     @master_only
     def measure(self, runner, step: int) -> None:
         """Measure the state after ``step`` iterations."""
-        # imported here, as the engine also serves runs without a pretraining
-        from simmim_mm.evaluation.features import FeatureExtractor
-        from simmim_mm.evaluation.knn import knn_accuracy
-
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         extract = FeatureExtractor(model.backbone, model.data_preprocessor, runner.cfg, **self.load)
         device = next(model.parameters()).device

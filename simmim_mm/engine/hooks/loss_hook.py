@@ -33,10 +33,7 @@ class LossHook(Hook):
         self.patience = patience
         self._in_a_row = 0
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
-    ) -> None:
-        """Average ``outputs`` in place and look at them."""
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if not outputs:
             return
         values = torch.stack([torch.as_tensor(v).detach().float() for v in outputs.values()])

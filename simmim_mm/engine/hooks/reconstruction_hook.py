@@ -30,8 +30,7 @@ class ReconstructionHook(Hook):
     Args:
         interval: Iterations from one drawing to the next. Zero or less: at the end only.
         num_images: Rows of the grid, taken at equal distances from the dataset.
-        stats: Where statistics that the target removed come from; see
-            :meth:`TargetGenerator.invert`.
+        stats: See :meth:`TargetGenerator.invert`.
         channels: Channels to show as gray or RGB; see :func:`choose_channels`.
     """
 
@@ -47,20 +46,16 @@ class ReconstructionHook(Hook):
     ) -> None:
         if num_images < 1:
             raise ValueError(f'num_images must be at least 1, got {num_images}')
-        self.interval = interval
-        self.num_images = num_images
-        self.stats = stats
-        self.channels = channels
+        self.interval, self.num_images = interval, num_images
+        self.stats, self.channels = stats, channels
         self._batch: dict | None = None
         self._last = -1
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Draw if it is time."""
         if self.every_n_train_iters(runner, self.interval):
             self.draw(runner, runner.iter + 1)
 
     def after_train(self, runner) -> None:
-        """Draw the final state."""
         if self._last != runner.iter:
             self.draw(runner, runner.iter)
 

@@ -39,7 +39,6 @@ class ReproducibilityHook(Hook):
             sampler.seed = runner.seed
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Seed all generators."""
         seed_all(runner.seed, get_rank(), runner.iter)
 
 

@@ -32,10 +32,7 @@ class ThroughputHook(Hook):
         self._recent.clear()
         self._seen = 0
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
-        """Take the iteration into the average."""
+    def after_train_iter(self, runner, batch_idx, data_batch: Any = None, outputs=None) -> None:
         self._seen += 1
         if self._seen <= self.skip:
             return

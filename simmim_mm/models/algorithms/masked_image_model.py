@@ -23,7 +23,7 @@ class MaskedImageModel(BaseModel):
 
     A config need not repeat what follows from another part: the images' channels are those of the
     data preprocessor's mean; what the decoder takes and predicts follows from backbone, target and
-    loss (:class:`BaseDecoder`). Values that are given win.
+    loss (:class:`BaseDecoder`). Values that are given win; :func:`check_parts` compares them.
 
     Args:
         backbone: A :class:`BaseMaskedBackbone`, called as ``backbone(inputs, mask)``. Others work
@@ -35,9 +35,6 @@ class MaskedImageModel(BaseModel):
         fill: What takes the place of masked pixels in the image. None: the backbone's own mask
             token, or nothing in gather mode.
         foreground: A :class:`ForegroundBranch` on the same features; its loss is added.
-
-    Raises:
-        ValueError: If the parts do not go together.
     """
 
     data_preprocessor: Any
@@ -64,8 +61,7 @@ class MaskedImageModel(BaseModel):
         self.backbone = MODELS.build(MODELS.with_defaults(backbone, in_channels=len(mean)))
         self.target = TargetSequence([MODELS.build(self._target_config(cfg)) for cfg in target])
         self.fill = None if fill is None else MODELS.build(fill)
-        parts: list[Any] = [*self.target, *([] if self.fill is None else [self.fill])]
-        for part in parts:
+        for part in filter(None, (*self.target, self.fill)):
             part.set_pixel_stats(mean, std)
         channels = self.target.out_channels(len(mean))
         if isinstance(head.get('loss'), Mapping):
@@ -151,16 +147,14 @@ class MaskedImageModel(BaseModel):
     def predict(self, inputs: Tensor, data_samples: list) -> list:
         """Losses of each image on its own, for validation.
 
-        Each data sample receives a field ``masked_losses``: the head's losses as floats. With a
-        foreground branch also ``foreground_counts``, see :meth:`ForegroundBranch.counts`.
+        Each data sample receives ``masked_losses``: the head's losses as floats. With a foreground
+        branch also ``foreground_counts``, see :meth:`ForegroundBranch.counts`.
         """
         mask = self.stack_masks(data_samples, inputs)
         feats = self.encode(inputs, mask)
         pred, target = self.neck(feats, mask), self.target(inputs)
-        for i, sample in enumerate(data_samples):
-            one = slice(i, i + 1)
-            losses = self.head.loss(pred[one], target[one], mask[one])
-            losses = {k: float(v) for k, v in losses.items()}
+        for sample, *one in zip(data_samples, pred.split(1), target.split(1), mask.split(1)):
+            losses = {name: float(loss) for name, loss in self.head.loss(*one).items()}
             sample.set_field(losses, 'masked_losses', field_type='metainfo')
         if self.foreground is not None:
             labels = self.foreground.stack_labels(data_samples, inputs)
@@ -171,7 +165,7 @@ class MaskedImageModel(BaseModel):
 
     @torch.no_grad()
     def reconstruct(self, inputs: Tensor, mask: Tensor, stats: str = 'true') -> dict[str, Tensor]:
-        """Images of what the model predicts.
+        """Images of what the model predicts; ValueError if it predicts none (HOG).
 
         Args:
             inputs: ``(B, C, H, W)`` normalized images.
@@ -185,9 +179,6 @@ class MaskedImageModel(BaseModel):
             ``reconstruction`` (the prediction pasted under the mask); ``target`` (what the
             prediction is trained towards, as an image). Also ``mask``, ``(B, 1, H, W)`` boolean,
             and with a foreground branch ``foreground``, its probability, ``(B, 1, H, W)``.
-
-        Raises:
-            ValueError: If the target cannot be brought back to pixels (HOG).
         """
         if not self.target.invertible:
             names = ', '.join(type(g).__name__ for g in self.target if not g.invertible)
@@ -228,13 +219,10 @@ class MaskedImageModel(BaseModel):
 
 
 def check_parts(model: MaskedImageModel) -> None:
-    """Refuse parts that do not go together.
+    """Refuse parts that do not go together; ValueError names them and what to change.
 
     Sizes, which only show with an image, are checked on the first one by
     :func:`simmim_mm.engine.checks.check_model`, before a training starts.
-
-    Raises:
-        ValueError: Names the parts and what to change.
     """
     backbone, neck, loss = model.backbone, model.neck, model.head.loss_fn
     name, decoder = type(backbone).__name__, type(neck).__name__

@@ -58,14 +58,12 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
             x: ``(B, C, H, W)`` normalized images.
             mask: ``(B, h, w)`` boolean, True = masked, on the token grid or a coarser one of square
                 blocks (:meth:`token_mask` brings it to the tokens); in gather mode with the same
-                number of visible tokens in every image. None masks nothing.
+                number of visible tokens in every image. None masks nothing. ValueError if it does
+                not fit the images.
 
         Returns:
             Maps ``(B, C_i, H / s_i, W / s_i)``; in gather mode with a mask, the visible tokens in
             raster order ``(B, n_visible, C)``, behind the class token if there is one.
-
-        Raises:
-            ValueError: If the mask does not fit the images.
         """
 
     @property
@@ -118,11 +116,7 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> Any:
-        """Layer of a parameter and number of layers, for layer-wise learning rates.
-
-        Raises:
-            NotImplementedError: If neither this class nor the one behind it says so.
-        """
+        """Layer of a parameter and number of layers, for layer-wise learning rates."""
         inherited = getattr(super(), 'get_layer_depth', None)  # of the class behind
         if inherited is None:
             raise NotImplementedError(

@@ -72,7 +72,6 @@ class MaskedByHook(BaseMaskedBackbone):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode."""
         if mask is not None:
             mask = self.token_mask(mask, x)
             x = zero_masked_pixels(x, mask)

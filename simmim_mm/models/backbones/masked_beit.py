@@ -22,12 +22,11 @@ class MaskedBEiT(BaseMaskedBackbone, BEiTViT):
     twice to the MLP.
 
     Args:
-        *args: Those of ``BEiTViT``: ``arch``, ``img_size`` (the position bias is built for its
-            token grid), ``patch_size``, ``in_channels``, ``drop_path_rate``, ...
+        *args: Those of ``BEiTViT``, also by name: ``arch``, ``img_size`` (the position bias is
+            built for its token grid), ``patch_size``, ... Other defaults have ``final_norm``
+            (True), ``out_type`` (``'featmap'``), ``use_rel_pos_bias`` (a table in each block:
+            False) and ``use_shared_rel_pos_bias`` (one table for all: True).
         layer_cfgs: Of the blocks, see there.
-        **kwargs: See ``args``; other defaults have ``final_norm`` (True), ``out_type``
-            (``'featmap'``), ``use_rel_pos_bias`` (a table in each block: False) and
-            ``use_shared_rel_pos_bias`` (one table for all: True).
     """
 
     def __init__(self, *args, layer_cfgs: dict | None = None, **kwargs) -> None:

@@ -7,7 +7,7 @@ from operator import mul
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.drop import DropPath
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, XavierInit
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from torch import Tensor, nn
@@ -34,8 +34,7 @@ class VisibleUnits:
     """
 
     def __init__(self, grid: tuple[int, int], ids: Tensor | None = None) -> None:
-        self.grid = grid
-        self.ids = ids
+        self.grid, self.ids = grid, ids
 
     def gather(self, x: Tensor) -> Tensor:
         """``(B, C, h * u, w * u)`` map to ``(B * n, C, u, u)`` units."""
@@ -198,18 +197,13 @@ class MaskedConvViT(BaseMaskedBackbone):
     def reset_weights(self) -> None:
         """Xavier-uniform linear layers and last patch embedding, as MAE and ConvMAE."""
         nn.init.xavier_uniform_(self.patch_embed3.proj.weight.flatten(1))
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        XavierInit(layer='Linear', distribution='uniform')(self)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode images whose height and width are multiples of the token stride."""
-        B = x.shape[0]
-        grid = self.token_grid(*x.shape[-2:])
-        if mask is not None:
-            mask = self.token_mask(mask, x)
-        units = VisibleUnits(grid, None if mask is None else visible_ids(mask))
+        B, grid = x.shape[0], self.token_grid(*x.shape[-2:])
+        ids = None if mask is None else visible_ids(self.token_mask(mask, x))
+        units = VisibleUnits(grid, ids)
 
         # stage 1 and 2: convolutions, on the visible units
         x1 = self.patch_embed1(units.gather(x))
@@ -222,13 +216,13 @@ class MaskedConvViT(BaseMaskedBackbone):
         # stage 3: self-attention among the visible tokens
         x3 = self.patch_embed4(self.patch_embed3(x2).flatten(1).view(B, -1, self.embed_dims[2]))
         pos_embed = resize_pos_embed(self.pos_embed, self.grid, grid, num_extra_tokens=0)
-        if units.ids is not None:
-            pos_embed = pos_embed[0][units.ids]
+        if ids is not None:
+            pos_embed = pos_embed[0][ids]
         x3 = x3 + pos_embed
         for block in self.blocks3:
             x3 = block(x3)
 
-        if mask is not None:
+        if ids is not None:
             return (self.norm(self._fuse(x1, x2, x3)),)
         x3 = self.norm(x3).transpose(1, 2).reshape(B, -1, *grid)
         maps = (lambda: units.scatter(x1, B), lambda: units.scatter(x2, B), lambda: x3)
@@ -240,17 +234,16 @@ class MaskedConvViT(BaseMaskedBackbone):
         Layer 0 is the first patch embedding, with the position embedding; blocks are 1 to
         ``sum(depths)`` through the stages, and a later patch embedding goes with the block before.
         """
-        num_layers = sum(self.depths) + 2
+        layer = last = sum(self.depths) + 1
         name = param_name[len(prefix) :].split('.')
-        if not param_name.startswith(prefix):
-            return num_layers - 1, num_layers
-        if name[0] == 'pos_embed':
-            return 0, num_layers
-        if name[0][:-1] == 'patch_embed':  # 1 to 4; 3 and 4 make the tokens of stage 3
-            return sum(self.depths[: min(int(name[0][-1]), 3) - 1]), num_layers
-        if name[0][:-1] == 'blocks':
-            return sum(self.depths[: int(name[0][-1]) - 1]) + int(name[1]) + 1, num_layers
-        return num_layers - 1, num_layers
+        if param_name.startswith(prefix):
+            if name[0] == 'pos_embed':
+                layer = 0
+            elif name[0][:-1] == 'patch_embed':  # 1 to 4; 3 and 4 make the tokens of stage 3
+                layer = sum(self.depths[: min(int(name[0][-1]), 3) - 1])
+            elif name[0][:-1] == 'blocks':
+                layer = sum(self.depths[: int(name[0][-1]) - 1]) + int(name[1]) + 1
+        return layer, last + 1
 
     def _fuse(self, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
         """Add the first two stages, brought to the tokens of the third."""
@@ -260,7 +253,6 @@ class MaskedConvViT(BaseMaskedBackbone):
         return x3 + x1.flatten(1).view_as(x3) + x2.flatten(1).view_as(x3)
 
     def token_grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of tokens in an image of a size in pixels."""
         stride = self.token_stride
         if height % stride or width % stride:
             raise ValueError(

@@ -18,10 +18,9 @@ class MaskedConvNeXt(MaskedByHook, ConvNeXt):
 
     Args:
         *args: Those of mmpretrain's ``ConvNeXt``: ``arch``, ``in_channels``, ``stem_patch_size``
-            (pixels per token), ``use_grn``, ...
+            (pixels per token), ``use_grn``, ...; also by name.
         out_indices: Stages whose maps are given, each normalized; -1 is the last one.
         gap_before_final_norm: True gives pooled vectors instead of maps, for a classifier.
-        **kwargs: See ``args``.
     """
 
     token_modules = ('downsample_layers.0',)  # the stem

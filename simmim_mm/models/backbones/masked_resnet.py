@@ -22,10 +22,8 @@ class MaskedResNet(MaskedByHook, ResNet):
     (``norm_eval=True``, as in mmdet's configs), train without ``norm_eval``, or pretrain with
     ``norm_cfg=dict(type='GN', num_groups=32)``, which has no such statistics.
 
-    Args:
-        *args: Those of mmpretrain's ``ResNet``: ``depth``, ``in_channels``, ``base_channels``,
-            ``deep_stem``, ``out_indices``, ...
-        **kwargs: See ``args``.
+    Takes the arguments of mmpretrain's ``ResNet``: ``depth``, ``in_channels``, ``base_channels``,
+    ``deep_stem``, ``out_indices``, ...
     """
 
     token_modules = ('maxpool',)  # the end of the stem

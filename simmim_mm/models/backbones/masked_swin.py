@@ -16,7 +16,7 @@ from simmim_mm.registry import MODELS
 
 
 class BaseMaskedSwin(BaseMaskedBackbone):
-    """What the two generations of Swin share; see :class:`MaskedSwin` for the arguments."""
+    """What the two generations of Swin share."""
 
     attention: type  # takes the place of mmpretrain's
     arch_zoo: dict[str, dict]
@@ -35,10 +35,9 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         windows = [window_size] * len(depths) if isinstance(window_size, int) else window_size
         if not pad_small_map:
             windows = clamped_windows(windows, img_size, patch_size)
-        kwargs = self._with_windows(windows, **kwargs, drop_path_rate=drop_path_rate)
         kwargs.update(arch=arch, img_size=img_size, patch_size=patch_size)
-        kwargs.update(pad_small_map=pad_small_map)
-        super().__init__(**kwargs)
+        kwargs.update(drop_path_rate=drop_path_rate, pad_small_map=pad_small_map)
+        super().__init__(**self._with_windows(windows, **kwargs))
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.img_size = to_2tuple(img_size)
         self.token_stride = self.patch_embed.projection.stride[0]
@@ -53,15 +52,14 @@ class BaseMaskedSwin(BaseMaskedBackbone):
 
     @staticmethod
     def _with_windows(windows: Sequence[int], **kwargs) -> dict[str, Any]:
-        """Arguments of mmpretrain's class for stages of these windows."""
-        raise NotImplementedError
+        """Arguments of mmpretrain's class for stages of these windows; here of Swin v2."""
+        return dict(kwargs, window_size=windows)
 
     def token_grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of tokens; the patch embedding pads the image to whole tokens."""
         return -(-height // self.token_stride), -(-width // self.token_stride)
 
     def reset_weights(self) -> None:
-        """The authors' initialization."""
         init_swin_weights(self)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -157,8 +155,7 @@ def init_swin_weights(model: nn.Module) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
-            nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
+            module.reset_parameters()
 
 
 class FastPatchMerging(BaseModule):
@@ -167,9 +164,6 @@ class FastPatchMerging(BaseModule):
     Those gather the four neighbors with ``nn.Unfold``, channel by channel, which moves single
     floats. Here whole rows are moved, neighbor by neighbor, and the (small) weights are
     brought to that order instead.
-
-    Args:
-        merging: The module to replace.
     """
 
     def __init__(self, merging: Any) -> None:

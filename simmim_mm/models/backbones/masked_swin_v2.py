@@ -15,9 +15,7 @@ class MaskedSwinV2(BaseMaskedSwin, SwinTransformerV2):
     Weights and features are those of mmpretrain's ``SwinTransformerV2``; the attention is faster.
 
     Args:
-        arch: As in mmpretrain.
-        img_size: See :class:`MaskedSwin`.
-        patch_size: Side of a token in pixels.
+        arch: As ``img_size`` and ``patch_size``, see :class:`MaskedSwin`.
         window_size: Of all stages, or one for each; see :class:`MaskedSwin`.
         **kwargs: ``drop_path_rate`` (0 by default; the authors pretrain Swin v2 at 0.1),
             ``pad_small_map`` of :class:`MaskedSwin`, and other arguments of ``SwinTransformerV2``.
@@ -39,15 +37,8 @@ class MaskedSwinV2(BaseMaskedSwin, SwinTransformerV2):
     ) -> None:
         super().__init__(arch, img_size, patch_size, window_size, **kwargs)
 
-    @staticmethod
-    def _with_windows(windows: Sequence[int], **kwargs) -> dict:
-        return dict(kwargs, window_size=windows)
-
     def reset_weights(self) -> None:
-        """The authors' initialization.
-
-        The norms that end the residual branches start at zero: every block is the identity.
-        """
+        """The norms that end the residual branches start at zero: every block is the identity."""
         super().reset_weights()
         for stage in self.stages:
             for block in stage.blocks:
@@ -61,15 +52,14 @@ class MaskedSwinV2(BaseMaskedSwin, SwinTransformerV2):
         ``sum(depths)``; a downsampling belongs to the block before it, which in mmpretrain's class
         is in the stage before.
         """
-        num_layers = sum(self.depths) + 2
+        layer = last = sum(self.depths) + 1
         name = param_name[len(prefix) :].split('.')
         if param_name.startswith(prefix) and name[0] in ('patch_embed', 'absolute_pos_embed'):
-            return 0, num_layers
-        if not param_name.startswith(prefix) or name[0] != 'stages':
-            return num_layers - 1, num_layers
-        before = sum(self.depths[: int(name[1])])
-        return before + (int(name[3]) + 1 if name[2] == 'blocks' else 0), num_layers
+            layer = 0
+        elif param_name.startswith(prefix) and name[0] == 'stages':
+            block = int(name[3]) + 1 if name[2] == 'blocks' else 0
+            layer = sum(self.depths[: int(name[1])]) + block
+        return layer, last + 1
 
     def _delete_reinit_params(self, *args, **kwargs) -> None:
-        # mmpretrain's own leaves these keys missing, which a strict load refuses
-        pass
+        """Nothing: mmpretrain's leaves these keys missing, which a strict load refuses."""

@@ -1,4 +1,5 @@
 import torch
+from mmengine.model import XavierInit
 from mmpretrain.models.backbones.vision_transformer import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
@@ -14,16 +15,15 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
     """Plain ViT for masked images: with mask tokens (SimMIM) or of visible tokens only (MAE).
 
     Args:
-        *args: Those of mmpretrain's ``VisionTransformer``: ``arch``, ``img_size`` (``H`` or
-            ``(H, W)``; the position embedding is interpolated for other inputs), ``patch_size``,
-            ``in_channels``, ``with_cls_token``, ``drop_path_rate``, ``out_indices``, ...
+        *args: Those of mmpretrain's ``VisionTransformer``, also by name: ``arch``, ``img_size``
+            (``H`` or ``(H, W)``; the position embedding is interpolated for other inputs),
+            ``patch_size``, ``in_channels``, ``with_cls_token``, ``drop_path_rate``, ...
         mask_mode: ``'token'``: a mask token replaces masked patch embeddings, all tokens are
             encoded. ``'gather'``: masked tokens are dropped before the first block (MAE, arXiv
             2111.06377, section 3), which at ratio 0.75 leaves about a quarter of the work.
         frozen_pos_embed: Fixed 2-D sine-cosine position embedding instead of a learned one; by
             default in gather mode.
         out_type: ``'featmap'``: without a mask, maps ``(B, C, H / 16, W / 16)``.
-        **kwargs: See ``args``.
     """
 
     def __init__(
@@ -56,11 +56,7 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
 
     def reset_weights(self) -> None:
         """MAE's initialization: Xavier-uniform layers, the patch embedding as a linear one."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        XavierInit(layer='Linear', distribution='uniform')(self)
         nn.init.xavier_uniform_(self.patch_embed.projection.weight.flatten(1))
         if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=0.02)

@@ -7,7 +7,7 @@ from torch import Tensor
 def sincos_position_embedding(
     grid: tuple[int, int], dims: int, num_extra_tokens: int = 0, temperature: float = 1e4
 ) -> Tensor:
-    """MAE's fixed 2-D sine-cosine position embedding.
+    """MAE's fixed 2-D sine-cosine position embedding, ``(1, num_extra_tokens + h * w, dims)``.
 
     The first half of the channels encodes the column, the second the row; each half is sines, then
     cosines, of the coordinate times ``temperature ** (-i / (dims / 4))``. mmpretrain's function of
@@ -17,9 +17,6 @@ def sincos_position_embedding(
         grid: Rows and columns of the token grid ``(h, w)``, enumerated in raster order.
         dims: Channels, a multiple of 4.
         num_extra_tokens: Zero rows put in front (1 for a cls token).
-
-    Returns:
-        ``(1, num_extra_tokens + h * w, dims)`` float32.
     """
     if dims % 4:
         raise ValueError(f'a 2-D sine-cosine embedding needs a multiple of 4 channels, got {dims}')

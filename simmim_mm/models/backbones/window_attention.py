@@ -96,11 +96,12 @@ class CPUAttention(torch.autograd.Function):
             # (B, N, 3, heads, d) to three of (B * heads, N, d)
             q, k, v = (_swapped(part, dtype).flatten(0, 1) for part in qkv.unbind(2))
             logits = _scaled_bmm(q, k.transpose(1, 2).contiguous(), scale)
-            logits = _add(logits.view(-1, len(bias), heads, N, N), bias).view(-1, N, N)
+            logits = logits.view(-1, len(bias), heads, N, N)
+            logits = logits.add_(bias) if logits.dtype == bias.dtype else logits + bias
             if len(bias) > 1:
                 floor = logits.amax(-1, keepdim=True).sub_(_LOGIT_RANGE)
                 torch.maximum(logits, floor, out=logits)
-            p = logits.softmax(-1).to(dtype)
+            p = logits.softmax(-1).to(dtype).view(-1, N, N)
             out = torch.bmm(p, v).view(B, heads, N, d)
         ctx.save_for_backward(q, k, v, p)
         ctx.scale, ctx.heads, ctx.n_bias = scale, heads, len(bias)
@@ -128,11 +129,6 @@ class CPUAttention(torch.autograd.Function):
         return dqkv, dbias, None
 
 
-def _add(x: Tensor, bias: Tensor) -> Tensor:
-    """``x + bias`` in the dtype of the bias, in the memory of x if it has that."""
-    return x.add_(bias) if x.dtype == bias.dtype else x + bias
-
-
 def _swapped(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Dimensions 1 and 2 exchanged, in memory and in one pass."""
     return x.transpose(1, 2).to(dtype, copy=True, memory_format=torch.contiguous_format)
@@ -143,16 +139,13 @@ def _scaled_bmm(a: Tensor, b: Tensor, scale: float) -> Tensor:
 
 
 def window_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
-    """Attention within each window.
+    """Attention within each window, ``(B * n_windows, N, heads * d)``.
 
     Args:
         qkv: ``(B * n_windows, N, 3, heads, d)``.
         bias: ``(n_windows or 1, heads, N, N)`` float32, added to the logits.
         scale: Factor of the logits.
         dropout: Of the attention weights.
-
-    Returns:
-        ``(B * n_windows, N, heads * d)``.
     """
     if qkv.device.type == 'cpu' and not dropout:
         return CPUAttention.apply(qkv, bias, scale)
@@ -169,18 +162,13 @@ def fused_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0.
 
 
 class ShiftedWindowAttention(BaseModule):
-    """Takes the place of a ``ShiftWindowMSA`` of mmpretrain, with its weights and their names.
-
-    Args:
-        msa: The module to replace.
-    """
+    """Takes the place of a ``ShiftWindowMSA`` of mmpretrain, with its weights and their names."""
 
     def __init__(self, msa: ShiftWindowMSA) -> None:
         super().__init__()
         self.w_msa: Any = msa.w_msa
         self.drop: Any = msa.drop
-        self.window_size = msa.window_size
-        self.shift_size = msa.shift_size
+        self.window_size, self.shift_size = msa.window_size, msa.shift_size
         self.pad_small_map = msa.pad_small_map
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:

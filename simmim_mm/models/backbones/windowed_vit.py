@@ -15,15 +15,10 @@ from simmim_mm.registry import MODELS
 class WindowedAttention(BaseModule):
     """Takes the place of a ``MultiheadAttention`` of mmpretrain, with its weights and their names.
 
-    The map is divided into the fewest windows of at most ``window_size`` a side, all of one size;
-    what is missing of the last ones is padded and left out of the attention. Extra tokens (the
-    class token) take part in every window and go on as the mean of what they become there, so that
-    a map of one window gives plain attention.
-
-    Args:
-        attn: The module to replace.
-        window_size: Tokens a side.
-        num_extra_tokens: Tokens in front of the map.
+    The map is divided into the fewest windows of at most ``window_size`` tokens a side, all of one
+    size; what is missing of the last ones is padded and left out of the attention. Extra tokens
+    (the class token), in front of the map, take part in every window and go on as the mean of what
+    they become there, so that a map of one window gives plain attention.
     """
 
     def __init__(self, attn: MultiheadAttention, window_size: int, num_extra_tokens: int) -> None:
@@ -31,8 +26,7 @@ class WindowedAttention(BaseModule):
         self.qkv, self.proj = attn.qkv, attn.proj
         self.proj_drop, self.gamma1, self.out_drop = attn.proj_drop, attn.gamma1, attn.out_drop
         self.num_heads, self.attn_drop = attn.num_heads, attn.attn_drop
-        self.window_size = window_size
-        self.num_extra_tokens = num_extra_tokens
+        self.window_size, self.num_extra_tokens = window_size, num_extra_tokens
         self.grid: tuple[int, int] = (0, 0)  # of the images at hand; the backbone sets it
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,12 +75,11 @@ class WindowedViT(MaskedViT):
     package has them.
 
     Args:
-        *args: Those of ``MaskedViT``; ``mask_mode`` makes no difference but for the key
-            ``mask_token``.
+        *args: Those of ``MaskedViT``, also by name; ``mask_mode`` makes no difference but for the
+            key ``mask_token``.
         window_size: Tokens a side, at most.
         global_blocks: Blocks that attend to the whole image; by default the last of each quarter.
         frozen_pos_embed: Keep the position embedding fixed; by default it is trained.
-        **kwargs: See ``args``.
     """
 
     def __init__(

@@ -15,7 +15,6 @@ class FrozenClassifier(Classifier):
         self.backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'FrozenClassifier':
-        """As ``nn.Module.train`` for all but the backbone."""
         super().train(mode)
         self.backbone.eval()
         return self

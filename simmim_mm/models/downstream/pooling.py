@@ -25,12 +25,11 @@ class AveragePool(BaseModule):
         super().__init__(init_cfg)
         if norm not in ('layer', 'batch', None):
             raise ValueError(f"norm must be 'layer', 'batch' or None, got {norm!r}")
+        self.norm: nn.Module = nn.Identity()
         if norm == 'layer':
             self.norm = nn.LayerNorm(in_channels, eps=1e-6)
         elif norm == 'batch':
             self.norm = nn.BatchNorm1d(in_channels, affine=False, eps=1e-6)
-        else:
-            self.norm = nn.Identity()
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor]:
         """The last of the maps, ``(B, C, H, W)``, to ``(B, C)``, in a tuple as heads take it."""

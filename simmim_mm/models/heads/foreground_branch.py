@@ -38,8 +38,7 @@ class ForegroundBranch(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.neck = MODELS.build(neck)
-        self.loss_weight = loss_weight
-        self.dice_weight = dice_weight
+        self.loss_weight, self.dice_weight = loss_weight, dice_weight
         channels = getattr(self.neck, 'out_channels', 1)
         if channels != 1:
             raise ValueError(
@@ -69,9 +68,8 @@ class ForegroundBranch(BaseModule):
     def counts(self, logits: Tensor, labels: Tensor) -> list[dict[str, int]]:
         """Of each image, numbers of pixels.
 
-        Returns:
-            ``intersection`` and ``union`` of prediction (probability above one half) and label,
-            ``foreground`` pixels of the label, and all ``pixels``.
+        ``intersection`` and ``union`` of prediction (probability above one half) and label,
+        ``foreground`` of the label, and all ``pixels``.
         """
         predicted = self.probability(logits, labels.shape[-2:]) > 0.5
         result = []
@@ -83,11 +81,7 @@ class ForegroundBranch(BaseModule):
 
     @staticmethod
     def stack_labels(data_samples: list | None, inputs: Tensor) -> Tensor:
-        """The maps of the samples as ``(B, 1, H, W)`` float32 on the device of ``inputs``.
-
-        Raises:
-            ValueError: If a sample has none.
-        """
+        """The maps of the samples as ``(B, 1, H, W)`` float32 on the device of ``inputs``."""
         if not data_samples or any('foreground' not in sample for sample in data_samples):
             raise ValueError(
                 'no foreground map in the data samples: add LoadForeground, BoxForeground or '

@@ -34,16 +34,13 @@ class PixelHead(BaseModule):
             )
 
     def loss(self, pred: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Loss of a prediction.
+        """Loss of a prediction, ``dict(loss=scalar)``.
 
         Args:
             pred: ``(B, P, H, W)`` with P = ``pred_channels(C)`` of the loss.
             target: ``(B, C, H, W)``.
             mask: ``(B, h, w)`` boolean, True = masked; H and W are multiples of h and w, or their
                 divisors.
-
-        Returns:
-            ``dict(loss=scalar)``.
 
         Raises:
             ValueError: If prediction and target do not belong together.

@@ -58,8 +58,7 @@ class ColorBins(PixelLoss):
             raise ValueError(f'bins must be at least 2, got {bins}')
         if draw not in ('mean', 'mode'):
             raise ValueError(f"draw must be 'mean' or 'mode', got {draw!r}")
-        self.bins = bins
-        self.draw = draw
+        self.bins, self.draw = bins, draw
 
     def pred_channels(self, channels: int) -> int:
         return channels * self.bins

@@ -46,8 +46,7 @@ class GaussianLikelihood(PixelLoss):
                 f'min_variance must be above 0 and below sigma ** 2, got min_variance='
                 f'{min_variance}, sigma={sigma}'
             )
-        self.kind = variance
-        self.channels = channels
+        self.kind, self.channels = variance, channels
         self.initial, self.minimum = sigma**2, min_variance
         self.offset = math.log(math.expm1(self.initial - min_variance))
         if variance == 'channel':  # flat, so that weight decay leaves it out
@@ -66,11 +65,7 @@ class GaussianLikelihood(PixelLoss):
         return pred.chunk(2, dim=1)[0] if self.kind == 'pixel' else pred
 
     def variance(self, pred: Tensor) -> Tensor:
-        """Variance of each value, in squared units of the target; broadcasts to the mean's shape.
-
-        Args:
-            pred: The prediction of the decoder, both halves of it with ``variance='pixel'``.
-        """
+        """Variance, in squared units of the target; broadcasts to the shape of the mean."""
         if self.kind == 'fixed':
             return full_precision(pred).new_tensor(self.initial)
         s = pred.chunk(2, dim=1)[1] if self.kind == 'pixel' else self.s.view(-1, 1, 1)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,12 +51,9 @@ class PixelLoss(nn.Module):
         return pred
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Scalar loss.
+        """Scalar loss of ``(B, pred_channels(C), H, W)``, given a target ``(B, C, H, W)``.
 
-        Args:
-            pred: ``(B, pred_channels(C), H, W)``.
-            target: ``(B, C, H, W)``.
-            weight: ``(B, 1, H, W)`` boolean or float, 1 where the loss counts; None = everywhere.
+        ``weight``, ``(B, 1, H, W)`` boolean or float, is 1 where the loss counts; None: all.
         """
         error = self.elementwise(pred, target)
         if weight is None:
@@ -73,18 +72,13 @@ class MaskedPixelLoss(PixelLoss):
 
     def __init__(self, criterion: str = 'l1', beta: float = 1.0) -> None:
         super().__init__()
-        self.criterion = criterion
-        self.beta = beta
-        if criterion not in ('l1', 'l2', 'smooth_l1'):
+        errors = dict(l1=F.l1_loss, l2=F.mse_loss, smooth_l1=partial(F.smooth_l1_loss, beta=beta))
+        if criterion not in errors:
             raise ValueError(f"criterion must be 'l1', 'l2' or 'smooth_l1', got {criterion!r}")
+        self.criterion, self.beta, self.error = criterion, beta, errors[criterion]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        pred, target = full_precision(pred), full_precision(target)
-        if self.criterion == 'l1':
-            return F.l1_loss(pred, target, reduction='none')
-        if self.criterion == 'l2':
-            return F.mse_loss(pred, target, reduction='none')
-        return F.smooth_l1_loss(pred, target, reduction='none', beta=self.beta)
+        return self.error(full_precision(pred), full_precision(target), reduction='none')
 
 
 @MODELS.register_module()

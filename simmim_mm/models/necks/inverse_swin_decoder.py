@@ -55,14 +55,11 @@ class InverseSwinDecoder(BaseDecoder):
         patch_size: Side of what each position of the finest map predicts. With n stages it is
             ``stride / 2 ** (n - 1)``, which is the default where ``stride`` is given, else 4.
         window_size: Of all stages.
-        out_channels: Channels to predict.
         stride: Pixels per position of the last feature map.
 
     Raises:
         ValueError: If ``arch`` is not known, or its stages do not lead from ``stride`` to pixels.
     """
-
-    mask_mode = 'token'
 
     def __init__(
         self,
@@ -76,13 +73,10 @@ class InverseSwinDecoder(BaseDecoder):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if isinstance(arch, str):
-            if arch not in SwinTransformer.arch_zoo:
-                raise ValueError(
-                    f'arch must be one of {sorted(SwinTransformer.arch_zoo)} or a dict, '
-                    f'got {arch!r}'
-                )
-            arch = SwinTransformer.arch_zoo[arch]
+        zoo = SwinTransformer.arch_zoo
+        if isinstance(arch, str) and arch not in zoo:
+            raise ValueError(f'arch must be one of {sorted(zoo)} or a dict, got {arch!r}')
+        arch = zoo[arch] if isinstance(arch, str) else arch
         depths, heads = arch['depths'], arch['num_heads']
         growth = 2 ** (len(depths) - 1)
         patch, rest = divmod(stride or 4 * growth, growth)
@@ -111,15 +105,11 @@ class InverseSwinDecoder(BaseDecoder):
         swap_attention(self.stages, ShiftedWindowAttention)
 
     def init_weights(self) -> None:
-        """Initialize as Swin."""
         super().init_weights()
         init_swin_weights(self)
 
     def forward(self, feats: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Decode the last of ``feats``, ``(B, C, h, w)``, to ``(B, out_channels, H, W)``.
-
-        The mask is not needed: mask tokens stand in the features already.
-        """
+        """Decode the last of ``feats``; the mask is not needed, mask tokens stand in them."""
         size = tuple(feats[-1].shape[-2:])
         x = self.embed(feats[-1].flatten(2).transpose(1, 2))
         for i, stage in enumerate(self.stages):

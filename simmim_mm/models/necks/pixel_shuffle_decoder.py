@@ -28,12 +28,7 @@ class BaseDecoder(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def forward(self, feats: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Predict ``(B, out_channels, H, W)``.
-
-        Args:
-            feats: What the backbone returns for images under ``mask``.
-            mask: ``(B, h, w)`` boolean on the token grid, True = masked.
-        """
+        """From what the backbone returns under ``mask``, ``(B, h, w)``, to ``(B, C_out, H, W)``."""
 
 
 @MODELS.register_module()
@@ -47,8 +42,6 @@ class PixelShuffleDecoder(BaseDecoder):
         stride: Pixels per position of that map (32 for Swin, 16 for ViT/16).
         out_channels: Channels to predict: the image's, unless target or loss differ.
     """
-
-    mask_mode = 'token'
 
     def __init__(
         self,
@@ -64,10 +57,7 @@ class PixelShuffleDecoder(BaseDecoder):
         )
 
     def forward(self, feats: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Decode the last of ``feats``, ``(B, C, h, w)``, to ``(B, out_channels, H, W)``.
-
-        The mask is not needed: mask tokens stand in the features already.
-        """
+        """Decode the last of ``feats``; the mask is not needed, mask tokens stand in them."""
         return self.decoder(feats[-1])
 
 
@@ -76,9 +66,7 @@ class MLPDecoder(PixelShuffleDecoder):
     """SimMIM's prediction head of two layers (table 2): a hidden one with GELU before the last.
 
     Args:
-        in_channels: See :class:`PixelShuffleDecoder`.
-        stride: See there.
-        out_channels: See there.
+        in_channels: As ``stride`` and ``out_channels``, see :class:`PixelShuffleDecoder`.
         hidden_channels: Width of the hidden layer; by default ``in_channels``, which for Swin-B
             makes the paper's 1.0 million parameters more than the linear head has.
     """

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import torch
+from mmengine.model import XavierInit
 from mmpretrain.models.necks.mae_neck import MAEPretrainDecoder
 from mmpretrain.models.utils import to_2tuple
 from torch import Tensor, nn
@@ -56,20 +57,13 @@ class TransformerDecoder(BaseDecoder, MAEPretrainDecoder):
         super(MAEPretrainDecoder, self).init_weights()
         if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
             return
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        XavierInit(layer='Linear', distribution='uniform')(self)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]  # as other decoders
         self, feats: Sequence[Tensor], mask: Tensor
     ) -> Tensor:
-        """Predict the pixels of all patches from the last of ``feats``, the visible tokens.
-
-        Raises:
-            ValueError: If the number of tokens is not that of the visible ones.
-        """
+        """Predict the pixels of all patches from the last of ``feats``, the visible tokens."""
         B, h, w = mask.shape
         extra = self.num_extra_tokens
         ids = visible_ids(mask)
@@ -85,17 +79,13 @@ class TransformerDecoder(BaseDecoder, MAEPretrainDecoder):
         x = self.mask_token.to(encoded.dtype).expand(B, h * w, D)
         x = x.scatter(1, ids.unsqueeze(-1).expand(-1, -1, D), encoded[:, extra:])
         x = torch.cat((encoded[:, :extra], x), dim=1)
-        x = x + self._position_embedding((h, w))
+        pos_embed = self.decoder_pos_embed
+        x = x + (pos_embed if (h, w) == self.grid else self._sincos((h, w)).to(pos_embed))
 
         for block in self.decoder_blocks:
             x = block(x)
         x = self.decoder_pred(self.decoder_norm(x))[:, extra:]
         return unpatchify(x.unflatten(1, (h, w)), self.patch_size)
-
-    def _position_embedding(self, grid: tuple[int, int]) -> Tensor:
-        if grid == self.grid:
-            return self.decoder_pos_embed
-        return self._sincos(grid).to(self.decoder_pos_embed)
 
     def _sincos(self, grid: tuple[int, int]) -> Tensor:
         dims = self.decoder_pred.in_features

@@ -70,8 +70,7 @@ class TargetSequence(nn.ModuleList):
     normalization.
 
     Attributes:
-        value_range: What the values of the target are: ``'pixels'``, or see
-            :attr:`TargetGenerator.value_range`.
+        value_range: ``'pixels'``, or see :attr:`TargetGenerator.value_range`.
         stride: Pixels per position of the target.
 
     Raises:

@@ -29,8 +29,7 @@ class LocalNorm(TargetGenerator):
                 f'patch_size must be odd and at least 3 (the window is centered on a pixel), '
                 f'got {patch_size}'
             )
-        self.patch_size = patch_size
-        self.eps = eps
+        self.patch_size, self.eps = patch_size, eps
 
     def forward(self, x: Tensor) -> Tensor:
         mean, std = self._stats(x.float())

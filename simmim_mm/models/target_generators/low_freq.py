@@ -17,7 +17,7 @@ def low_pass_gain(
     rolloff: str = 'ideal',
     order: int = 2,
 ) -> Tensor:
-    """Gain of a low-pass filter at every bin of the 2-D spectrum.
+    """Gain of a low-pass filter, ``(H, W)`` float64 in [0, 1], zero frequency first.
 
     Args:
         size: ``(H, W)`` of the image.
@@ -30,9 +30,6 @@ def low_pass_gain(
         rolloff: ``'ideal'``: 1 up to the radius, 0 beyond. ``'gaussian'`` and ``'butterworth'``
             fall smoothly from 1 at the center through 1/sqrt(2), half the power, at the radius.
         order: Steepness of the Butterworth filter.
-
-    Returns:
-        ``(H, W)`` float64 between 0 and 1, zero frequency first (as ``torch.fft.fft2`` has it).
 
     Raises:
         ValueError: If the filter would remove the mean of the image.
@@ -128,8 +125,7 @@ class LowFreq(TargetGenerator):
 
     def _filter(self, x: Tensor) -> Tensor:
         even, odd = self._gain_of(x)
-        # Spectrum of the columns that the filter keeps; those of negative frequency follow by
-        # symmetry.
+        # of the columns that the filter keeps; those of negative frequency follow by symmetry
         spectrum = torch.fft.fft(torch.fft.rfft(x)[..., : even.shape[-1]], dim=-2)
         real = self._inverse(spectrum * even, x.shape[-1])
         if self.mode == 'centered':

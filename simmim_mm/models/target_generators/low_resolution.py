@@ -28,8 +28,6 @@ class LowResolution(TargetGenerator):
             )
         return F.avg_pool2d(x, self.factor)
 
-    def invert(
-        self, pred: Tensor, source: Tensor, mask: Tensor | None = None, stats: str = 'true'
-    ) -> Tensor:
+    def invert(self, pred: Tensor, source: Tensor, *args, **kwargs) -> Tensor:
         """Repeat each value: nothing is known within its square."""
         return F.interpolate(pred, source.shape[-2:], mode='nearest')

@@ -28,8 +28,6 @@ class UnitRange(TargetGenerator):
         pixels = x * self.std + self.mean
         return ((pixels - self.low) / (self.high - self.low)).clamp(0, 1)
 
-    def invert(
-        self, pred: Tensor, source: Tensor, mask: Tensor | None = None, stats: str = 'true'
-    ) -> Tensor:
+    def invert(self, pred: Tensor, source: Tensor, *args, **kwargs) -> Tensor:
         pixels = pred * (self.high - self.low) + self.low
         return (pixels - self.mean) / self.std
