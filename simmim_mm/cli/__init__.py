@@ -67,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_tool(lambda: verb.run(args), rank)
 
 
+def run_verb(name: str) -> None:
+    """Run a verb with the arguments of the process: for a script that is one verb."""
+    main([name, *sys.argv[1:]])
+
+
 def _overview() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         'simmim',
