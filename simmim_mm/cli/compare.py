@@ -109,16 +109,16 @@ def ready_made(
     """A config for each checkpoint, of the backbone that it holds."""
     from simmim_mm.experiments.downstream import downstream_config
 
+    task = args.probe if args.task == 'classification' else args.task
     configs = []
-    for pretrained in checkpoints:
-        if pretrained.backbone is None:
+    for checkpoint in checkpoints:
+        if checkpoint.backbone is None:
             raise ValueError(
-                f'{pretrained.path} carries no config that says what it is: give a config with '
+                f'{checkpoint.path} carries no config that says what it is: give a config with '
                 'that backbone, --config'
             )
-        task = args.probe if args.task == 'classification' else args.task
-        backbone, preprocessor = pretrained.backbone, pretrained.preprocessor
-        configs.append(downstream_config(task, configs_folder(), backbone, preprocessor, data))
+        start = checkpoint.backbone, checkpoint.preprocessor
+        configs.append(downstream_config(task, configs_folder(), *start, data))
     return configs
 
 
@@ -145,24 +145,21 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
 
 
 def run(args: argparse.Namespace) -> None:
-    from simmim_mm.experiments.compare import (
-        conclude,
-        make_trials,
-        read_checkpoints,
-        run_knn_probe,
-    )
+    from simmim_mm.experiments import compare
 
     work_dir = Path(args.work_dir or f'work_dirs/compare_{args.task}')
     if args.probe == 'knn':
         check_args(args)
         say(f'{args.data}: nearest neighbors, nothing is trained')
-        checkpoints = read_checkpoints(args.checkpoints)
-        outcomes, starts = run_knn_probe(checkpoints, args.data, args.seeds, say)
+        checkpoints = compare.read_checkpoints(args.checkpoints)
+        outcomes, starts = compare.run_knn_probe(checkpoints, args.data, args.seeds, say)
     else:
         starts, paths = prepare(args, work_dir)
-        trials = make_trials(starts, paths, args.task, args.metric, args.seeds)
+        trials = compare.make_trials(starts, paths, args.task, args.metric, args.seeds)
         say(f'{len(trials)} trainings: {len(starts)} starts with {args.seeds} seeds each')
         outcomes = run_trainings(trials, work_dir / 'trials', args.jobs)
-    say(f'\n{conclude(outcomes, starts, work_dir)}\n\nwrote results and trials to {work_dir}')
+    say(
+        f'\n{compare.conclude(outcomes, starts, work_dir)}\n\nwrote results and trials to {work_dir}'
+    )
     if failed := sum(outcome.error is not None for outcome in outcomes):
         sys.exit(f'error: {failed} of {len(outcomes)} trainings failed; run it again to retry')

@@ -4,13 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import (
-    add_cfg_options,
-    add_launcher,
-    default_work_dir,
-    load_config,
-    load_runner,
-)
+from simmim_mm.cli.common import add_run_options, default_work_dir, load_config, load_runner
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -57,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--no-validate', action='store_true', help='leave the validation out')
     parser.add_argument('--seed', type=int, metavar='N', help='overrides the seed of the config')
-    add_cfg_options(parser, help='override settings of the config, and the options above')
-    add_launcher(parser)
+    add_run_options(parser, help='override settings of the config, and the options above')
 
 
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
