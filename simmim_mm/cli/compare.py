@@ -158,8 +158,7 @@ def run(args: argparse.Namespace) -> None:
         trials = compare.make_trials(starts, paths, args.task, args.metric, args.seeds)
         say(f'{len(trials)} trainings: {len(starts)} starts with {args.seeds} seeds each')
         outcomes = run_trainings(trials, work_dir / 'trials', args.jobs)
-    say(
-        f'\n{compare.conclude(outcomes, starts, work_dir)}\n\nwrote results and trials to {work_dir}'
-    )
+    results = compare.conclude(outcomes, starts, work_dir)
+    say(f'\n{results}\n\nwrote results and trials to {work_dir}')
     if failed := sum(outcome.error is not None for outcome in outcomes):
         sys.exit(f'error: {failed} of {len(outcomes)} trainings failed; run it again to retry')
