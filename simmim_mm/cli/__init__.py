@@ -53,11 +53,7 @@ def parse_args(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command ``simmim``.
-
-    Args:
-        argv: Verb and arguments; None takes those of the process.
-    """
+    """Run ``simmim`` with a verb and its arguments; None takes those of the process."""
     verb, args = parse_args(sys.argv[1:] if argv is None else argv)
     rank = 0
     if getattr(args, 'launcher', 'none') != 'none':

@@ -153,9 +153,7 @@ def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
 def load_runner(cfg: 'Config', datasets: dict | None = None) -> tuple['Runner', 'BaseModel']:
     """The runner of a config on this machine, and its model without a wrapper.
 
-    Args:
-        cfg: The config.
-        datasets: Data sets that are built, by the name of their dataloader in the config.
+    ``datasets`` are those that are built already, by the name of their dataloader in the config.
     """
     from mmengine.model import is_model_wrapper
 
@@ -173,12 +171,9 @@ def train_command() -> list[str]:
 
 
 def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[Outcome]':
-    """Run trials with `simmim train`; SIGTERM and Ctrl-C end them, and this process.
+    """Run trials with `simmim train`, ``jobs`` at a time, each in a folder of its own.
 
-    Args:
-        trials: What to train.
-        folder: For a folder of each.
-        jobs: Trainings at a time.
+    SIGTERM and Ctrl-C end them, and this process.
     """
     import signal
 
@@ -215,11 +210,7 @@ def run_tool(main: Callable[[], None], rank: int = 0) -> None:
     """Call ``main`` and end the process with code 2 and one line on an error of the user's.
 
     Errors of another kind keep their traceback, and so does everything if the environment variable
-    ``SIMMIM_MM_DEBUG`` is set.
-
-    Args:
-        main: The body of a script.
-        rank: Only process 0 shows the line.
+    ``SIMMIM_MM_DEBUG`` is set. Of the processes of a run, the one of ``rank`` 0 shows the line.
     """
     try:
         main()

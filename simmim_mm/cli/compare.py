@@ -36,13 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument('task', choices=TASKS)
     parser.add_argument('data', nargs='?', help='folder of the labeled data; not with --config')
-    parser.add_argument(
-        '--checkpoints',
-        nargs='+',
-        required=True,
-        metavar='[NAME=]FILE',
-        help='pretrained checkpoints, with the names that they have in the table',
-    )
+    text = 'pretrained checkpoints, with the names that they have in the table'
+    parser.add_argument('--checkpoints', nargs='+', required=True, metavar='[NAME=]FILE', help=text)
     parser.add_argument(
         '--config',
         help='your own config of mmpretrain, mmdet or mmseg instead of a ready-made one: only '
@@ -56,12 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for everything (./work_dirs/compare_TASK)')
     add_cfg_options(parser)
     group = parser.add_argument_group('classification')
-    group.add_argument(
-        '--probe',
-        choices=['finetune', 'linear', 'knn'],
-        default='finetune',
-        help='train all weights, a linear layer on frozen features, or nothing (default: finetune)',
-    )
+    probes = ('finetune', 'linear', 'knn')
+    text = 'train all weights, a linear layer on frozen features, or nothing (default: finetune)'
+    group.add_argument('--probe', choices=probes, default=probes[0], help=text)
     group = parser.add_argument_group('detection')
     group.add_argument('--train-ann', metavar='JSON', help='where it is not found by its name')
     group.add_argument('--val-ann', metavar='JSON')

@@ -21,13 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--min-size', type=int, default=32, help='shortest side that is fit, in pixels (32)'
     )
-    parser.add_argument(
-        '--channels',
-        type=int,
-        nargs='+',
-        default=[],
-        help='numbers of channels that are fit: 1 gray, 3 RGB, 4 with opacity or CMYK (any)',
-    )
+    text = 'numbers of channels that are fit: 1 gray, 3 RGB, 4 with opacity or CMYK (any)'
+    parser.add_argument('--channels', type=int, nargs='+', default=[], help=text)
     parser.add_argument(
         '--distance',
         type=int,

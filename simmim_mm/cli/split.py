@@ -22,22 +22,14 @@ PARTS = ('train', 'val', 'test')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', help='folder of images')
     parser.add_argument('--out', default='split', help='folder for the lists (split)')
-    parser.add_argument(
-        '--ratios',
-        type=float,
-        nargs='+',
-        default=[0.8, 0.1, 0.1],
-        help='ratios of train, val and, if there is a third, test (0.8 0.1 0.1)',
-    )
+    text = 'ratios of train, val and, if there is a third, test (0.8 0.1 0.1)'
+    parser.add_argument('--ratios', type=float, nargs='+', default=[0.8, 0.1, 0.1], help=text)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--report', help='report.csv of `simmim scan` for this folder; only what it keeps is split'
     )
-    parser.add_argument(
-        '--with-duplicates',
-        action='store_true',
-        help='with --report: split duplicates too (without --report they always are)',
-    )
+    text = 'with --report: split duplicates too (without --report they always are)'
+    parser.add_argument('--with-duplicates', action='store_true', help=text)
     add_file_options(parser, 'move the files to TO/train, TO/val, TO/test', 'link them there')
 
 

@@ -44,11 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on a GPU, bfloat16 on a CPU'
     )
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate by batch size / auto_scale_lr.base_batch_size of the config',
-    )
+    text = 'scale the learning rate by batch size / auto_scale_lr.base_batch_size of the config'
+    parser.add_argument('--auto-scale-lr', action='store_true', help=text)
     parser.add_argument('--no-validate', action='store_true', help='leave the validation out')
     parser.add_argument('--seed', type=int, metavar='N', help='overrides the seed of the config')
     add_run_options(parser, help='override settings of the config, and the options above')

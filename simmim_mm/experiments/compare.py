@@ -16,19 +16,12 @@ SCRATCH = 'from scratch'
 
 
 class Start(NamedTuple):
-    """Where trainings start from.
+    """Where trainings start from."""
 
-    Attributes:
-        name: In the table.
-        settings: The config as a dict; of a kNN probe, the config of the backbone.
-        checkpoint: Path of the file; None = random weights.
-        baseline: Name of the start from scratch that it is compared with.
-    """
-
-    name: str
-    settings: dict
-    checkpoint: str | None
-    baseline: str
+    name: str  # in the table
+    settings: dict  # the config; of a kNN probe, the config of the backbone
+    checkpoint: str | None  # None = random weights
+    baseline: str  # name of the start from scratch that it is compared with
 
 
 def read_checkpoints(texts: Sequence[str]) -> list[Pretrained]:

@@ -156,7 +156,7 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
     elif probe == 'finetune' and kind == 'MaskedConvViT':
         family = 'convvit-tiny_1xb64-coslr-50e_folder-128px'
     cfg = Config.fromfile(folder / f'{probe}_{family}.py')
-    steps = cfg.val_dataloader.dataset.pipeline
+    steps = [*cfg.train_dataloader.dataset.pipeline, *cfg.val_dataloader.dataset.pipeline]
     own_size = next(step.crop_size for step in steps if 'crop_size' in step)
     size = _as_pair(backbone.get('img_size', own_size))
     own = {key: value for key, value in _checked(backbone).items() if key != 'init_cfg'}
@@ -174,20 +174,15 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
             own.pop('drop_path_rate')
     cfg.model.backbone = own
     cfg.model.head.num_classes = cfg.model.data_preprocessor.num_classes = len(data.classes)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        _set_size(loader.dataset.pipeline, size)
-    return cfg
-
-
-def _set_size(pipeline: list[dict], size: tuple[int, int]) -> None:
     scale = size[0] if size[0] == size[1] else size
-    for step in pipeline:
+    for step in steps:
         if step['type'] == 'RandomResizedCrop':
             step['scale'] = scale
         elif step['type'] == 'ResizeEdge':
             step['scale'] = max(size) * 256 // 224
         elif step['type'] == 'CenterCrop':
             step['crop_size'] = scale
+    return cfg
 
 
 def _detection(folder: Path, backbone: dict, data: LabeledData) -> Config:
