@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim compare` as a script: python tools/compare.py TASK DATA --checkpoints FILE."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['compare', *sys.argv[1:]])
+    run_verb('compare')

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim convert` as a script: python tools/convert.py SOURCE TARGET."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['convert', *sys.argv[1:]])
+    run_verb('convert')

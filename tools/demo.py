@@ -109,46 +109,55 @@ def prepare(files: list, folder: Path) -> int:
     return done
 
 
-def train(out: Path, num_held_out: int, iters: int | None = None) -> None:
-    """Call tools/train.py as a user would."""
-    options = {
-        'train_dataloader.dataset.dataset.data_root': out / 'photos' / 'train',
-        'val_dataloader.dataset.dataset.data_root': out / 'photos' / 'val',
-        'val_dataloader.dataset.times': -(-MASKS // num_held_out),
+def shortened(iters: int | None, warmup: int) -> dict:
+    """Options for ``iters`` iterations of a config that warms up; None leaves its own number."""
+    if not iters:
+        return {}
+    return {
+        'train_cfg.max_iters': iters,
+        'train_cfg.val_interval': iters,
+        'param_scheduler.1.end': max(iters, warmup + 1),
+        'default_hooks.checkpoint.interval': iters,
     }
-    if iters:
-        options.update(
-            {
-                'train_cfg.max_iters': iters,
-                'train_cfg.val_interval': iters,
-                'param_scheduler.1.end': max(iters, 51),
-            }
-        )
-    # A model this small keeps one core busy: on more, a process on each of two shares the batch.
+
+
+def start(config: Path, work_dir: Path, options: dict, *arguments: str) -> subprocess.Popen:
+    """Call tools/train.py as a user would, on one core for each process."""
+    command = [sys.executable]
+    if 'pytorch' in arguments:
+        command += ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    command += [str(TOOLS / 'train.py'), str(config), '--work-dir', str(work_dir), *arguments]
+    command += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
+    print('    ' + shlex.join(command), flush=True)
+    environment = dict(os.environ, OMP_NUM_THREADS='1')
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(command, **pipes, text=True, errors='replace', env=environment)
+
+
+def wait(processes: list, shown: str = 'Iter(', width: int | None = None) -> None:
+    """Show the progress of the last one, and the end of the output of one that fails."""
+    recent: deque = deque(maxlen=40)
+    for line in processes[-1].stdout:
+        recent.append(line)
+        if shown in line:
+            print('    ' + line.partition(' - INFO - ')[2].rstrip()[:width], flush=True)
+    for process in processes:
+        output, _ = process.communicate()
+        if process.returncode:
+            sys.stderr.write(''.join(recent) + (output or '')[-3000:])
+            sys.exit(process.returncode)
+
+
+def pretrain(config: Path, out: Path, options: dict) -> Path:
+    """Pretrain with a process on each of two cores, or on a GPU; returns the last checkpoint."""
     import torch
 
-    command = [sys.executable]
     launcher = 'none'
+    # A model this small keeps one core busy: on more, a process on each of two shares the batch.
     if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available():
-        command += ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-        options['train_dataloader.batch_size'] = 4
-        launcher = 'pytorch'
-    command += [str(TOOLS / 'train.py'), str(CONFIG), '--work-dir', str(out)]
-    command += ['--launcher', launcher, '--cfg-options']
-    command += [f'{key}={value}' for key, value in options.items()]
-    say('Pretraining (a line for every 50 iterations):')
-    print('    ' + shlex.join(command), flush=True)
-    recent: deque = deque(maxlen=40)
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace'
-    )
-    for line in process.stdout:
-        recent.append(line)
-        if 'Iter(' in line:
-            print('    ' + line.partition(' - INFO - ')[2].rstrip(), flush=True)
-    if process.wait():
-        sys.stderr.write(''.join(recent))
-        sys.exit(process.returncode)
+        launcher, options['train_dataloader.batch_size'] = 'pytorch', 4
+    wait([start(config, out, options, '--launcher', launcher)])
+    return Path((out / 'last_checkpoint').read_text().strip())
 
 
 def evaluate(checkpoint: Path) -> dict:
@@ -182,9 +191,14 @@ def main(args: argparse.Namespace) -> None:
     num_held_out = prepare(held_out, out / 'photos' / 'val')
     if not num_training or not num_held_out:
         raise FileNotFoundError(f'too few readable images in {args.data}')
-    train(out, num_held_out, args.iters)
-
-    checkpoint = Path((out / 'last_checkpoint').read_text().strip())
+    options = {
+        'train_dataloader.dataset.dataset.data_root': out / 'photos' / 'train',
+        'val_dataloader.dataset.dataset.data_root': out / 'photos' / 'val',
+        'val_dataloader.dataset.times': -(-MASKS // num_held_out),
+        **shortened(args.iters, warmup=50),
+    }
+    say('Pretraining (a line for every 50 iterations):')
+    checkpoint = pretrain(CONFIG, out, options)
     errors = evaluate(checkpoint)
     pictures = sorted((out / 'vis_data').glob('reconstruction_*.png'))
     logs = sorted(out.glob('*/*.log'), key=os.path.getmtime)

@@ -9,17 +9,15 @@ labeled ones, each from the pretrained backbone and, for as many iterations, fro
 import argparse
 import json
 import os
-import shlex
-import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
+from demo import TOOLS, pretrain, say, shortened, start, wait
+
 from simmim_mm.cli.common import renew_options, run_tool
 
-TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'demo'
 SIZE = 96  # of the images, in pixels
 ZOOM = 3  # of the pictures, so that names of classes can be read
@@ -27,27 +25,17 @@ PICTURES = 5
 
 
 class Task(NamedTuple):
-    """A training on labels.
-
-    Attributes:
-        name: As in ``configs/demo/transfer_<name>.py``.
-        figures: Name in the table, and key and unit of each figure that the validation logs.
-        data_root: Below the folder of the data.
-    """
+    """A training on labels, with the config ``configs/demo/transfer_<name>.py``."""
 
     name: str
-    figures: tuple
-    data_root: str
+    data_root: str  # below the folder of the data
+    figures: tuple  # name in the table, and key and unit of each that the validation logs
 
 
 TASKS = (
-    Task(
-        'detection',
-        (('box AP', 'coco/bbox_mAP', 100), ('mask AP', 'coco/segm_mAP', 100)),
-        '',
-    ),
-    Task('segmentation', (('mIoU', 'mIoU', 1),), ''),
-    Task('classification', (('accuracy', 'accuracy/top1', 1),), 'classification'),
+    Task('detection', '', (('box AP', 'coco/bbox_mAP', 100), ('mask AP', 'coco/segm_mAP', 100))),
+    Task('segmentation', '', (('mIoU', 'mIoU', 1),)),
+    Task('classification', 'classification', (('accuracy', 'accuracy/top1', 1),)),
 )
 
 
@@ -73,66 +61,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args(renew_options('demo_transfer.py', sys.argv[1:], renamed))
 
 
-def say(text: str) -> None:
-    print(f'==> {text}', flush=True)
-
-
-def start(config: Path, work_dir: Path, options: dict, *arguments: str, processes: int = 1):
-    """Call tools/train.py as a user would."""
-    command = [sys.executable]
-    if processes > 1:
-        command += ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-        arguments += ('--launcher', 'pytorch')
-    command += [str(TOOLS / 'train.py'), str(config), '--work-dir', str(work_dir), *arguments]
-    command += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
-    print('    ' + shlex.join(command), flush=True)
-    # One core for each: two at a time.
-    environment = dict(os.environ, OMP_NUM_THREADS='1') if (os.cpu_count() or 1) > 1 else None
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors='replace',
-        env=environment,
-    )
-
-
-def wait(processes: list) -> None:
-    """Show the progress of the last one, and the end of the output of one that fails."""
-    recent: deque = deque(maxlen=40)
-    for line in processes[-1].stdout:
-        recent.append(line)
-        if 'Iter(train)' in line:
-            print('    ' + line.partition(' - INFO - ')[2].rstrip()[:110], flush=True)
-    for process in processes:
-        output, _ = process.communicate()
-        if process.returncode:
-            sys.stderr.write(''.join(recent) + (output or '')[-3000:])
-            sys.exit(process.returncode)
-
-
-def pretrain(out: Path, iters: int | None) -> Path:
-    options = {'train_dataloader.dataset.dataset.data_root': out / 'data' / 'unlabeled'}
-    if iters:
-        options.update(
-            {
-                'train_cfg.max_iters': iters,
-                'param_scheduler.1.end': max(iters, 51),
-                'default_hooks.checkpoint.interval': iters,
-            }
-        )
-    import torch
-
-    processes = 1
-    if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available():
-        processes, options['train_dataloader.batch_size'] = 2, 4
-    say('Pretraining on the unlabeled images')
-    work_dir = out / 'pretraining'
-    wait([start(CONFIGS / 'transfer_pretrain.py', work_dir, options, processes=processes)])
-    return Path((work_dir / 'last_checkpoint').read_text().strip())
-
-
 def transfer(task: Task, out: Path, checkpoint: Path, iters: int | None) -> dict:
     """Train from scratch and pretrained, side by side; returns the figures of both."""
     root = out / 'data' / task.data_root
@@ -140,22 +68,15 @@ def transfer(task: Task, out: Path, checkpoint: Path, iters: int | None) -> dict
         f'{loader}.dataset.data_root': f'{root}/'
         for loader in ('train_dataloader', 'val_dataloader')
     }
+    options.update(shortened(iters, warmup=20))
     if task.name == 'detection':
         options['val_evaluator.ann_file'] = root / 'annotations' / 'instances_val.json'
-    if iters:
-        options.update(
-            {
-                'train_cfg.max_iters': iters,
-                'train_cfg.val_interval': iters,
-                'param_scheduler.1.end': max(iters, 21),
-                'default_hooks.checkpoint.interval': iters,
-            }
-        )
     say(f'{task.name.capitalize()}, from scratch and pretrained (shown), at the same time')
     config = CONFIGS / f'transfer_{task.name}.py'
     arguments = dict(scratch=(), pretrained=('--pretrained', str(checkpoint)))
     folders = {kind: out / task.name / kind for kind in arguments}
-    wait([start(config, folders[kind], options, *more) for kind, more in arguments.items()])
+    processes = [start(config, folders[kind], options, *more) for kind, more in arguments.items()]
+    wait(processes, 'Iter(train)', width=110)
     return {kind: read_figures(folder, task) for kind, folder in folders.items()}
 
 
@@ -198,9 +119,9 @@ def draw(out: Path) -> Path:
     single = enlarged(single[:: max(1, len(single) // PICTURES)][:PICTURES], 'single')
     columns = {
         'image': images,
-        'detector: boxes and masks': draw_instances(images, *trained(out, 'detection')),
-        'segmenter: label map': draw_maps(images, *trained(out, 'segmentation')),
-        'classifier: single shapes': draw_classes(single, *trained(out, 'classification')),
+        'detector: boxes and masks': predictions(out, 'detection', images),
+        'segmenter: label map': predictions(out, 'segmentation', images),
+        'classifier: single shapes': predictions(out, 'classification', single),
     }
     side = (ZOOM * SIZE, ZOOM * SIZE)
     rows = [
@@ -213,51 +134,27 @@ def draw(out: Path) -> Path:
     return path
 
 
-def trained(out: Path, task: str) -> tuple:
-    """Config and checkpoint of the training from the pretrained backbone."""
-    work_dir = out / task / 'pretrained'
-    checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
-    return str(next(work_dir.glob('transfer_*.py'))), checkpoint
-
-
-def draw_instances(images: list, config: str, checkpoint: str) -> list:
-    from mmdet.apis import inference_detector, init_detector
-    from mmdet.visualization import DetLocalVisualizer
-
-    model = init_detector(config, checkpoint, device='cpu')
-    visualizer = DetLocalVisualizer()
-    visualizer.dataset_meta = model.dataset_meta
-    return [_drawn(visualizer, path, inference_detector(model, path), 'boxes') for path in images]
-
-
-def draw_maps(images: list, config: str, checkpoint: str) -> list:
-    from mmseg.apis import inference_model, init_model
-    from mmseg.visualization import SegLocalVisualizer
-
-    model = init_model(config, checkpoint, device='cpu')
-    visualizer = SegLocalVisualizer(alpha=0.6)
-    visualizer.dataset_meta = model.dataset_meta
-    return [_drawn(visualizer, path, inference_model(model, path), 'map') for path in images]
-
-
-def _drawn(visualizer, path: str, result, suffix: str) -> str:
-    import mmcv
-
-    out_file = path.replace('.png', f'_{suffix}.png')
-    image = mmcv.imread(path, channel_order='rgb')
-    visualizer.add_datasample(suffix, image, data_sample=result, draw_gt=False, out_file=out_file)
-    return out_file
-
-
-def draw_classes(images: list, config: str, checkpoint: str) -> list:
+def predictions(out: Path, task: str, images: list) -> list:
+    """Pictures of what the training from the pretrained backbone predicts."""
+    from mmdet.apis import DetInferencer
     from mmengine.registry import init_default_scope
     from mmpretrain.apis import ImageClassificationInferencer
+    from mmseg.apis import MMSegInferencer
 
-    init_default_scope('mmpretrain')  # the others' functions do so themselves
-    inferencer = ImageClassificationInferencer(config, pretrained=checkpoint, device='cpu')
-    folder = Path(images[0]).parent / 'classes'
-    inferencer(images, batch_size=len(images), show_dir=str(folder))
-    return [str(folder / Path(path).name) for path in images]
+    work_dir, folder = out / task / 'pretrained', out / 'pictures' / task
+    checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
+    config = str(next(work_dir.glob('transfer_*.py')))
+    if task == 'detection':
+        DetInferencer(config, checkpoint, 'cpu')(images, out_dir=str(folder), no_save_pred=True)
+    elif task == 'segmentation':
+        segment = MMSegInferencer(config, checkpoint, device='cpu')
+        segment(images, out_dir=str(folder), opacity=0.6)
+    else:
+        init_default_scope('mmpretrain')  # the others do so themselves
+        classify = ImageClassificationInferencer(config, checkpoint, 'cpu')
+        (folder / 'vis').mkdir(parents=True, exist_ok=True)
+        classify(images, batch_size=len(images), show_dir=str(folder / 'vis'))
+    return [str(folder / 'vis' / Path(path).name) for path in images]
 
 
 def main(args: argparse.Namespace) -> None:
@@ -267,7 +164,10 @@ def main(args: argparse.Namespace) -> None:
     out = Path(args.out)
     say(f'Generating {args.labeled} labeled and {args.unlabeled} unlabeled images in {out}/data')
     write_shapes(out / 'data', args.labeled, args.val, args.unlabeled, SIZE)
-    checkpoint = pretrain(out, args.iters)
+    say('Pretraining on the unlabeled images')
+    options = {'train_dataloader.dataset.dataset.data_root': out / 'data' / 'unlabeled'}
+    options.update(shortened(args.iters, warmup=50))
+    checkpoint = pretrain(CONFIGS / 'transfer_pretrain.py', out / 'pretraining', options)
     figures = {task.name: transfer(task, out, checkpoint, args.iters) for task in TASKS}
     pictures = draw(out)
     print()

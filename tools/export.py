@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim export` as a script: python tools/export.py CHECKPOINT --to LIBRARY --out FILE."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['export', *sys.argv[1:]])
+    run_verb('export')

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim reconstruct` as a script: python tools/reconstruct.py CHECKPOINT IMAGES."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['reconstruct', *sys.argv[1:]])
+    run_verb('reconstruct')

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim sweep` as a script: python tools/study.py SWEEP."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['sweep', *sys.argv[1:]])
+    run_verb('sweep')

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim test` as a script: python tools/test.py CONFIG CHECKPOINT."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['test', *sys.argv[1:]])
+    run_verb('test')

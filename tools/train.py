@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim train` as a script: python tools/train.py CONFIG."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['train', *sys.argv[1:]])
+    run_verb('train')

@@ -53,11 +53,7 @@ def parse_args(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command ``simmim``.
-
-    Args:
-        argv: Verb and arguments; None takes those of the process.
-    """
+    """Run ``simmim`` with a verb and its arguments; None takes those of the process."""
     verb, args = parse_args(sys.argv[1:] if argv is None else argv)
     rank = 0
     if getattr(args, 'launcher', 'none') != 'none':
@@ -65,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         rank = launched_rank(args.launcher)
     run_tool(lambda: verb.run(args), rank)
+
+
+def run_verb(name: str) -> None:
+    """Run a verb with the arguments of the process: for a script that is one verb."""
+    main([name, *sys.argv[1:]])
 
 
 def _overview() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmengine.model import BaseModel
     from mmengine.runner import Runner
 
+    from simmim_mm.curation.files import Plan
     from simmim_mm.experiments import Outcome, Trial
 
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
@@ -26,13 +27,7 @@ DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
 class _CfgOptions(argparse.Action):
     """mmengine's ``DictAction``, which is imported where the option is given and not before."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser, namespace, values: Any, option_string=None) -> None:
         from mmengine.config import DictAction
 
         for text in values:
@@ -50,8 +45,9 @@ def add_cfg_options(
     parser.add_argument(name, nargs='+', action=_CfgOptions, default={}, **kwargs)
 
 
-def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a run in several processes."""
+def add_run_options(parser: argparse.ArgumentParser, **kwargs: Any) -> None:
+    """Add the options of a run, perhaps in several processes; ``kwargs`` go to --cfg-options."""
+    add_cfg_options(parser, **kwargs)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch passes it; torchrun does not.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -71,12 +67,55 @@ def checkpoint_options(args: argparse.Namespace) -> tuple['Config | None', str]:
     return load_config(args.config) if args.config else None, device
 
 
+def add_transforms(parser: argparse.ArgumentParser, name: str, help: str, **kwargs: Any) -> None:
+    """Add an option that takes registered transforms, and may be repeated."""
+    kwargs.setdefault('metavar', 'TRANSFORM')
+    parser.add_argument(name, action='append', type=parse_transforms, help=help, **kwargs)
+
+
 def add_file_options(parser: argparse.ArgumentParser, move: str, link: str) -> None:
-    """Add ``--move``, ``--link`` and ``--apply``; ``move`` and ``link`` are their help."""
+    """Add ``--workers``, and ``--move``, ``--link`` (with their help) and ``--apply``."""
+    text = 'processes (one per core)'
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help=text)
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--move', metavar='TO', help=move)
     group.add_argument('--link', metavar='TO', help=link)
     parser.add_argument('--apply', action='store_true', help='do what --move or --link ask for')
+
+
+def file_target(args: argparse.Namespace) -> str | None:
+    """Where --move or --link put files, if one is given."""
+    target = args.move or args.link
+    if args.apply and not target:
+        raise ValueError('--apply needs --move TO or --link TO')
+    return target
+
+
+def move_or_link(args: argparse.Namespace, plan: 'Plan') -> None:
+    """Do what --move or --link ask for, or, without --apply, say it."""
+    from simmim_mm.curation import apply_plan
+
+    verb, steps = 'link' if args.link else 'move', list(plan)
+    if args.apply:
+        number = apply_plan(steps, link=bool(args.link))
+        print(f'{verb}: {number} files to {file_target(args)}')
+    else:
+        print(f'would {verb} {len(steps)} files to {file_target(args)}; add --apply to do it')
+
+
+def find_images(path: str, number: int) -> list[str]:
+    """The file, or ``number`` files at equal distances from the folder."""
+    from simmim_mm.datasets.image_folder import list_images
+
+    if os.path.isfile(path):
+        return [path]
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f'no image or folder at {path}')
+    if number < 1:
+        raise FileNotFoundError(f'--num must be at least 1, got {number}')
+    files = list_images(path)
+    count = min(number, len(files))
+    return [files[i * len(files) // count] for i in range(count)]
 
 
 def renew_options(verb: str, argv: Sequence[str], renamed: dict[str, str]) -> list[str]:
@@ -111,14 +150,10 @@ def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
         yield lambda total: progress.update(task, total=total, advance=1)
 
 
-def load_runner(
-    cfg: 'Config', datasets: dict[str, Any] | None = None
-) -> tuple['Runner', 'BaseModel']:
+def load_runner(cfg: 'Config', datasets: dict | None = None) -> tuple['Runner', 'BaseModel']:
     """The runner of a config on this machine, and its model without a wrapper.
 
-    Args:
-        cfg: The config.
-        datasets: Data sets that are built, by the name of their dataloader in the config.
+    ``datasets`` are those that are built already, by the name of their dataloader in the config.
     """
     from mmengine.model import is_model_wrapper
 
@@ -136,12 +171,9 @@ def train_command() -> list[str]:
 
 
 def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[Outcome]':
-    """Run trials with `simmim train`; SIGTERM and Ctrl-C end them, and this process.
+    """Run trials with `simmim train`, ``jobs`` at a time, each in a folder of its own.
 
-    Args:
-        trials: What to train.
-        folder: For a folder of each.
-        jobs: Trainings at a time.
+    SIGTERM and Ctrl-C end them, and this process.
     """
     import signal
 
@@ -178,11 +210,7 @@ def run_tool(main: Callable[[], None], rank: int = 0) -> None:
     """Call ``main`` and end the process with code 2 and one line on an error of the user's.
 
     Errors of another kind keep their traceback, and so does everything if the environment variable
-    ``SIMMIM_MM_DEBUG`` is set.
-
-    Args:
-        main: The body of a script.
-        rank: Only process 0 shows the line.
+    ``SIMMIM_MM_DEBUG`` is set. Of the processes of a run, the one of ``rank`` 0 shows the line.
     """
     try:
         main()

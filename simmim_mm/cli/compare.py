@@ -36,13 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument('task', choices=TASKS)
     parser.add_argument('data', nargs='?', help='folder of the labeled data; not with --config')
-    parser.add_argument(
-        '--checkpoints',
-        nargs='+',
-        required=True,
-        metavar='[NAME=]FILE',
-        help='pretrained checkpoints, with the names that they have in the table',
-    )
+    text = 'pretrained checkpoints, with the names that they have in the table'
+    parser.add_argument('--checkpoints', nargs='+', required=True, metavar='[NAME=]FILE', help=text)
     parser.add_argument(
         '--config',
         help='your own config of mmpretrain, mmdet or mmseg instead of a ready-made one: only '
@@ -56,12 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for everything (./work_dirs/compare_TASK)')
     add_cfg_options(parser)
     group = parser.add_argument_group('classification')
-    group.add_argument(
-        '--probe',
-        choices=['finetune', 'linear', 'knn'],
-        default='finetune',
-        help='train all weights, a linear layer on frozen features, or nothing (default: finetune)',
-    )
+    probes = ('finetune', 'linear', 'knn')
+    text = 'train all weights, a linear layer on frozen features, or nothing (default: finetune)'
+    group.add_argument('--probe', choices=probes, default=probes[0], help=text)
     group = parser.add_argument_group('detection')
     group.add_argument('--train-ann', metavar='JSON', help='where it is not found by its name')
     group.add_argument('--val-ann', metavar='JSON')
@@ -109,16 +101,16 @@ def ready_made(
     """A config for each checkpoint, of the backbone that it holds."""
     from simmim_mm.experiments.downstream import downstream_config
 
+    task = args.probe if args.task == 'classification' else args.task
     configs = []
-    for pretrained in checkpoints:
-        if pretrained.backbone is None:
+    for checkpoint in checkpoints:
+        if checkpoint.backbone is None:
             raise ValueError(
-                f'{pretrained.path} carries no config that says what it is: give a config with '
+                f'{checkpoint.path} carries no config that says what it is: give a config with '
                 'that backbone, --config'
             )
-        task = args.probe if args.task == 'classification' else args.task
-        backbone, preprocessor = pretrained.backbone, pretrained.preprocessor
-        configs.append(downstream_config(task, configs_folder(), backbone, preprocessor, data))
+        start = checkpoint.backbone, checkpoint.preprocessor
+        configs.append(downstream_config(task, configs_folder(), *start, data))
     return configs
 
 
@@ -145,24 +137,20 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
 
 
 def run(args: argparse.Namespace) -> None:
-    from simmim_mm.experiments.compare import (
-        conclude,
-        make_trials,
-        read_checkpoints,
-        run_knn_probe,
-    )
+    from simmim_mm.experiments import compare
 
     work_dir = Path(args.work_dir or f'work_dirs/compare_{args.task}')
     if args.probe == 'knn':
         check_args(args)
         say(f'{args.data}: nearest neighbors, nothing is trained')
-        checkpoints = read_checkpoints(args.checkpoints)
-        outcomes, starts = run_knn_probe(checkpoints, args.data, args.seeds, say)
+        checkpoints = compare.read_checkpoints(args.checkpoints)
+        outcomes, starts = compare.run_knn_probe(checkpoints, args.data, args.seeds, say)
     else:
         starts, paths = prepare(args, work_dir)
-        trials = make_trials(starts, paths, args.task, args.metric, args.seeds)
+        trials = compare.make_trials(starts, paths, args.task, args.metric, args.seeds)
         say(f'{len(trials)} trainings: {len(starts)} starts with {args.seeds} seeds each')
         outcomes = run_trainings(trials, work_dir / 'trials', args.jobs)
-    say(f'\n{conclude(outcomes, starts, work_dir)}\n\nwrote results and trials to {work_dir}')
+    results = compare.conclude(outcomes, starts, work_dir)
+    say(f'\n{results}\n\nwrote results and trials to {work_dir}')
     if failed := sum(outcome.error is not None for outcome in outcomes):
         sys.exit(f'error: {failed} of {len(outcomes)} trainings failed; run it again to retry')

@@ -26,22 +26,14 @@ class _ListFamilies(argparse.Action):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('source', help='the file of other code (.pth or .safetensors)')
     parser.add_argument('target', help='the checkpoint to write')
-    parser.add_argument(
-        '--family',
-        default='auto',
-        help='where the file is from (default: by the names in it)',
-    )
-    parser.add_argument(
-        '--families', nargs=0, action=_ListFamilies, help='list the families, and exit'
-    )
+    text = 'where the file is from (default: by the names in it)'
+    parser.add_argument('--family', default='auto', help=text)
+    text = 'list the families, and exit'
+    parser.add_argument('--families', nargs=0, action=_ListFamilies, help=text)
     parser.add_argument('--config-out', help='also write the config, as a file')
     parser.add_argument('--force', action='store_true', help='replace the target')
-    add_cfg_options(
-        parser,
-        '--args',
-        metavar='NAME=VALUE',
-        help="the authors' constructor arguments that the file does not hold: num_heads=3",
-    )
+    text = "the authors' constructor arguments that the file does not hold: num_heads=3"
+    add_cfg_options(parser, '--args', metavar='NAME=VALUE', help=text)
 
 
 def run(args: argparse.Namespace) -> None:

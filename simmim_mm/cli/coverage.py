@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from simmim_mm.cli.common import parse_transforms
+from simmim_mm.cli.common import add_transforms
 
 HELP = 'measure how much of each object random crops keep'
 DESCRIPTION = """
@@ -22,16 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--mask-ratio', type=float, default=0.75, help='fraction that is masked')
     parser.add_argument('--draws', type=int, default=50, help='random crops of each image')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--crop',
-        action='append',
-        default=[],
-        type=parse_transforms,
-        metavar='TRANSFORMS',
-        help='another crop to measure, as one or more registered transforms, for example '
+    text = (
+        'another crop to measure, as one or more registered transforms, for example '
         '"RandomResizedCrop(scale=224, crop_ratio_range=(0.4, 1)), RandomBlockMask()"; a mask '
-        'transform among them takes the place of --mask-ratio; may be repeated',
+        'transform among them takes the place of --mask-ratio; may be repeated'
     )
+    add_transforms(parser, '--crop', text, default=[], metavar='TRANSFORMS')
     parser.add_argument(
         '--out-dir', help='writes coverage.csv, coverage_objects.csv and .png there'
     )
@@ -53,6 +49,7 @@ def standard_crops(size: int) -> dict[str, list[dict]]:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
+    from mmengine.dataset import Compose
     from mmengine.registry import init_default_scope
 
     from simmim_mm.evaluation.coverage import object_coverage, read_objects
@@ -65,13 +62,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     crops.update(args.crop)
     coverages = {}
     for name, steps in crops.items():
-        transforms = [TRANSFORMS.build(step) for step in steps]
-
-        def pipeline(results: dict, transforms=transforms) -> dict:
-            for transform in transforms:
-                results = transform(results)
-            return results
-
+        pipeline = Compose([TRANSFORMS.build(step) for step in steps])
         coverages[name] = object_coverage(objects, pipeline, args.mask_ratio, args.draws, args.seed)
     return coverages
 
@@ -91,7 +82,6 @@ def summary(coverages: dict[str, Any]) -> list[dict]:
 def write_files(out: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
     from simmim_mm.experiments.tables import write_csv
 
-    out.mkdir(parents=True, exist_ok=True)
     write_csv(out / 'coverage.csv', rows)
     columns = ('image', 'area', 'kept', 'visible')
     objects = [
@@ -104,13 +94,11 @@ def write_files(out: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
 
 
 def plot(path: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
     import numpy as np
+    from matplotlib.figure import Figure
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
+    figure = Figure(figsize=(12, 4.5), layout='constrained')
+    left, right = figure.subplots(1, 2)
     names = [textwrap.fill(row['crop'], 26) for row in rows]
     for y, row in enumerate(rows):
         for what, color in (('kept', 'tab:blue'), ('visible', 'tab:orange')):
@@ -122,21 +110,14 @@ def plot(path: Path, rows: list[dict], coverages: dict[str, Any]) -> None:
     left.set_xlabel('part of the object, % (mean over objects)')
     handles, labels = left.get_legend_handles_labels()
     unique = dict(zip(labels, handles))
-    figure.legend(
-        unique.values(),
-        unique.keys(),
-        loc='outside upper left',
-        ncols=3,
-        fontsize=8,
-        markerscale=0.4,
-    )
+    style = dict(fontsize=8, markerscale=0.4)
+    figure.legend(unique.values(), unique.keys(), loc='outside upper left', ncols=3, **style)
     for name, coverage in zip(names, coverages.values()):
         kept = np.sort(coverage.kept)
         right.plot(100 * kept, 100 * np.linspace(1, 0, len(kept)), label=name)
     right.set(xlabel='kept on average, %', ylabel='objects of which at least that is kept, %')
     right.legend(fontsize=8, loc='lower left')
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -28,11 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='image size in pixels, one number for a square (default: as pretrained); position '
         'biases and embeddings are resized',
     )
-    parser.add_argument(
-        '--verify',
-        action='store_true',
-        help="build the library's own model, load strictly, compare features to 1e-4",
-    )
+    text = "build the library's own model, load strictly, compare features to 1e-4"
+    parser.add_argument('--verify', action='store_true', help=text)
     parser.add_argument('--force', action='store_true', help='replace what is there')
 
 

@@ -35,11 +35,9 @@ def run(args: argparse.Namespace) -> None:
     from simmim_mm.evaluation.knn import load_split, weighted_knn
 
     bank, queries = load_split(args.data, args.val)
+    loading = dict(batch_size=args.batch_size, num_workers=args.num_workers)
     extract = FeatureExtractor.from_checkpoint(
-        args.checkpoint,
-        *checkpoint_options(args),
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
+        args.checkpoint, *checkpoint_options(args), **loading
     )
     features = extract(bank.paths)
     others = None if queries is None else extract(queries.paths)

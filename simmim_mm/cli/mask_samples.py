@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from simmim_mm.cli.common import parse_transforms
+from simmim_mm.cli.common import add_transforms, parse_transforms
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,13 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='where the foreground map comes from (default: an estimate), for example '
         "\"LoadForeground(folders=('images', 'labels'))\"",
     )
-    parser.add_argument(
-        '--mask',
-        action='append',
-        type=parse_transforms,
-        metavar='TRANSFORM',
-        help='a mask transform to show, with its arguments, in place of all; may be repeated',
-    )
+    text = 'a mask transform to show, with its arguments, in place of all; may be repeated'
+    add_transforms(parser, '--mask', text)
     parser.add_argument('--size', type=int, default=192, help='side of the images in pixels')
     parser.add_argument('--seed', type=int, default=0)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simmim_mm.cli.common import add_cfg_options, load_config, parse_transforms
+from simmim_mm.cli.common import add_cfg_options, add_transforms, load_config
 
 HELP = 'measure the AvgDist of masks'
 DESCRIPTION = """
@@ -29,14 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'SemanticMask needs it',
     )
     add_cfg_options(parser)
-    parser.add_argument(
-        '--mask',
-        action='append',
-        type=parse_transforms,
-        metavar='TRANSFORM',
-        help='a mask transform such as "SquareMask(mask_patch_size=32, mask_ratio=0.25)"; may be '
-        'repeated',
-    )
+    text = 'a mask transform such as "SquareMask(mask_patch_size=32, mask_ratio=0.25)"'
+    add_transforms(parser, '--mask', f'{text}; may be repeated')
     parser.add_argument(
         '--ratios', nargs='+', type=float, help='measure each --mask at these mask ratios'
     )
@@ -81,11 +75,7 @@ def measure_config(args: argparse.Namespace) -> list[dict]:
 
 
 def measure(
-    name: str,
-    step: dict,
-    size: int | Sequence[int],
-    args: argparse.Namespace,
-    token_stride: int = 4,
+    name: str, step: dict, size: int | Sequence[int], args: argparse.Namespace, token_stride: int
 ) -> dict:
     from simmim_mm.evaluation.mask_difficulty import measure_generator
     from simmim_mm.registry import TRANSFORMS
@@ -124,12 +114,10 @@ def measure_masks_of(args: argparse.Namespace) -> list[dict]:
 
 
 def plot(path: Path, rows: list[dict]) -> None:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout='constrained')
+    figure = Figure(figsize=(7, 4.5), layout='constrained')
+    axes = figure.subplots()
     axes.axhspan(*GOOD, color='0.92', label='good, says SimMIM')
     for name in dict.fromkeys(row['mask'] for row in rows):
         of_mask = [row for row in rows if row['mask'] == name]
@@ -138,7 +126,6 @@ def plot(path: Path, rows: list[dict]) -> None:
     axes.set(xlabel='masked', ylabel='AvgDist, pixels (bars: from mask to mask)')
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -154,7 +141,6 @@ def run(args: argparse.Namespace) -> None:
     print(markdown_table(rows))
     if args.out_dir:
         out = Path(args.out_dir)
-        out.mkdir(parents=True, exist_ok=True)
         write_csv(out / 'mask_avg_dist.csv', rows)
         plot(out / 'mask_avg_dist.png', rows)
         print(f'\nwrote {out}/mask_avg_dist.csv and mask_avg_dist.png')

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import add_checkpoint_options, checkpoint_options
+from simmim_mm.cli.common import add_checkpoint_options, checkpoint_options, find_images
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,21 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--channels', type=int, nargs='+', help='channels to show: one as gray, or three as RGB'
     )
     add_checkpoint_options(parser)
-
-
-def find_images(path: str, number: int) -> list[str]:
-    """The file, or ``number`` files at equal distances from the folder."""
-    from simmim_mm.datasets.image_folder import list_images
-
-    if os.path.isfile(path):
-        return [path]
-    if not os.path.isdir(path):
-        raise FileNotFoundError(f'no image or folder at {path}')
-    if number < 1:
-        raise FileNotFoundError(f'--num must be at least 1, got {number}')
-    files = list_images(path)
-    count = min(number, len(files))
-    return [files[i * len(files) // count] for i in range(count)]
 
 
 def draw_reconstructions(
@@ -92,8 +77,6 @@ def draw_filled(reconstructor: 'Reconstructor', file: str, args: argparse.Namesp
 
 
 def run(args: argparse.Namespace) -> None:
-    if not Path(args.checkpoint).is_file():
-        raise FileNotFoundError(f'no checkpoint file {args.checkpoint}')
     files = find_images(args.images, args.num)
     if args.mask and os.path.isdir(args.images):
         raise FileNotFoundError(f'--mask belongs to one image, but {args.images} is a folder')

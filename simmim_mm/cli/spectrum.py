@@ -1,12 +1,11 @@
 """What models predict, by frequency: ``simmim spectrum CHECKPOINT FOLDER``."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from simmim_mm.cli.common import add_checkpoint_options, checkpoint_options
+from simmim_mm.cli.common import add_checkpoint_options, checkpoint_options, find_images
 
 HELP = 'measure the error of reconstructions by frequency'
 DESCRIPTION = """
@@ -106,67 +105,40 @@ def ratio_of(a: float, b: float) -> float:
 
 
 def plot(path: Path, results: dict[str, Any], edges: list) -> None:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout='constrained')
+    figure = Figure(figsize=(12, 4.5), layout='constrained')
+    left, right = figure.subplots(1, 2)
     styles = dict(original='-', target='--', reconstruction=':')
     for k, (label, result) in enumerate(results.items()):
         for name, style in styles.items():
             if name == 'original' and k:
                 continue  # the same images
-            title = name if name == 'original' else f'{name}, {label}'
-            left.loglog(
-                result['frequency'], result['profiles'][name], style, color=f'C{k}', label=title
-            )
+            text = name if name == 'original' else f'{name}, {label}'
+            profile = result['profiles'][name]
+            left.loglog(result['frequency'], profile, style, color=f'C{k}', label=text)
         bands = result['bands']
         for name, style in (('prediction', '-'), ('target', '--')):
             ratio = [ratio_of(a, b) for a, b in zip(bands[name], bands['mean color'])]
-            # Steps: the last value is repeated to close its band.
-            right.step(
-                edges,
-                [*ratio, ratio[-1]],
-                style,
-                where='post',
-                color=f'C{k}',
-                label=f'{name}, {label}',
-            )
+            text = f'{name}, {label}'
+            right.stairs(ratio, edges, baseline=None, ls=style, color=f'C{k}', label=text)
     floor = min(min(r['profiles']['original']) for r in results.values())
-    left.set(
-        xlabel='frequency, fraction of Nyquist',
-        ylabel='power per bin (normalized pixels)',
-        ylim=(floor / 100, None),
-    )
+    left.set(ylabel='power per bin (normalized pixels)', ylim=(floor / 100, None))
     right.axhline(1, color='gray', lw=0.8)
-    right.set(
-        xlabel='frequency, fraction of Nyquist',
-        xlim=(edges[0], min(edges[-1], 1.42)),
-        ylim=(0, None),
-        ylabel='squared error under the mask / that of the mean color',
-    )
-    left.legend(fontsize=8)
-    right.legend(fontsize=8)
+    right.set(ylabel='squared error under the mask / that of the mean color', ylim=(0, None))
+    right.set(xlim=(edges[0], min(edges[-1], 1.42)))
+    for axes in (left, right):
+        axes.set(xlabel='frequency, fraction of Nyquist')
+        axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def run(args: argparse.Namespace) -> None:
-    for path in args.checkpoints:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f'no checkpoint file {path}')
-    if not os.path.exists(args.images):
-        raise FileNotFoundError(f'no image or folder at {args.images}')
-
-    from simmim_mm.datasets.image_folder import list_images
     from simmim_mm.evaluation.spectrum import BANDS
     from simmim_mm.experiments.tables import markdown_table, write_csv
 
     args.edges = args.edges or list(BANDS)
-    files = list_images(args.images) if os.path.isdir(args.images) else [args.images]
-    count = min(args.num, len(files))
-    files = [files[i * len(files) // count] for i in range(count)]
+    files = find_images(args.images, args.num)
     names = labels(args.checkpoints)
     models = load_models(args.checkpoints, args)
     results = {name: measure(name, model, files, args) for name, model in zip(names, models)}
@@ -177,7 +149,6 @@ def run(args: argparse.Namespace) -> None:
     )
     if args.out_dir:
         out = Path(args.out_dir)
-        out.mkdir(parents=True, exist_ok=True)
         write_csv(out / 'spectrum.csv', rows)
         plot(out / 'spectrum.png', results, args.edges)
         print(f'wrote {out}/spectrum.csv, spectrum.png')

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from simmim_mm.cli.common import add_file_options, progress_ticks
+from simmim_mm.cli.common import add_file_options, file_target, move_or_link, progress_ticks
 
 HELP = 'split a folder of images into train, val and test'
 DESCRIPTION = """
@@ -22,25 +22,14 @@ PARTS = ('train', 'val', 'test')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', help='folder of images')
     parser.add_argument('--out', default='split', help='folder for the lists (split)')
-    parser.add_argument(
-        '--ratios',
-        type=float,
-        nargs='+',
-        default=[0.8, 0.1, 0.1],
-        help='ratios of train, val and, if there is a third, test (0.8 0.1 0.1)',
-    )
+    text = 'ratios of train, val and, if there is a third, test (0.8 0.1 0.1)'
+    parser.add_argument('--ratios', type=float, nargs='+', default=[0.8, 0.1, 0.1], help=text)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--report', help='report.csv of `simmim scan` for this folder; only what it keeps is split'
     )
-    parser.add_argument(
-        '--with-duplicates',
-        action='store_true',
-        help='with --report: split duplicates too (without --report they always are)',
-    )
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='processes (one per core)'
-    )
+    text = 'with --report: split duplicates too (without --report they always are)'
+    parser.add_argument('--with-duplicates', action='store_true', help=text)
     add_file_options(parser, 'move the files to TO/train, TO/val, TO/test', 'link them there')
 
 
@@ -60,12 +49,11 @@ def images_and_groups(args: argparse.Namespace) -> tuple[list[str], list[str]]:
 def run(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from simmim_mm.curation import apply_plan, plan_files, split_groups, write_lines
+    from simmim_mm.curation import plan_files, split_groups, write_lines
 
     if len(args.ratios) not in (2, 3):
         raise ValueError(f'--ratios takes two or three ratios, got {args.ratios}')
-    if args.apply and not (args.move or args.link):
-        raise ValueError('--apply needs --move TO or --link TO')
+    target = file_target(args)
     if not os.path.isdir(args.folder):
         raise FileNotFoundError(f'no folder {args.folder}')
     paths, groups = images_and_groups(args)
@@ -84,7 +72,6 @@ def run(args: argparse.Namespace) -> None:
         for label, name in enumerate(classes):
             numbers = np.bincount(parts[labels == label], minlength=len(args.ratios))
             print(f'{name or "(no folder)":20}' + ''.join(f'{number:8}' for number in numbers))
-    target, verb = args.move or args.link, 'link' if args.link else 'move'
     plan: list = []
     for i, part in enumerate(PARTS[: len(args.ratios)]):
         chosen = np.flatnonzero(parts == i)
@@ -96,7 +83,5 @@ def run(args: argparse.Namespace) -> None:
         if target:
             folder = os.path.join(target, part)
             plan += plan_files(args.folder, (paths[k] for k in chosen), folder)
-    if target and args.apply:
-        print(f'{verb}: {apply_plan(plan, link=bool(args.link))} files to {target}')
-    elif target:
-        print(f'would {verb} {len(plan)} files to {target}; add --apply to do it')
+    if target:
+        move_or_link(args, plan)

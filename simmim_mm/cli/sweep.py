@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from simmim_mm.catalog import configs_folder
@@ -44,14 +43,10 @@ def run(args: argparse.Namespace) -> None:
         probes = sweep.linear_probes(plan, outcomes, configs_folder())
         say(f'\n{len(probes)} linear probes')
         probed = iter(run_trainings(probes, work_dir / 'probes', args.jobs))
-        outcomes = [
-            outcome if outcome.error else _with_time(next(probed), outcome) for outcome in outcomes
-        ]
+        for i, outcome in enumerate(outcomes):
+            if not outcome.error:
+                outcomes[i] = next(probed)
+                outcomes[i].seconds += outcome.seconds
     say(f'\n{sweep.write_results(plan, cases, outcomes, work_dir)}')
     if failed := sum(outcome.error is not None for outcome in outcomes):
         sys.exit(f'error: {failed} of {len(outcomes)} trainings failed; run it again to retry')
-
-
-def _with_time(probed, pretrained):
-    """The outcome of a probe, whose time includes that of the pretraining."""
-    return replace(probed, seconds=probed.seconds + pretrained.seconds)

@@ -4,13 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import (
-    add_cfg_options,
-    add_launcher,
-    default_work_dir,
-    load_config,
-    load_runner,
-)
+from simmim_mm.cli.common import add_run_options, default_work_dir, load_config, load_runner
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -27,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('checkpoint', help='checkpoint of a training with that config')
     parser.add_argument('--work-dir', help='folder for the log (./work_dirs/NAME_OF_CONFIG/test)')
     parser.add_argument('--amp', action='store_true', help='validate in mixed precision')
-    add_cfg_options(parser)
-    add_launcher(parser)
+    add_run_options(parser)
 
 
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> None:

@@ -4,13 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import (
-    add_cfg_options,
-    add_launcher,
-    default_work_dir,
-    load_config,
-    load_runner,
-)
+from simmim_mm.cli.common import add_run_options, default_work_dir, load_config, load_runner
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -50,15 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on a GPU, bfloat16 on a CPU'
     )
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate by batch size / auto_scale_lr.base_batch_size of the config',
-    )
+    text = 'scale the learning rate by batch size / auto_scale_lr.base_batch_size of the config'
+    parser.add_argument('--auto-scale-lr', action='store_true', help=text)
     parser.add_argument('--no-validate', action='store_true', help='leave the validation out')
     parser.add_argument('--seed', type=int, metavar='N', help='overrides the seed of the config')
-    add_cfg_options(parser, help='override settings of the config, and the options above')
-    add_launcher(parser)
+    add_run_options(parser, help='override settings of the config, and the options above')
 
 
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:

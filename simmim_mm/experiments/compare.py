@@ -8,12 +8,7 @@ from mmengine.config import Config
 
 from simmim_mm.experiments import report
 from simmim_mm.experiments.downstream import TASK_METRICS
-from simmim_mm.experiments.pretrained import (
-    Pretrained,
-    check_config,
-    check_fits,
-    read_pretrained,
-)
+from simmim_mm.experiments.pretrained import Pretrained, check_config, check_fits, read_pretrained
 from simmim_mm.experiments.tables import write_csv
 from simmim_mm.experiments.trial import Outcome, Trial, fingerprint
 
@@ -21,19 +16,12 @@ SCRATCH = 'from scratch'
 
 
 class Start(NamedTuple):
-    """Where trainings start from.
+    """Where trainings start from."""
 
-    Attributes:
-        name: In the table.
-        settings: The config as a dict; of a kNN probe, the config of the backbone.
-        checkpoint: Path of the file; None = random weights.
-        baseline: Name of the start from scratch that it is compared with.
-    """
-
-    name: str
-    settings: dict
-    checkpoint: str | None
-    baseline: str
+    name: str  # in the table
+    settings: dict  # the config; of a kNN probe, the config of the backbone
+    checkpoint: str | None  # None = random weights
+    baseline: str  # name of the start from scratch that it is compared with
 
 
 def read_checkpoints(texts: Sequence[str]) -> list[Pretrained]:
@@ -83,9 +71,8 @@ def check_starts(
 def _add_scratch(starts: list[Start], pretrained: Pretrained, settings: dict) -> str:
     """Add a start from scratch unless there is one of equal settings; returns its name."""
     scratch = [start for start in starts if start.checkpoint is None]
-    for start in scratch:
-        if start.settings == settings:
-            return start.name
+    if equal := [start.name for start in scratch if start.settings == settings]:
+        return equal[0]
     name = f'{SCRATCH} ({pretrained.name})' if scratch else SCRATCH
     starts.append(Start(name, settings, None, name))
     return name
@@ -106,10 +93,7 @@ def make_trials(
 
 
 def run_knn_probe(
-    checkpoints: Sequence[Pretrained],
-    data: str | Path,
-    seeds: int,
-    tell: Callable[[str], None],
+    checkpoints: Sequence[Pretrained], data: str | Path, seeds: int, tell: Callable[[str], None]
 ) -> tuple[list[Outcome], list[Start]]:
     """Nearest neighbors in the place of trainings; ``tell`` is called with lines of progress."""
     from simmim_mm.experiments.knn_probe import run_knn
@@ -132,14 +116,13 @@ def conclude(outcomes: Sequence[Outcome], starts: Sequence[Start], work_dir: str
     baselines = {start.name: start.baseline for start in starts}
     rows, table, verdicts = report.summarize(outcomes), [], []
     for name, row in rows.items():
-        base = rows[baselines[name]]
-        others = {key: value for key, value in row.items() if key != 'mean'}
-        difference = None
-        if row['mean'] is not None and base['mean'] is not None and base is not row:
-            difference = row['mean'] - base['mean']
-        table.append({'start': name, metric: row['mean'], **others, 'difference': difference})
+        base, difference = rows[baselines[name]], None
         if base is not row:
             verdicts.append(report.verdict(row, base, name, baselines[name]))
+            if row['seeds'] and base['seeds']:
+                difference = row['mean'] - base['mean']
+        others = {key: value for key, value in row.items() if key != 'mean'}
+        table.append({'start': name, metric: row['mean'], **others, 'difference': difference})
     report.write_rows(work_dir, table, '\n\n'.join(verdicts))
     write_csv(work_dir / 'trials.csv', report.trial_rows(outcomes))
     if any(outcome.error is None for outcome in outcomes):

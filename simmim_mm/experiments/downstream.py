@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from simmim_mm.datasets.image_dataset import single_datasets
-from simmim_mm.experiments.labeled_data import LabeledData
+from simmim_mm.experiments.labeled_data import LabeledData, Split
 from simmim_mm.models.backbones.masked_swin import clamped_windows
 from simmim_mm.registry import MODELS
 
@@ -34,11 +34,7 @@ class Features(NamedTuple):
 
 
 def downstream_config(
-    task: str,
-    configs: str | Path,
-    backbone: dict,
-    preprocessor: dict,
-    data: LabeledData,
+    task: str, configs: str | Path, backbone: dict, preprocessor: dict, data: LabeledData
 ) -> Config:
     """The project's small config of a task, with a backbone and data put in.
 
@@ -59,6 +55,8 @@ def downstream_config(
         cfg = _segmentation(folder / task, backbone, data)
     else:
         cfg = _classification(folder / 'classification', task, backbone, data)
+    for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
+        loader.dataset.update(data_root='', **_source(task, split, data))
     own = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
     own.update({key: preprocessor[key] for key in ('mean', 'std') if preprocessor.get(key)})
     cfg.test_dataloader = deepcopy(cfg.val_dataloader)
@@ -114,10 +112,8 @@ def set_run(
     """Change what nearly every run changes; None leaves a setting as it is.
 
     Args:
-        cfg: The config of a training.
         data: ``data_root`` of the images to train on, whatever wraps the data set.
-        epochs: See :func:`set_budget`.
-        iters: See :func:`set_budget`.
+        epochs, iters: See :func:`set_budget`.
         batch_size: Images per process and step.
 
     Raises:
@@ -139,6 +135,19 @@ def set_run(
     set_budget(cfg, iters, epochs)
 
 
+def _source(task: str, split: Split, data: LabeledData) -> dict:
+    """What a data set of a task reads, as its arguments."""
+    images, labels = str(split.images), str(split.labels)
+    metainfo = dict(classes=data.classes)
+    if task == 'detection':
+        return dict(ann_file=labels, data_prefix=dict(img=images), metainfo=metainfo)
+    if task == 'segmentation':
+        prefix = dict(img_path=images, seg_map_path=labels)
+        suffixes = dict(zip(('img_suffix', 'seg_map_suffix'), data.suffixes))
+        return dict(data_prefix=prefix, metainfo=metainfo, **suffixes)
+    return dict(data_prefix=images)
+
+
 def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData) -> Config:
     kind = _kind(backbone)
     family = 'swin-micro-w6_1xb64-coslr-50e_folder-96px'
@@ -147,7 +156,9 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
     elif probe == 'finetune' and kind == 'MaskedConvViT':
         family = 'convvit-tiny_1xb64-coslr-50e_folder-128px'
     cfg = Config.fromfile(folder / f'{probe}_{family}.py')
-    size = _as_pair(backbone.get('img_size', _size_of(cfg)))
+    steps = [*cfg.train_dataloader.dataset.pipeline, *cfg.val_dataloader.dataset.pipeline]
+    own_size = next(step.crop_size for step in steps if 'crop_size' in step)
+    size = _as_pair(backbone.get('img_size', own_size))
     own = {key: value for key, value in _checked(backbone).items() if key != 'init_cfg'}
     own['type'] = f'simmim_mm.{kind}'
     if kind == 'MaskedBEiT' and own.get('use_shared_rel_pos_bias', True):
@@ -163,25 +174,15 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
             own.pop('drop_path_rate')
     cfg.model.backbone = own
     cfg.model.head.num_classes = cfg.model.data_preprocessor.num_classes = len(data.classes)
-    for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
-        loader.dataset.update(data_root='', data_prefix=str(split.images))
-        _set_size(loader.dataset.pipeline, size)
-    return cfg
-
-
-def _size_of(cfg: Config) -> int:
-    return next(s.crop_size for s in cfg.val_dataloader.dataset.pipeline if 'crop_size' in s)
-
-
-def _set_size(pipeline: list[dict], size: tuple[int, int]) -> None:
     scale = size[0] if size[0] == size[1] else size
-    for step in pipeline:
+    for step in steps:
         if step['type'] == 'RandomResizedCrop':
             step['scale'] = scale
         elif step['type'] == 'ResizeEdge':
             step['scale'] = max(size) * 256 // 224
         elif step['type'] == 'CenterCrop':
             step['crop_size'] = scale
+    return cfg
 
 
 def _detection(folder: Path, backbone: dict, data: LabeledData) -> Config:
@@ -192,21 +193,18 @@ def _detection(folder: Path, backbone: dict, data: LabeledData) -> Config:
         backbone = {**backbone, 'type': 'WindowedViT', 'window_size': grid}
     cfg.model.backbone, features = _with_maps(backbone)
     if len(features.channels) == 1:
-        cfg.model.neck = _pyramid(features, cfg.model.neck.out_channels)
-    else:
-        _check_strides(backbone, features)
-        cfg.model.neck.in_channels = features.channels
-    heads = cfg.model.roi_head
-    for head in (heads.bbox_head, heads.get('mask_head')):
-        if head:
-            head.num_classes = len(data.classes)
-    for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
-        loader.dataset.update(
-            data_root='',
-            ann_file=str(split.labels),
-            data_prefix=dict(img=str(split.images)),
-            metainfo=dict(classes=data.classes),
+        cfg.model.neck = dict(
+            type='simmim_mm.SimpleFeaturePyramid',
+            in_channels=features.channels[0],
+            out_channels=cfg.model.neck.out_channels,
+            scales=tuple(features.strides[0] / stride for stride in _STRIDES),
         )
+    else:
+        _check_strides(backbone, features.strides)
+        cfg.model.neck.in_channels = features.channels
+    for name in ('bbox_head', 'mask_head'):
+        if head := cfg.model.roi_head.get(name):
+            head.num_classes = len(data.classes)
     cfg.val_evaluator.ann_file = str(data.val.labels)
     return cfg
 
@@ -214,13 +212,12 @@ def _detection(folder: Path, backbone: dict, data: LabeledData) -> Config:
 def _segmentation(folder: Path, backbone: dict, data: LabeledData) -> Config:
     family = 'vit-micro-p8' if _kind(backbone) == 'MaskedViT' else 'swin-micro-w6'
     cfg = Config.fromfile(folder / f'upernet_{family}_1xb4-coslr-4k_folder.py')
-    cfg.model.backbone, features = _with_maps(backbone, num_maps=4)
-    channels, strides = features
+    cfg.model.backbone, (channels, strides) = _with_maps(backbone, num_maps=4)
     if len(set(strides)) == 1:  # one map of each of four blocks, brought to the usual strides
         scales = [strides[0] / stride for stride in _STRIDES]
         cfg.model.neck.update(in_channels=channels, out_channels=channels[0], scales=scales)
     else:
-        _check_strides(backbone, features)
+        _check_strides(backbone, strides)
     index = list(range(len(channels)))
     cfg.model.decode_head.update(in_channels=channels, in_index=index)
     third = min(2, index[-1])
@@ -228,24 +225,7 @@ def _segmentation(folder: Path, backbone: dict, data: LabeledData) -> Config:
     cfg.model.data_preprocessor.test_cfg = dict(size_divisor=max(strides))
     for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
         head.num_classes = len(data.classes)
-    for loader, split in ((cfg.train_dataloader, data.train), (cfg.val_dataloader, data.val)):
-        loader.dataset.update(
-            data_root='',
-            data_prefix=dict(img_path=str(split.images), seg_map_path=str(split.labels)),
-            img_suffix=data.suffixes[0],
-            seg_map_suffix=data.suffixes[1],
-            metainfo=dict(classes=data.classes),
-        )
     return cfg
-
-
-def _pyramid(features: Features, out_channels: int) -> dict:
-    return dict(
-        type='simmim_mm.SimpleFeaturePyramid',
-        in_channels=features.channels[0],
-        out_channels=out_channels,
-        scales=tuple(features.strides[0] / stride for stride in _STRIDES),
-    )
 
 
 def _kind(backbone: dict) -> str:
@@ -259,8 +239,7 @@ def _as_pair(size: int | tuple[int, int]) -> tuple[int, int]:
 def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
     """The backbone for images of any size, giving all its maps, and what these are.
 
-    Args:
-        num_maps: Of a plain ViT, from as many blocks, equally far apart.
+    A plain ViT gives ``num_maps`` of them, from blocks equally far apart.
     """
     kind = _kind(backbone)
     settings = _SETTINGS.get('MaskedViT' if kind == 'WindowedViT' else kind)
@@ -269,8 +248,7 @@ def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
             f'there is no ready-made config for a {kind} here: give one of your own with --config'
         )
     cfg = {**_checked(backbone), **settings, 'type': f'simmim_mm.{kind}'}
-    for key in ('init_cfg', 'out_indices', 'frozen_stages'):
-        cfg.pop(key, None)
+    cfg = {k: v for k, v in cfg.items() if k not in ('init_cfg', 'out_indices', 'frozen_stages')}
     module = MODELS.build(cfg)
     if 'ViT' in kind and kind != 'MaskedConvViT':
         depth = len(module.layers)
@@ -283,7 +261,10 @@ def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
         windows = [window] * len(indices) if isinstance(window, int) else window
         patch = backbone.get('patch_size', 4)
         cfg['pretrained_window_sizes'] = clamped_windows(windows, size, patch)
-    return cfg, _features(cfg)
+    size = 128
+    with torch.no_grad():
+        maps = MODELS.build(cfg).eval()(torch.zeros(1, 3, size, size))
+    return cfg, Features([x.shape[1] for x in maps], [size // x.shape[-1] for x in maps])
 
 
 def _checked(backbone: dict) -> dict:
@@ -302,15 +283,9 @@ def _num_stages(module: torch.nn.Module) -> int:
     return stages if isinstance(stages, int) else len(stages)
 
 
-def _features(cfg: dict, size: tuple[int, int] = (128, 128)) -> Features:
-    with torch.no_grad():
-        maps = MODELS.build(cfg).eval()(torch.zeros(1, 3, *size))
-    return Features([x.shape[1] for x in maps], [size[1] // x.shape[-1] for x in maps])
-
-
-def _check_strides(backbone: dict, features: Features) -> None:
-    if tuple(features.strides) != _STRIDES[: len(features.strides)]:
+def _check_strides(backbone: dict, strides: list[int]) -> None:
+    if tuple(strides) != _STRIDES[: len(strides)]:
         raise ValueError(
-            f'the maps of this {_kind(backbone)} have strides {features.strides}, the ready-made '
+            f'the maps of this {_kind(backbone)} have strides {strides}, the ready-made '
             'configs work on 4, 8, 16 and 32: give a config of your own with --config'
         )

@@ -70,21 +70,17 @@ def text_table(rows: Sequence[dict], number: str = '{:.4g}') -> str:
         return number.format(value) if isinstance(value, float) else str(value)
 
     lines = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    left = [all(isinstance(row[key], str) for row in rows) for key in rows[0]]
-    return '\n'.join(
-        '  '.join(
-            text.ljust(width) if to_left else text.rjust(width)
-            for text, width, to_left in zip(line, widths, left)
-        ).rstrip()
-        for line in lines
-    )
+    columns = []
+    for key, column in zip(rows[0], zip(*lines)):
+        to_left = all(isinstance(row[key], str) for row in rows)
+        width = max(map(len, column))
+        columns.append([text.ljust(width) if to_left else text.rjust(width) for text in column])
+    return '\n'.join('  '.join(line).rstrip() for line in zip(*columns))
 
 
 def write_rows(folder: str | Path, rows: Sequence[dict], note: str = '') -> None:
     """Write ``results.csv`` and ``results.md``, the latter with a note below the table."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / 'results.csv', rows)
     text = markdown_table(rows, '{:.4g}')
     (folder / 'results.md').write_text(f'{text}\n\n{note}\n' if note else f'{text}\n')
@@ -146,24 +142,19 @@ def plot_columns(
     from matplotlib.figure import Figure
 
     rows = [row for row in rows if row[x] is not None and row[y] is not None]
-    if not all(isinstance(row[x], (int, float)) for row in rows):
-        rows = [{**row, x: str(row[x])} for row in rows]
-    else:
+    if all(isinstance(row[x], (int, float)) for row in rows):
         rows = sorted(rows, key=lambda row: row[x])
+    else:
+        rows = [{**row, x: str(row[x])} for row in rows]
     figure = Figure(figsize=(7, 4.5), layout='constrained')
     axes = figure.subplots()
     for value in dict.fromkeys(row[group] if group else None for row in rows):
         own = [row for row in rows if not group or row[group] == value]
-        axes.errorbar(
-            [row[x] for row in own],
-            [row[y] for row in own],
-            yerr=[row[error] or 0 for row in own],
-            marker='o',
-            capsize=3,
-            label=f'{group} {value}' if group else None,
-        )
-    axes.set_xlabel(x)
-    axes.set_ylabel(label or y)
+        points = ([row[key] for row in own] for key in (x, y))
+        spread = [row[error] or 0 for row in own]
+        name = f'{group} {value}' if group else None
+        axes.errorbar(*points, yerr=spread, marker='o', capsize=3, label=name)
+    axes.set(xlabel=x, ylabel=label or y)
     axes.grid(alpha=0.3)
     if group:
         axes.legend()

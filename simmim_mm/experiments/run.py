@@ -11,15 +11,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from mmengine.config import Config
-
 from simmim_mm.experiments.report import duration
-from simmim_mm.experiments.scalars import known_metrics, read_progress, seconds_taken
+from simmim_mm.experiments.scalars import (
+    Progress,
+    checkpoint_files,
+    known_metrics,
+    read_progress,
+    seconds_taken,
+)
 from simmim_mm.experiments.trial import Outcome, Trial
 
 _REPORT = 30.0  # seconds from one line about a running trial to the next
 _GRACE = 10.0  # seconds for a process to end when asked to
 _TAIL = 15  # lines of its log that are shown of a failed trial
+_RESULTS = ('value', 'seconds', 'scalars')  # of an outcome that are kept
 
 
 class Run:
@@ -47,9 +52,10 @@ class Run:
     @property
     def fraction(self) -> float:
         """How much of the training is done, in 0..1."""
-        if self.outcome:
-            return 1.0
-        return read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {}).fraction
+        return 1.0 if self.outcome else self._progress().fraction
+
+    def _progress(self) -> Progress:
+        return read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {})
 
     def read_result(self) -> None:
         """Take over the result of an earlier call, if there is one."""
@@ -58,14 +64,8 @@ class Run:
         except FileNotFoundError:
             return
         if result['key'] == self.key:
-            self.outcome = Outcome(
-                self.trial,
-                self.work_dir,
-                result['value'],
-                result['seconds'],
-                result['scalars'],
-                cached=True,
-            )
+            values = {name: result[name] for name in _RESULTS}
+            self.outcome = Outcome(self.trial, self.work_dir, **values, cached=True)
 
     def lock(self) -> None:
         """Make the folder and hold it; the process inherits the lock, and may outlive this one.
@@ -95,7 +95,9 @@ class Run:
         self._env = env
         config = self.work_dir / 'config.py'
         if not config.is_file():
-            _dump(self.cfg, config)
+            unfinished = config.with_name(f'.{os.getpid()}_{config.name}')
+            self.cfg.dump(unfinished)
+            os.replace(unfinished, config)
         done = self.fraction
         started = f'continues at {done:.0%}' if done else 'started'
         self._report(f'{self.label}: {started}, log in {self.work_dir}/train.log')
@@ -113,27 +115,25 @@ class Run:
         self._reported = time.monotonic()
 
     def poll(self, time_left: Callable[[], str]) -> bool:
-        """Look at the process and report; True when the trial has ended.
-
-        Args:
-            time_left: Gives a text to append to a line.
-        """
+        """Look at the process and report, with ``time_left()``; True when the trial has ended."""
         metric = self.trial.metric
         code = self._process.poll()
         if code is None:
             if time.monotonic() - self._reported > _REPORT:
                 self._reported = time.monotonic()
-                progress = read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {})
+                progress = self._progress()
                 value = '' if progress.value is None else f', {metric} {progress.value:.4g}'
                 self._report(f'{self.label}: {progress.fraction:.0%}{value}{time_left()}')
             return False
 
-        progress = read_progress(self.work_dir, self.trial, self.cfg.get('train_cfg') or {})
+        progress = self._progress()
         if code == 0 and not progress.validated and not self._repeated:
             # It was interrupted between its last checkpoint and the validation that follows:
-            # resumed from there, nothing is left to do, and nothing is validated.
+            # resumed from there, nothing is left to do, and nothing is validated. So it resumes
+            # from the checkpoint before.
             self._repeated = True
-            if _drop_last_checkpoint(self.work_dir):
+            if checkpoints := checkpoint_files(self.work_dir):
+                checkpoints[-1].unlink()
                 self.start(self._env)
                 return False
         # rounded as in result.json, so that a table made again is the same
@@ -141,7 +141,7 @@ class Run:
         self.outcome = Outcome(self.trial, self.work_dir, seconds=seconds)
         if code == 0 and progress.validated:
             self.outcome.value, self.outcome.scalars = progress.value, progress.scalars
-            self._write_result(self.outcome)
+            self._write_result()
             self._report(
                 f'{self.label}: {metric} {progress.value:.4g}, took '
                 f'{duration(self.outcome.seconds)}{time_left()}'
@@ -161,18 +161,12 @@ class Run:
                 self._process.wait(_GRACE)
                 break
 
-    def _write_result(self, outcome: Outcome) -> None:
+    def _write_result(self) -> None:
         from simmim_mm.checkpoint.file_backend import AtomicLocalBackend  # imports torch
 
-        result = dict(
-            key=self.key,
-            name=self.trial.name,
-            seed=self.trial.seed,
-            metric=self.trial.metric,
-            value=outcome.value,
-            seconds=outcome.seconds,
-            scalars=outcome.scalars,
-        )
+        result: dict = dict(key=self.key)
+        result.update((name, getattr(self.trial, name)) for name in ('name', 'seed', 'metric'))
+        result.update((name, getattr(self.outcome, name)) for name in _RESULTS)
         path = self.work_dir / 'result.json'
         AtomicLocalBackend().put_text(json.dumps(result, indent=2) + '\n', path)
 
@@ -190,20 +184,3 @@ class Run:
             shown.append(f'the process ended with code {code}')
         shown.append(f'see {self.work_dir / "train.log"}')
         return '\n'.join(f'    {line}' for line in shown)
-
-
-def _dump(cfg: Config, path: Path) -> None:
-    unfinished = path.with_name(f'.{os.getpid()}_{path.name}')
-    cfg.dump(unfinished)
-    os.replace(unfinished, path)
-
-
-def _drop_last_checkpoint(work_dir: Path) -> bool:
-    """Remove the newest checkpoint, so that a training has its end before it again."""
-    checkpoints = sorted(
-        (p for pattern in ('epoch_*.pth', 'iter_*.pth') for p in work_dir.glob(pattern)),
-        key=lambda path: path.stat().st_mtime_ns,
-    )
-    for path in checkpoints[-1:]:
-        path.unlink()
-    return bool(checkpoints)

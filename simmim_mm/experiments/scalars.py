@@ -3,13 +3,14 @@
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from simmim_mm.experiments.trial import Trial
 
 _STAMP = '%Y%m%d_%H%M%S'  # names of the folders that mmengine makes, one for each start
+_NOT_RESULTS = ('step', 'time', 'data_time', 'iter', 'epoch')
 
 
 @dataclass
@@ -35,26 +36,24 @@ def start_folders(work_dir: str | Path) -> list[Path]:
     return sorted(p for p in found if p.is_dir())
 
 
+def checkpoint_files(work_dir: Path) -> list[Path]:
+    """The checkpoints that a training has written at intervals, oldest first."""
+    found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
+    return sorted(found, key=lambda path: int(path.stem.rpartition('_')[2]))
+
+
 def read_scalars(folder: Path) -> list[dict]:
     """Lines of ``vis_data/scalars.json``; one that is being written is left out."""
     path = folder / 'vis_data' / 'scalars.json'
     lines = []
-    if path.is_file():
-        for line in path.read_text(errors='replace').splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                continue
+    for line in path.read_text(errors='replace').splitlines() if path.is_file() else ():
+        with suppress(ValueError):
+            lines.append(json.loads(line))
     return lines
 
 
 def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progress:
-    """How far the training in ``work_dir`` is.
-
-    Args:
-        trial: Tells which of the results is wanted.
-        train_cfg: With ``max_epochs`` or ``max_iters``.
-    """
+    """How far the training in ``work_dir`` is; ``trial`` tells which of the results is wanted."""
     progress = Progress()
     for folder in start_folders(work_dir):
         progress.validated = False
@@ -72,9 +71,6 @@ def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progre
             if (fraction := _fraction(line, train_cfg)) is not None:
                 progress.fraction = min(fraction, 1.0)
     return progress
-
-
-_NOT_RESULTS = ('step', 'time', 'data_time', 'iter', 'epoch')
 
 
 def _fraction(line: dict, train_cfg: dict) -> float | None:
@@ -98,7 +94,5 @@ def seconds_taken(work_dir: str | Path) -> float:
 
 def known_metrics(work_dir: str | Path) -> list[str]:
     """Names of all numbers that a training has written, to be named in an error."""
-    lines: list[dict[str, Any]] = []
-    for folder in start_folders(work_dir):
-        lines += read_scalars(folder)
+    lines = (line for folder in start_folders(work_dir) for line in read_scalars(folder))
     return sorted({key for line in lines for key in line})

@@ -41,8 +41,7 @@ def run_trials(
         ValueError: If two trials are equal, or one is being run by another process.
     """
     runs = [Run(trial, Path(root), command, report) for trial in trials]
-    twice = [str(d) for d, n in Counter(run.work_dir for run in runs).items() if n > 1]
-    if twice:
+    if twice := [str(d) for d, n in Counter(run.work_dir for run in runs).items() if n > 1]:
         raise ValueError(f'two trials are equal in name, seed and settings: {", ".join(twice)}')
     for number, run in enumerate(runs, 1):
         run.label = f'[{number}/{len(runs)}] {run.trial.name}, seed {run.trial.seed}'

@@ -20,15 +20,10 @@ _RECORD = 'shapes.json'
 
 
 class Shape(NamedTuple):
-    """One object of an image.
+    """One object of an image."""
 
-    Attributes:
-        label: Index into ``CLASSES``.
-        mask: ``(H, W)`` bool, its visible pixels.
-    """
-
-    label: int
-    mask: np.ndarray
+    label: int  # index into CLASSES
+    mask: np.ndarray  # (H, W) bool, its visible pixels
 
 
 def write_shapes(
@@ -82,23 +77,25 @@ def write_shapes(
         folder.mkdir(parents=True)
         images, annotations = [], []
         for i in range(count):
+            name = f'{i:06d}.png'
             image, shapes = draw_scene(_rng(seed, split, 'scene', i), size)
-            _write_png(folder / f'{i:06d}.png', image)
+            _write_png(folder / name, image)
             if split != 'unlabeled':
-                images.append(dict(id=i, file_name=f'{i:06d}.png', height=size, width=size))
+                images.append(dict(id=i, file_name=name, height=size, width=size))
                 annotations += [_coco_annotation(i, shape) for shape in shapes]
-                _write_png(out / 'semantic' / split / f'{i:06d}.png', label_map(shapes, size))
+                _write_png(out / 'semantic' / split / name, label_map(shapes, size))
             tick()
-        if split != 'unlabeled':
-            _write_coco(out / 'annotations' / f'instances_{split}.json', images, annotations)
-            for name in CLASSES:
-                (out / 'classification' / split / name).mkdir(parents=True)
-            for i in range(count):
-                label = i % len(CLASSES)
-                image = draw_single(_rng(seed, split, 'single', i), size, label)
-                folder = out / 'classification' / split / CLASSES[label]
-                _write_png(folder / f'{i:06d}.png', image)
-                tick()
+        if split == 'unlabeled':
+            continue
+        _write_coco(out / 'annotations' / f'instances_{split}.json', images, annotations)
+        folders = [out / 'classification' / split / name for name in CLASSES]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        for i in range(count):
+            label = i % len(CLASSES)
+            image = draw_single(_rng(seed, split, 'single', i), size, label)
+            _write_png(folders[label] / f'{i:06d}.png', image)
+            tick()
     (out / _RECORD).write_text(record)
 
 
@@ -143,11 +140,10 @@ def _rng(seed: int, split: str, kind: str, index: int) -> np.random.Generator:
 
 def _outline(rng: np.random.Generator, size: int, label: int, radius: float) -> np.ndarray:
     """Mask ``(size, size)`` of a shape at a random place and angle, mildly deformed."""
-    name = CLASSES[label]
-    corners = dict(circle=40, square=4, triangle=3, star=10)[name]
+    corners = dict(circle=40, square=4, triangle=3, star=10)[CLASSES[label]]
     angles = 2 * np.pi * (np.arange(corners) / corners + rng.uniform())
     radii = np.full(corners, radius)
-    if name == 'star':
+    if CLASSES[label] == 'star':
         radii[1::2] *= rng.uniform(0.38, 0.5)
     points = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
     points = points * (1, rng.uniform(0.75, 1))  # a mild squeeze, at an angle to the sides
@@ -176,10 +172,7 @@ def _paint(rng: np.random.Generator, size: int, shapes: list[Shape]) -> np.ndarr
 
 
 def _texture(rng: np.random.Generator, size: int, color: np.ndarray, kind: int) -> np.ndarray:
-    """``(size, size, 3)`` float: a random pattern between two shades around a color.
-
-    The ground has any kind, an object that of its class.
-    """
+    """``(size, size, 3)`` float: a random pattern between two shades around a color."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 20)
     u = 2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period
@@ -193,8 +186,7 @@ def _texture(rng: np.random.Generator, size: int, color: np.ndarray, kind: int) 
     else:  # blotches
         cells = max(int(size / period), 2)
         pattern = cv2.resize(rng.uniform(-1.5, 1.5, (cells, cells)), (size, size))
-    shade = rng.normal(0, 25, 3)
-    return color + shade * pattern[..., None]
+    return color + rng.normal(0, 25, 3) * pattern[..., None]
 
 
 def _coco_annotation(image_id: int, shape: Shape) -> dict:

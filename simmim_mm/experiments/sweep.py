@@ -1,8 +1,8 @@
 """A sweep: one pretraining config under changed settings, and a probe of each."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from mmengine.config import Config
 
 from simmim_mm._renamed import renamed_attributes, warn_renamed
 from simmim_mm.catalog import find_config
+from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.experiments import report
 from simmim_mm.experiments.labeled_data import read_class_folders
 from simmim_mm.experiments.pretrained import read_pretrained
+from simmim_mm.experiments.scalars import checkpoint_files
 from simmim_mm.experiments.tables import write_csv
 from simmim_mm.experiments.trial import Outcome, Trial, fingerprint
 
-_KEYS = ('base', 'iters', 'epochs', 'options', 'sweep', 'cases', 'seeds', 'probe', 'plots')
 _PROBES = dict(knn='knn/accuracy', linear='accuracy/top1', log=None)
 
 
@@ -84,8 +85,9 @@ def load_sweep(path: str | Path) -> Sweep:
     """
     path, _ = find_config(path)
     content = Config.fromfile(path).to_dict()
-    if unknown := [key for key in content if key not in _KEYS]:
-        raise ValueError(f'{path}: unknown {", ".join(unknown)}; known are {", ".join(_KEYS)}')
+    known = [setting.name for setting in fields(Sweep)]
+    if unknown := [key for key in content if key not in known]:
+        raise ValueError(f'{path}: unknown {", ".join(unknown)}; known are {", ".join(known)}')
     if 'base' not in content:
         raise ValueError(f"{path}: give base = 'CONFIG', the pretraining to vary")
     plan = Sweep(**content)
@@ -117,25 +119,22 @@ def sweep_cases(plan: Sweep) -> list[Case]:
     Raises:
         ValueError: If a setting is varied that the config does not have.
     """
-    if plan.cases:
-        varied = [(case['name'], case['options']) for case in plan.cases]
-        columns = [dict(case=name) for name, _ in varied]
-    else:
-        options = [dict(zip(plan.sweep, values)) for values in product(*plan.sweep.values())]
-        columns = [_columns(chosen) for chosen in options]
-        names = [', '.join(f'{k}={v}' for k, v in column.items()) for column in columns]
-        varied = list(zip(names, options))
     from simmim_mm.experiments.downstream import set_budget  # imports torch
 
+    varied = [(case['name'], dict(case=case['name']), case['options']) for case in plan.cases]
+    for values in product(*plan.sweep.values()) if plan.sweep else ():
+        options = dict(zip(plan.sweep, values))
+        columns = _columns(options)
+        varied.append((', '.join(f'{k}={v}' for k, v in columns.items()), columns, options))
     cases = []
-    for (name, options), column in zip(varied, columns):
+    for name, columns, options in varied:
         cfg = Config.fromfile(plan.base)
         set_budget(cfg, plan.iters, plan.epochs)
         for key, value in {**plan.options, **options}.items():
             _set(cfg, key, value)
         if plan.probe['type'] == 'knn':
             _add_knn(cfg, plan.probe)
-        cases.append(Case(name, {**column, 'avg_dist': mask_distance(cfg)}, cfg))
+        cases.append(Case(name, {**columns, 'avg_dist': mask_distance(cfg)}, cfg))
     return cases
 
 
@@ -164,30 +163,23 @@ def _set(cfg: Config, key: str, value: Any) -> None:
     if first != 'mask':
         cfg.merge_from_dict({key: value})
         return
-    steps = list(_mask_steps(cfg))
+    steps = _mask_steps(cfg)
     if not steps:
         raise ValueError(f'{key}: no step of the pipelines makes a mask')
     for step in steps:
         if rest:
             step[rest] = value
         else:
-            stride = {k: step[k] for k in ('token_stride',) if k in step}
-            step.clear()
-            step.update({**stride, **value})
+            for name in set(step) - {'token_stride'}:
+                del step[name]
+            step.update(value)
 
 
-def _mask_steps(node: Any) -> Iterator[dict]:
+def _mask_steps(cfg: Config) -> list[dict]:
     """Steps of the data loaders' pipelines that make a mask."""
-    if isinstance(node, Config):
-        for name in ('train_dataloader', 'val_dataloader'):
-            yield from _mask_steps(node.get(name))
-    elif isinstance(node, dict):
-        for step in node.get('pipeline', []):
-            if 'Mask' in step['type']:
-                yield step
-        yield from _mask_steps(node.get('dataset'))
-        for part in node.get('datasets', []):
-            yield from _mask_steps(part)
+    loaders = (cfg.get(name) or {} for name in ('train_dataloader', 'val_dataloader'))
+    parts = (part for loader in loaders for _, part in single_datasets(loader))
+    return [step for part in parts for step in part.get('pipeline', []) if 'Mask' in step['type']]
 
 
 def _add_knn(cfg: Config, probe: dict) -> None:
@@ -204,26 +196,19 @@ def mask_distance(cfg: Config, draws: int = 200) -> float | None:
     from simmim_mm.evaluation.mask_difficulty import measure_generator, token_stride
     from simmim_mm.registry import TRANSFORMS
 
-    step = next(_mask_steps(cfg), None)
+    step = next(iter(_mask_steps(cfg)), None)
     size = (cfg.model.get('backbone') or {}).get('img_size')
     if step is None or size is None or 'Semantic' in step['type']:
         return None
     size = (size, size) if isinstance(size, int) else tuple(size)
-    stride = token_stride(cfg.model)
-    stats = measure_generator(TRANSFORMS.build(dict(step)), size, draws, token_stride=stride)
-    return stats['avg_dist']
+    generator, stride = TRANSFORMS.build(dict(step)), token_stride(cfg.model)
+    return measure_generator(generator, size, draws, token_stride=stride)['avg_dist']
 
 
 def data_folders(node: Any) -> list[str]:
     """Every ``data_root`` of the training data."""
-    if isinstance(node, Config):
-        return data_folders(node.train_dataloader)
-    if not isinstance(node, dict):
-        return []
-    found = [node['data_root']] if node.get('data_root') else []
-    for part in [node.get('dataset'), *node.get('datasets', [])]:
-        found += data_folders(part)
-    return found
+    loader = node.train_dataloader if isinstance(node, Config) else node
+    return [part['data_root'] for _, part in single_datasets(loader) if part.get('data_root')]
 
 
 def make_trials(plan: Sweep, cases: Sequence[Case]) -> list[Trial]:
@@ -235,10 +220,9 @@ def make_trials(plan: Sweep, cases: Sequence[Case]) -> list[Trial]:
     """
     from simmim_mm.evaluation.knn import load_split
 
-    probe_data = []
-    if plan.probe['type'] != 'log':
-        load_split(plan.probe['data'])
-        probe_data.append(str(plan.probe['data']))
+    probe_data = [] if plan.probe['type'] == 'log' else [str(plan.probe['data'])]
+    for folder in probe_data:
+        load_split(folder)  # or raises
     # A linear probe comes after; of the pretraining itself any logged metric will do.
     metric = 'loss' if plan.probe['type'] == 'linear' else plan.metric
     digests: dict[tuple, str] = {}
@@ -269,7 +253,12 @@ def linear_probes(plan: Sweep, outcomes: Sequence[Outcome], configs: str | Path)
         if outcome.error:
             continue
         name, seed = outcome.trial.name, outcome.trial.seed
-        path = _last_checkpoint(outcome.work_dir)
+        if not (checkpoints := checkpoint_files(outcome.work_dir)):
+            raise FileNotFoundError(
+                f'no checkpoint in {outcome.work_dir}: let the config write one at the end of the '
+                'training'
+            )
+        path = checkpoints[-1]
         start = read_pretrained(name, path)
         cfg = downstream_config('linear', configs, start.backbone or {}, start.preprocessor, data)
         set_budget(cfg, epochs=plan.probe.get('epochs'))
@@ -277,15 +266,6 @@ def linear_probes(plan: Sweep, outcomes: Sequence[Outcome], configs: str | Path)
         known = f'{digest} {fingerprint([path])}'
         trials.append(Trial(name, cfg, plan.metric, seed, data=known))
     return trials
-
-
-def _last_checkpoint(work_dir: Path) -> Path:
-    found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
-    if not found:
-        raise FileNotFoundError(
-            f'no checkpoint in {work_dir}: let the config write one at the end of the training'
-        )
-    return max(found, key=lambda path: int(path.stem.rpartition('_')[2]))
 
 
 def write_results(
@@ -297,14 +277,10 @@ def write_results(
         ValueError: If a plot names a column that does not exist.
     """
     work_dir, means = Path(work_dir), report.summarize(outcomes)
-    rows = [
-        {
-            **case.columns,
-            plan.metric: means[case.name]['mean'],
-            **{key: means[case.name][key] for key in ('sd', 'seeds', 'minutes')},
-        }
-        for case in cases
-    ]
+    rows = []
+    for case in cases:
+        result = {key: means[case.name][key] for key in ('mean', 'sd', 'seeds', 'minutes')}
+        rows.append({**case.columns, plan.metric: result.pop('mean'), **result})
     report.write_rows(work_dir, rows)
     write_csv(work_dir / 'trials.csv', report.trial_rows(outcomes))
     files = [work_dir / 'results.csv', work_dir / 'results.md', *_plot(plan, rows, work_dir)]
@@ -324,10 +300,7 @@ def _plot(plan: Sweep, rows: Sequence[dict], work_dir: Path) -> list[Path]:
                 raise ValueError(f'plots: no column {column!r}; there are {", ".join(rows[0])}')
         if all(row[plot['x']] is None or row[plan.metric] is None for row in rows):
             continue
-        files.append(work_dir / f'results_{_slug(plot["x"])}.png')
+        slug = re.sub(r'\W+', '_', plot['x'])
+        files.append(work_dir / f'results_{slug}.png')
         report.plot_columns(files[-1], rows, plot['x'], plan.metric, 'sd', plot.get('group'))
     return files
-
-
-def _slug(text: str) -> str:
-    return re.sub(r'\W+', '_', text)

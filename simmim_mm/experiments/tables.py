@@ -19,7 +19,8 @@ def markdown_table(rows: Sequence[dict], number: str = '{:.3g}') -> str:
 
 
 def write_csv(path: str | Path, rows: Sequence[dict]) -> None:
-    """Rows of equal keys as CSV with a header, in full precision."""
+    """Rows of equal keys as CSV with a header, in full precision; makes the folder."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +102,8 @@ def fingerprint(paths: Iterable[str | Path]) -> str:
     for path in paths:
         digest.update(f'{path}\0'.encode(errors='surrogateescape'))
         if os.path.isdir(path):
-            _add_folder(digest, os.fspath(path))
+            for line in _listing(os.fspath(path)):
+                digest.update(line.encode(errors='surrogateescape'))
         else:
             with open(path, 'rb') as file:
                 while block := file.read(_BLOCK):
@@ -110,14 +111,13 @@ def fingerprint(paths: Iterable[str | Path]) -> str:
     return digest.hexdigest()
 
 
-def _add_folder(digest, folder: str) -> None:
+def _listing(folder: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         entries = sorted(entries, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir():
-            digest.update(f'{entry.name}/\0'.encode(errors='surrogateescape'))
-            _add_folder(digest, entry.path)
+            yield f'{entry.name}/\0'
+            yield from _listing(entry.path)
         else:
             stat = entry.stat()
-            line = f'{entry.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0'
-            digest.update(line.encode(errors='surrogateescape'))
+            yield f'{entry.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0'

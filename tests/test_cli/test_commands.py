@@ -76,8 +76,8 @@ def test_scripts_are_the_verbs():
         text = path.read_text()
         if path.parent.name == 'setup' or path.name.startswith('demo'):
             continue
-        assert len(text.splitlines()) <= 10, path
-        called.add(text.split("main(['")[1].split("'")[0])
+        assert len(text.splitlines()) <= 8, path
+        called.add(text.split("run_verb('")[1].split("'")[0])
     assert called == set(VERBS) - {'list'}
 
 
@@ -86,7 +86,7 @@ SCRIPTS = json.loads((ROOT / 'tests/fixtures/v0_1/public_scripts.json').read_tex
 
 @pytest.mark.parametrize('script', sorted(name for name in SCRIPTS if 'demo' not in name))
 def test_every_option_of_version_0_1_is_known(script):
-    verb = load_verb((ROOT / script).read_text().split("main(['")[1].split("'")[0])
+    verb = load_verb((ROOT / script).read_text().split("run_verb('")[1].split("'")[0])
     parser = argparse.ArgumentParser()
     verb.add_arguments(parser)
     known = {option for action in parser._actions for option in action.option_strings}

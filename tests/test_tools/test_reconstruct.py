@@ -103,7 +103,7 @@ def test_unreadable_images_are_skipped(folder, capsys):
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (('gone.pth', 'photos'), 'no checkpoint file gone.pth'),
+        (('gone.pth', 'photos'), 'no checkpoint file at gone.pth'),
         (('photos/coffee.jpg', 'photos'), 'looks like an image'),
         (('run.pth', 'gone'), 'no image or folder at gone'),
         (('run.pth', 'empty'), 'empty'),
@@ -127,5 +127,5 @@ def test_errors_are_one_line(tmp_path):
     environment = dict(os.environ, PYTHONPATH=path)
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert result.returncode == 2
-    assert result.stderr.startswith('error: no checkpoint file gone.pth')
+    assert result.stderr.startswith('error: no image or folder at x.png')
     assert 'Traceback' not in result.stderr

@@ -55,9 +55,9 @@ def test_tool_compares_checkpoints_by_band(tmp_path, capsys):
 
 
 def test_tool_names_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
-        run(tmp_path / 'gone.pth', tmp_path)
     path = save_checkpoint(tmp_path / 'bare.pth', tiny_config(), drop='neck.')
     write_photos(tmp_path / 'photos')
+    with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
+        run(tmp_path / 'gone.pth', tmp_path / 'photos')
     with pytest.raises(ValueError, match='no weights of the decoder'):
         run(path, tmp_path / 'photos')

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim knn` as a script: python tools/analysis/knn.py CHECKPOINT DATA."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['knn', *sys.argv[1:]])
+    run_verb('knn')

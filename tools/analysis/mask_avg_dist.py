@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim mask-stats` as a script: python tools/analysis/mask_avg_dist.py [CONFIG]."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['mask-stats', *sys.argv[1:]])
+    run_verb('mask-stats')

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim mask-samples` as a script: python tools/analysis/mask_samples.py IMAGES."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['mask-samples', *sys.argv[1:]])
+    run_verb('mask-samples')

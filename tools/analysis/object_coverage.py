@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim coverage` as a script: python tools/analysis/object_coverage.py COCO_JSON."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['coverage', *sys.argv[1:]])
+    run_verb('coverage')

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim make-shapes` as a script: python tools/dataset/make_shapes.py OUT."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['make-shapes', *sys.argv[1:]])
+    run_verb('make-shapes')

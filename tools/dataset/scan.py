@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim scan` as a script: python tools/dataset/scan.py FOLDER."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['scan', *sys.argv[1:]])
+    run_verb('scan')

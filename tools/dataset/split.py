@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """`simmim split` as a script: python tools/dataset/split.py FOLDER."""
 
-import sys
-
-from simmim_mm.cli import main
+from simmim_mm.cli import run_verb
 
 if __name__ == '__main__':
-    main(['split', *sys.argv[1:]])
+    run_verb('split')

@@ -27,17 +27,8 @@ MIN_PYTHON = (3, int(re.search(r'>=3\.(\d+)', (ROOT / 'setup.py').read_text()).g
 NEEDED_GB = 12
 
 IMPORTS = {
-    'demo': [
-        'torch',
-        'torchvision',
-        'cv2',
-        'skimage',
-        'sklearn',
-        'mmcv',
-        'mmpretrain',
-        'simmim_mm',
-    ],
-    'full': ['mmcv.ops', 'mmdet.apis', 'mmseg.apis', 'pytest', 'pytest_cov'],
+    'demo': 'torch, torchvision, cv2, skimage, sklearn, mmcv, mmpretrain, simmim_mm',
+    'full': 'mmcv.ops, mmdet.apis, mmseg.apis, pytest, pytest_cov',
 }
 
 
@@ -120,7 +111,7 @@ def steps(level):
             ('--no-deps', '--upgrade', '--target', str(VENV / 'transformers')),
         ),
     ]
-    check_full = check_step('check', [*IMPORTS['demo'], *IMPORTS['full']], full)
+    check_full = check_step('check', ', '.join(IMPORTS.values()), full)
     if level == 'full':
         return [*full, check_full]
     demo = [*base, quick, own]
@@ -131,7 +122,7 @@ def check_step(name, modules, after, **kwargs):
     return Step(
         name,
         'Importing everything once (about 30 s)',
-        [PYTHON, '-c', 'import ' + ', '.join(modules)],
+        [PYTHON, '-c', f'import {modules}'],
         [step.key for step in after],
         hint='the environment is damaged; `make clean-venv`, then repeat the command',
         **kwargs,

@@ -32,8 +32,6 @@ for arg do
 done
 exec {compiler} "$@"
 """
-
-
 GROUPS = 7  # of the sources; in this many, no two of a group define the same helper
 
 
@@ -77,10 +75,9 @@ def install(what, environment=None, *options: str) -> int:
 
 def cached_wheels() -> list:
     """Wheels that pip has built here before; they may be without operators."""
-    name = REQUIREMENT.partition('=')[0].replace('-', '_')
+    name, _, version = REQUIREMENT.replace('-', '_').partition('==')
     command = [sys.executable, '-m', 'pip', 'cache', 'list', '--format=abspath', name]
     found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    version = REQUIREMENT.rpartition('=')[2]
     return [line for line in found.stdout.split('\n') if f'-{version}-' in line]
 
 
@@ -123,7 +120,8 @@ def build_environment(folder: Path) -> dict:
     jobs = max(1, min(len(os.sched_getaffinity(0)), memory // 2_500_000_000))
     environment.setdefault('MAX_JOBS', str(jobs))
     environment['CXX'] = wrap(folder / 'c++', environment.get('CXX', 'c++'))
-    nvcc = find_nvcc(environment)
+    home = environment.get('CUDA_HOME')
+    nvcc = shutil.which('nvcc', path=f'{home}/bin' if home else None)
     if nvcc:
         environment['PYTORCH_NVCC'] = wrap(folder / 'nvcc', nvcc)
     else:
@@ -131,11 +129,6 @@ def build_environment(folder: Path) -> dict:
         environment['CUDA_VISIBLE_DEVICES'] = ''
         print('no nvcc: building the operators for the CPU only')
     return environment
-
-
-def find_nvcc(environment: dict):
-    home = environment.get('CUDA_HOME')
-    return shutil.which('nvcc', path=f'{home}/bin' if home else None)
 
 
 def wrap(script: Path, compiler: str) -> str:
