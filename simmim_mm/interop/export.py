@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from simmim_mm._renamed import warn_renamed
+from simmim_mm._renamed import renamed_attributes
 from simmim_mm.checkpoint import find_state_dict, load_into, load_weights, read_config
 from simmim_mm.checkpoint.stored_config import check_types, refused_config
 from simmim_mm.interop.family import Family
@@ -24,7 +24,7 @@ _TRAINING = (
     'norm_eval with_cp'
 )
 # What models build by themselves, and what only pretraining uses.
-BUILT = re.compile(r'(.*\.)?(relative_position_index|relative_coords_table|mask_token)')
+BUILT = re.compile(r'(.*\.)?(relative_position_index|relative_coords_table|attn_mask|mask_token)')
 _STAGE_NORM = re.compile(r'norm\d\..*')
 
 _SWIN = 'arch img_size in_channels out_indices pad_small_map patch_size stage_cfgs window_size'
@@ -174,9 +174,7 @@ def forget_stage_windows(config: dict) -> None:
 
 
 def read_source(path: str | Path) -> Source:
-    """Read the backbone of a checkpoint that training or ``simmim convert`` wrote.
-
-    Nothing that the file holds is executed, its config included.
+    """Read the backbone of a checkpoint that training or ``simmim convert`` wrote, safely.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -191,8 +189,7 @@ def read_source(path: str | Path) -> Source:
     if not weights:
         raise ExportError(
             f'{path} has no weights of a backbone (backbone.*); its first names are '
-            f'{", ".join(list(state)[:3])}. Checkpoints of other code become ours by '
-            'simmim convert'
+            f'{", ".join(list(state)[:3])}. Checkpoints of other code become ours by simmim convert'
         )
     config = read_config(checkpoint, path)
     model = config.get('model') or {}
@@ -211,6 +208,7 @@ def read_source(path: str | Path) -> Source:
     return Source(str(path), family, kept, weights, data or None)
 
 
+@renamed_attributes(ours='backbone')
 @dataclass
 class Export:
     """What one of our backbones is in another library.
@@ -238,12 +236,6 @@ class Export:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels for which both are built."""
         return image_size(self.backbone)
-
-    @property
-    def ours(self) -> nn.Module:
-        """The backbone, by its old name."""
-        warn_renamed('Export.ours', 'Export.backbone')
-        return self.backbone
 
 
 def image_size(backbone: Any) -> tuple[int, int]:

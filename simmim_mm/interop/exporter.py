@@ -1,6 +1,5 @@
 """From a checkpoint file of ours to a file of another library, which must compute the same."""
 
-import re
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,12 +9,10 @@ from pathlib import Path
 import torch
 
 from simmim_mm.interop import libraries
-from simmim_mm.interop.export import Export, ExportError, read_source
+from simmim_mm.interop.export import BUILT, Export, ExportError, read_source
 from simmim_mm.interop.registry import export_backbone
 
 TOLERANCE = 1e-4  # absolute
-# Libraries make these anew.
-_BUILT = re.compile(r'(.*\.)?(relative_position_index|relative_coords_table|attn_mask)')
 
 
 @dataclass(frozen=True)
@@ -44,15 +41,11 @@ def verify(export: Export) -> Verification:
             differs by more than ``TOLERANCE``.
     """
     model, missing, unexpected = libraries.load(export)
-    fresh = {
-        name: reason
-        for name in missing
-        for pattern, reason in export.fresh.items()
-        if fnmatchcase(name, pattern)
-    }
+    starts = export.fresh.items()
+    fresh = {name: why for name in missing for glob, why in starts if fnmatchcase(name, glob)}
     missing = [name for name in missing if name not in fresh]
     for what, names in (('misses', missing), ('does not know', unexpected)):
-        names = [name for name in names if not _BUILT.fullmatch(name)]
+        names = [name for name in names if not BUILT.fullmatch(name)]
         if names:
             raise ExportError(
                 f"{export.target}'s {export.architecture} {what} {len(names)} of the names, such "
@@ -82,15 +75,7 @@ _verify = verify  # an argument of export_checkpoint hides it
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written; ``str(report)`` also says how to use it.
-
-    Attributes:
-        checkpoint: Where the backbone is from.
-        family: Name of our class.
-        export: What it is in the other library.
-        out: The written file or folder.
-        verification: The comparison with the library's own model, if one was asked for.
-    """
+    """What was written to ``out``; ``str(report)`` also says how to use it."""
 
     checkpoint: Path
     family: str
@@ -100,7 +85,7 @@ class ExportReport:
 
     @property
     def snippet(self) -> str:
-        """What a user of the library writes to have this backbone with these weights."""
+        """See :meth:`~simmim_mm.interop.libraries.Library.snippet`."""
         return libraries.snippet(self.export, self.out)
 
     def __str__(self) -> str:
@@ -132,8 +117,6 @@ def export_checkpoint(
     overwrite: bool = False,
 ) -> ExportReport:
     """Write the backbone of a checkpoint in another library's own architecture and names.
-
-    Nothing in the checkpoint is executed.
 
     Args:
         checkpoint: Written by training or by :func:`~simmim_mm.interop.convert_checkpoint`.

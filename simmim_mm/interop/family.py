@@ -14,6 +14,7 @@ UNKNOWN: Any = type('Unknown', (), {})()  # what the shapes do not tell
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 ENCODER = 'encoder.'  # before the names of a backbone in SimMIM's files
+MASK_TOKEN = Rule('encoder.mask_token', 'backbone.mask_token')
 LINEAR_DECODER = Rule('decoder.0.{rest}', 'neck.decoder.0.{rest}')
 # mmpretrain and mmselfsup: their names are ours.
 OPENMMLAB_RULES = (

@@ -130,24 +130,18 @@ def refusal(family: str, target: str) -> str | None:
     """Why no export of our class to the library exists; None if one does."""
     if supports(family, target):
         return None
-    if family in BACKBONES:
-        return f'{target} has no {BACKBONES[family]}'
-    return f'no rule for {family} is written'
+    known = family in BACKBONES
+    return f'{target} has no {BACKBONES[family]}' if known else f'no rule for {family} is written'
 
 
 def export_backbone(
-    source: Source,
-    target: str,
-    window: int | None = None,
-    size: tuple[int, int] | None = None,
+    source: Source, target: str, window: int | None = None, size: tuple[int, int] | None = None
 ) -> Export:
     """Bring a backbone to the architecture and the names of another library.
 
-    The library need not be installed.
-
     Args:
         source: The checkpoint's backbone.
-        target: One of ``TARGETS``.
+        target: One of ``TARGETS``; it need not be installed.
         window: Side of the windows in tokens, for Swin; None = as trained.
         size: Image height and width in pixels; None = as trained.
 
@@ -175,8 +169,6 @@ def export_backbone(
         number = f' and {len(resized) - 1} more' if len(resized) > 1 else ''
         export.notes.append(f'Resized: {resized[0]}{number}.')
     if source.data:
-        mean, std = source.data['mean'], source.data['std']
-        export.notes.append(
-            f'Normalize images as in pretraining: mean {mean}, std {std}, in 0..255, RGB.'
-        )
+        statistics = 'mean {mean}, std {std}'.format(**source.data)
+        export.notes.append(f'Normalize images as in pretraining: {statistics}, in 0..255, RGB.')
     return export
