@@ -17,14 +17,10 @@ ENCODER = 'encoder.'  # before the names of a backbone in SimMIM's files
 MASK_TOKEN = Rule('encoder.mask_token', 'backbone.mask_token')
 LINEAR_DECODER = Rule('decoder.0.{rest}', 'neck.decoder.0.{rest}')
 # mmpretrain and mmselfsup: their names are ours.
+_TABLES = [f'backbone.{{rest}}.relative_{kind}' for kind in ('position_index', 'coords_table')]
 OPENMMLAB_RULES = (
-    Rule('data_preprocessor.{rest}', 'data_preprocessor.{rest}', regenerated=True),
-    *(
-        Rule(f'backbone.{{rest}}.{name}', f'backbone.{{rest}}.{name}', regenerated=True)
-        for name in ('relative_position_index', 'relative_coords_table')
-    ),
-    Rule('backbone.{rest}', 'backbone.{rest}'),
-    Rule('neck.{rest}', 'neck.{rest}'),
+    *(Rule(n, n, regenerated=True) for n in ('data_preprocessor.{rest}', *_TABLES)),
+    *(Rule(n, n) for n in ('backbone.{rest}', 'neck.{rest}')),
 )
 
 
@@ -103,8 +99,7 @@ def square_side(n: int, what: str) -> int:
 def complete_arguments(inferred: dict, hints: dict) -> dict:
     """Arguments given by hand replace what was inferred; one that remains unknown is an error."""
     config = {k: hints.get(k, v) for k, v in inferred.items()}
-    unknown = [k for k, v in config.items() if v is UNKNOWN]
-    if unknown:
+    if unknown := [k for k, v in config.items() if v is UNKNOWN]:
         raise ValueError(
             f'the weights do not tell {", ".join(unknown)}: give it by hand, as in '
             f'"{unknown[0]}=VALUE"'

@@ -25,8 +25,7 @@ class Rule:
         native: Template of our name, with the same fields.
         to_native: Changes the tensor on the way in, where the layers differ in more than the name.
         to_source: Its inverse.
-        regenerated: The entry follows from the architecture (an index table): it is dropped on the
-            way in, since our model builds its own.
+        regenerated: An index table, dropped on the way in: our model builds its own.
         parts: Where other code keeps apart what is one tensor here (queries, keys and values), the
             words that stand for ``{part}`` in ``source``, in the order of our first dimension.
         one_way: Not used on the way back: ``source`` is an older or rarer name, or not written.
