@@ -12,13 +12,10 @@ TMP_SUFFIX = '.simmim-tmp'
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Local files that are either the old or the new content, never half of one.
+    """Local files that are either the old or the new content, even if the process is killed.
 
-    mmengine's backend writes straight into the file, so that a process killed while it saves
-    leaves a truncated file. This one writes to a hidden file in the same folder, flushes it to the
-    disk, and renames it over the target, which POSIX does in one step.
-
-    Chosen with ``backend_args=dict(backend='atomic')``.
+    Writes to a hidden file in the same folder, flushes it to the disk, and renames it over the
+    target, which POSIX does in one step. Chosen with ``backend_args=dict(backend='atomic')``.
     """
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:

@@ -1,5 +1,6 @@
 """The one way to load weights: fit them to a module, report every entry, or refuse them."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -72,8 +73,7 @@ class LoadReport:
 
     def require_backbone(self) -> None:
         """Raise a CheckpointError if weights of a whole model lack a part of its backbone."""
-        missing = [name for name in self.missing if name.startswith('backbone.')]
-        if missing:
+        if missing := [name for name in self.missing if name.startswith('backbone.')]:
             raise CheckpointError(
                 f'{self.file} lacks {len(missing)} weights of the encoder, such as {missing[0]}: '
                 'it is not a checkpoint of this model'
@@ -188,11 +188,8 @@ def find_prefixes(names: Iterable[str], own: Iterable[str]) -> list[str]:
     own = set(own)
     votes: Counter[str] = Counter()
     for name in names:
-        parts = name.split('.')
-        for i in range(len(parts)):
-            if '.'.join(parts[i:]) in own:
-                votes['.'.join([*parts[:i], ''])] += 1
-                break
+        starts = [0, *(dot.end() for dot in re.finditer(r'\.', name))]
+        votes.update([name[:i] for i in starts if name[i:] in own][:1])
     most = max(votes.values(), default=0)
     # a name or two may be found under others, such as the norm of a decoder
     return [prefix for prefix, n in votes.most_common() if n > most / 2]

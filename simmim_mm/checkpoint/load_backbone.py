@@ -94,11 +94,9 @@ def _absence(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, 
     missing = sum(own[key].numel() for key in report.missing)
     unexpected = sum(state[report.prefix + key].numel() for key in report.unexpected)
     absent = missing / (loaded + missing), unexpected / (loaded + unexpected)
-    blocks = (
-        _blocks(report.missing) - _blocks(report.matched),
-        _blocks(report.unexpected) - _blocks(own),
-    )
-    if max(absent) <= MAX_ABSENT and not any(blocks):
+    blocks = _blocks(report.missing) - _blocks(report.matched)
+    blocks |= _blocks(report.unexpected) - _blocks(own)
+    if max(absent) <= MAX_ABSENT and not blocks:
         return ''
     shown = [f' ({first_names(n)})' if n else '' for n in (report.missing, report.unexpected)]
     return (
