@@ -34,11 +34,9 @@ def near_pairs(
         order = np.argsort(bits, kind='stable')
         starts = np.flatnonzero(np.diff(bits[order], prepend=bits[order[:1]] + 1))
         for start, stop in zip(starts, (*starts[1:], len(both))):
-            members = order[start:stop]
-            if others is None:
-                left = right = members
-            else:
-                left, right = members[members < count], members[members >= count]
+            left = right = order[start:stop]
+            if others is not None:
+                left, right = left[left < count], right[right >= count]
             if min(len(left), len(right)) == 0 or stop - start < 2:
                 continue
             rows = max(1, _BLOCK // len(right))
