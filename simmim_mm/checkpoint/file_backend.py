@@ -2,6 +2,7 @@
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,16 +62,12 @@ def remove_stale_files(folder: str | Path) -> list[str]:
 
 def _sync_folder(folder: Path) -> None:
     # Makes the renaming itself survive a power cut. Not every system can open a folder.
-    try:
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 register_backend('atomic', AtomicLocalBackend, force=True)

@@ -57,21 +57,13 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint's backbone.
+    """A checkpoint's backbone."""
 
-    Attributes:
-        path: The file, for messages.
-        family: Name of our class.
-        config: Its arguments, without those that matter in training only.
-        state_dict: Its weights.
-        data: ``mean`` and ``std`` of the images it was trained on, if known.
-    """
-
-    path: str
-    family: str
-    config: dict[str, Any]
+    path: str  # for messages
+    family: str  # name of our class
+    config: dict[str, Any]  # its arguments, without those that matter in training only
     state_dict: dict[str, Tensor] = field(repr=False)
-    data: dict | None = None
+    data: dict | None = None  # mean and std of the images it was trained on, if known
 
     def sized(self, window: int | None = None, size: tuple[int, int] | None = None) -> 'Source':
         """The same with another window or image size (None: as trained).
@@ -211,26 +203,16 @@ def read_source(path: str | Path) -> Source:
 @renamed_attributes(ours='backbone')
 @dataclass
 class Export:
-    """What one of our backbones is in another library.
+    """What one of our backbones is in another library."""
 
-    Attributes:
-        target: Name of the library, as in ``--to``.
-        architecture: Its class, or the name of its model.
-        arguments: Those of the architecture, so that it is the same network.
-        state_dict: The weights under its names.
-        backbone: Our backbone, whose features it has to repeat, in evaluation mode.
-        fresh: Names, with ``*``, that the architecture has and the pretraining has not, to the
-            reason; their weights stay as the library initializes them.
-        notes: What its user should know, a sentence each.
-    """
-
-    target: str
-    architecture: str
-    arguments: dict[str, Any]
-    state_dict: dict[str, Tensor]
-    backbone: Any
+    target: str  # name of the library, as in --to
+    architecture: str  # its class, or the name of its model
+    arguments: dict[str, Any]  # those of the architecture, so that it is the same network
+    state_dict: dict[str, Tensor]  # the weights under its names
+    backbone: Any  # ours, whose features it has to repeat, in evaluation mode
+    # names, with *, that pretraining lacks and the library initializes, to the reason
     fresh: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what its user should know, a sentence each
 
     @property
     def size(self) -> tuple[int, int]:

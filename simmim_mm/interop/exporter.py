@@ -17,17 +17,11 @@ TOLERANCE = 1e-4  # absolute
 
 @dataclass(frozen=True)
 class Verification:
-    """Outcome of a comparison that succeeded.
+    """Outcome of a comparison that succeeded."""
 
-    Attributes:
-        difference: Largest absolute difference of any feature.
-        maps: Shapes of the compared maps.
-        fresh: Names that the file does not have and that start fresh, to the reason.
-    """
-
-    difference: float
-    maps: list[tuple[int, ...]]
-    fresh: dict[str, str]
+    difference: float  # the largest absolute one of any feature
+    maps: list[tuple[int, ...]]  # shapes of the compared maps
+    fresh: dict[str, str]  # names that the file does not have, to the reason
 
 
 def verify(export: Export) -> Verification:
