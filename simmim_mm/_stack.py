@@ -98,7 +98,8 @@ def _check_piece(piece: Piece) -> None:
         )
     # A module that is found without a distribution (a source tree on the path) is taken on trust.
     for name, version in found.items():
-        if _in_range(version, piece):
+        release = _release(version)
+        if release >= _release(piece.low) and not (piece.high and release >= _release(piece.high)):
             continue
         # Distributions of one module write the same files, so any other one has to go first.
         stays = len(found) == 1 and piece.pin.startswith(f'{name}==')
@@ -107,11 +108,6 @@ def _check_piece(piece: Piece) -> None:
             f'simmim_mm needs {piece.module} {wanted}, but {name} {version} is installed; '
             f'fix: {first}pip install {piece.pin}'
         )
-
-
-def _in_range(version: str, piece: Piece) -> bool:
-    release = _release(version)
-    return _release(piece.low) <= release and (piece.high is None or release < _release(piece.high))
 
 
 def _release(version: str) -> tuple[int, ...]:

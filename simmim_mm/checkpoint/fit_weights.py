@@ -15,7 +15,7 @@ _TABLE, _COORDS = 'relative_position_bias_table', 'relative_coords_table'
 
 
 def fit_state_dict(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
-    """Bring entries to the shapes of a backbone, in place; what cannot be fitted stays as it is.
+    """Bring entries under ``prefix`` to a backbone's shapes, in place, as far as possible.
 
     - Tables of relative position biases are interpolated (:func:`resize_position_bias`) for other
       windows and grids; one table shared by all blocks is copied to each block where the model
@@ -28,11 +28,6 @@ def fit_state_dict(model: nn.Module, state_dict: dict, prefix: str = '') -> None
 
     The old grid is a square where the number of entries allows it, else it has the aspect ratio of
     the new one.
-
-    Args:
-        model: A backbone, or another module with parameters of these names.
-        state_dict: Entries under ``prefix`` are changed.
-        prefix: Of the model's entries.
     """
     own = model.state_dict()
     _expand_shared_table(own, state_dict, prefix)

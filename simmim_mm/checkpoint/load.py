@@ -27,33 +27,23 @@ class FitsWeights(Protocol):
 
 @dataclass
 class LoadReport:
-    """What became of each entry, by the module's names unless said otherwise.
+    """What became of each entry, by the module's names unless said otherwise."""
 
-    Attributes:
-        file: Where the weights are from, for messages.
-        prefix: What the module's names begin with in the file.
-        matched: Loaded as they are.
-        resized: Loaded after a change of size: name to (shape in the file, shape in the module).
-        missing: In the module alone; they keep their initial values.
-        mismatched: Not loaded because of their shape: name to (in the file, in the module).
-        unexpected: Under the prefix in the file, but not in the module.
-        outside: Number of entries of the file that are not under the prefix.
-        regenerated: Source names of entries that the module builds by itself (index tables).
-        left_over: Source names of entries that the converter does not know.
-        listed: How many names ``str(report)`` gives of each kind; None gives all.
-    """
-
-    file: str = ''
-    prefix: str = ''
-    matched: list[str] = field(default_factory=list)
+    file: str = ''  # where the weights are from, for messages
+    prefix: str = ''  # what the module's names begin with in the file
+    matched: list[str] = field(default_factory=list)  # loaded as they are
+    # Loaded after a change of size: name to (shape in the file, shape in the module).
     resized: dict[str, tuple[Shape | str, Shape]] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # left as initialized
+    # Not loaded because of their shape: name to (in the file, in the module).
     mismatched: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
-    unexpected: list[str] = field(default_factory=list)
-    outside: int = 0
+    unexpected: list[str] = field(default_factory=list)  # in the file alone, under the prefix
+    outside: int = 0  # number of entries of the file that are not under the prefix
+    # Source names of entries that the module builds by itself (index tables).
     regenerated: list[str] = field(default_factory=list)
+    # Source names of entries that the converter does not know.
     left_over: list[str] = field(default_factory=list)
-    listed: int | None = 3
+    listed: int | None = 3  # how many names str(report) gives of each kind; None gives all
 
     @property
     def loaded(self) -> list[str]:

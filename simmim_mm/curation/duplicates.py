@@ -87,12 +87,10 @@ def group_duplicates(
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         later = np.flatnonzero(first[inverse] != np.arange(len(keys)))
         join(first[inverse[later]], later)
-    if distance >= 0:
-        for left, right in near_pairs(looks, distance):
+    searched = [None] if mirrored is None else [None, mirrored]
+    for others in searched if distance >= 0 else []:
+        for left, right in near_pairs(looks, distance, others):
             join(left, right)
-        if mirrored is not None:
-            for left, right in near_pairs(looks, distance, mirrored):
-                join(left, right)
     return np.array([root(i) for i in range(len(parent))], np.int64)
 
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -47,8 +48,7 @@ def inspect_file(path: str, min_size: int = 1, channels: Sequence[int] = ()) -> 
             Empty: any.
     """
     try:
-        with open(path, 'rb') as file:
-            content = file.read()
+        content = Path(path).read_bytes()
     except OSError as error:
         return Inspection('unreadable', str(error.strerror or error))
     seen = Inspection(size=len(content), content=blake2b(content, digest_size=16).digest())

@@ -122,8 +122,7 @@ def _figure(scan: Scan, index: int) -> str:
 
 def _thumbnail(path: str) -> str:
     try:
-        with open(path, 'rb') as file:
-            array = decode(file.read()).array
+        array = decode(Path(path).read_bytes()).array
         array = array[..., :3] if array.shape[-1] >= 3 else array[..., 0]
         if array.dtype != np.uint8:
             low, high = np.nanmin(array), np.nanmax(array)

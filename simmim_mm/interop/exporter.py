@@ -112,6 +112,8 @@ def export_checkpoint(
 ) -> ExportReport:
     """Write the backbone of a checkpoint in another library's own architecture and names.
 
+    Print the report to see how the file is used and what starts fresh.
+
     Args:
         checkpoint: Written by training or by :func:`~simmim_mm.interop.convert_checkpoint`.
         to: The library, one of ``TARGETS``; it need not be installed, unless ``verify`` is set.
@@ -122,9 +124,6 @@ def export_checkpoint(
         verify: Build the library's own model, load strictly, and compare features, see
             :func:`~simmim_mm.interop.verify`; nothing is written if they differ.
         overwrite: Replace what is there.
-
-    Returns:
-        The report; print it to see how the file is used and what starts fresh.
 
     Raises:
         FileNotFoundError: If there is no checkpoint.

@@ -30,26 +30,17 @@ class MissingWeight(ValueError):
 
 @dataclass(frozen=True)
 class Family:
-    """How the checkpoints of one code base map to our models.
+    """How the checkpoints of one code base map to our models."""
 
-    Args:
-        name: Short name, as for ``simmim convert --family``.
-        title: Whose code.
-        rules: Names there and here.
-        detect: Whether a state dict is of this family.
-        model_config: Our model config from the authors' constructor arguments.
-        infer: Those arguments, :data:`UNKNOWN` among them, from weights and index tables under our
-            names and from the config that was stored beside the weights, possibly empty.
-        prefix: What larger models there put before these names (``'vit.'``). Taken off on the way
-            in where a file has it, not put on on the way back.
-    """
-
-    name: str
-    title: str
+    name: str  # as for simmim convert --family
+    title: str  # whose code
     rules: tuple[Rule, ...]
     detect: Callable[[Mapping[str, Tensor]], bool]
-    model_config: Callable[[dict], dict]
+    model_config: Callable[[dict], dict]  # ours from the authors' constructor arguments
+    # Those arguments, UNKNOWN among them, from weights and index tables under our names and from
+    # the config that was stored beside the weights, possibly empty.
     infer: Callable[[Mapping[str, Tensor], dict], dict]
+    # What larger models there put before these names ('vit.'): taken off, not put on again.
     prefix: str = ''
 
     def bare(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -27,17 +27,11 @@ Loaded = tuple[nn.Module, list[str], list[str]]
 
 @dataclass(frozen=True)
 class Library(ABC):
-    """What is peculiar to a library.
+    """What is peculiar to a library."""
 
-    Args:
-        name: As in ``--to``.
-        module: To import, so that its models are known.
-        prefix: Before the names in its files, as its loader expects it.
-    """
-
-    name: str
-    module: str
-    prefix: str = ''
+    name: str  # as in --to
+    module: str  # to import, so that its models are known
+    prefix: str = ''  # before the names in its files, as its loader expects it
 
     @abstractmethod
     def load(self, export: Export) -> Loaded:

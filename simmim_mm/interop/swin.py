@@ -372,8 +372,8 @@ def _build_whole(source: Source, library: str) -> tuple[Any, int]:
 
 
 def _trained_windows(source: Source) -> list[int]:
-    unknown = [0] * len(swin_depths(source))
-    return list(source.config.get('pretrained_window_sizes') or unknown)
+    known = source.config.get('pretrained_window_sizes')
+    return list(known or [0] * len(swin_depths(source)))
 
 
 def stage_windows(swin: Any) -> list[int]:
