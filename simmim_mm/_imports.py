@@ -1,9 +1,8 @@
 """What has to happen when modules are imported, so that ``import simmim_mm`` itself is quick.
 
-mmengine takes seconds to import, our registries are children of its registries, and a config that
-says ``custom_imports=['simmim_mm']`` relies on their being there. So they are made as soon as
-``mmengine.registry`` is imported, by whomever and whenever, and not before. The same finder serves
-the paths of modules that have moved (:mod:`simmim_mm._renamed`).
+A config that says ``custom_imports=['simmim_mm']`` relies on our registries, children of those of
+mmengine, which takes seconds to import. So they are made as soon as ``mmengine.registry`` is
+imported, by whomever. The same finder serves the paths of modules that have moved.
 """
 
 import importlib

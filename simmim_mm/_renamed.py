@@ -1,7 +1,6 @@
 """Names of version 0.1 that go on working until 1.0, each with one warning that says the new name.
 
-- Modules: :data:`MODULES` maps old paths to where their names are now; a finder on
-  ``sys.meta_path`` serves the old ones (:mod:`simmim_mm._imports` installs it).
+- Modules: :data:`MODULES`, served by the finder of :mod:`simmim_mm._imports`.
 - Names in modules that kept their path: ``__getattr__ = old_names(__name__)``.
 - Registered types: :data:`TYPES`, looked up by our registries.
 - Arguments and their values: the decorator :func:`renamed_arguments`.
@@ -20,31 +19,23 @@ from typing import Any, TypeVar
 T = TypeVar('T', bound=Callable)
 C = TypeVar('C', bound=type)
 
-# Old module below simmim_mm: the modules that have its names now.
+# Old module below simmim_mm to the modules that have its names now.
 MODULES: dict[str, tuple[str, ...]] = {
     'convert': ('checkpoint', 'interop'),
     'convert.checkpoint': ('interop.converter',),
     'convert.common': ('interop.family', 'interop.keymap', 'interop.vit'),
     'convert.convmae': ('interop.conv_mae',),
-    'convert.diagnose': ('checkpoint.diagnose',),
     'convert.families': ('interop.registry', 'interop.family'),
-    'convert.fetch': ('checkpoint.fetch',),
     'convert.huggingface': ('interop.registry', 'interop.converter'),
     'convert.load': ('interop.converter', 'checkpoint.load'),
-    'convert.load_backbone': ('checkpoint.load_backbone',),
     'convert.mae': ('interop.mae',),
     'convert.openmmlab': ('interop.registry',),
-    'convert.position_bias': ('checkpoint.position_bias',),
     'convert.rules': ('interop.keymap',),
-    'convert.safe_load': ('checkpoint.safe_load',),
     'convert.simmim_swin': ('interop.swin',),
     'convert.simmim_vit': ('interop.beit',),
     'convert.timm': ('interop.registry', 'interop.family', 'interop.keymap', 'interop.vit'),
     'datasets.bad_files': ('datasets.image_dataset',),
     'datasets.cleaning': ('curation',),
-    'datasets.cleaning.files': ('curation.files',),
-    'datasets.cleaning.inspection': ('curation.inspection',),
-    'datasets.cleaning.report': ('curation.report',),
     'datasets.cleaning.scanning': ('curation.scan',),
     'datasets.cleaning.similarity': ('curation.duplicates',),
     'datasets.cleaning.splitting': ('curation.split',),
@@ -63,9 +54,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     'engine.progress': ('cli.common',),
     'evaluation.tables': ('experiments.tables',),
     'export': ('interop',),
-    'export.export': ('interop.export',),
     'export.geometry': ('interop.export', 'interop.swin'),
-    'export.libraries': ('interop.libraries',),
     'export.pairs': ('interop.registry',),
     'export.source': ('interop.export',),
     'export.to_huggingface': ('interop.swin', 'interop.vit', 'interop.beit'),
@@ -95,33 +84,28 @@ MODULES: dict[str, tuple[str, ...]] = {
     'models.necks.mlp_decoder': ('models.necks.pixel_shuffle_decoder',),
     'models.pixel_stats': ('models.data_preprocessor',),
     'models.targets': ('models.target_generators',),
-    'models.targets.base': ('models.target_generators.base',),
-    'models.targets.hog': ('models.target_generators.hog',),
-    'models.targets.local_norm': ('models.target_generators.local_norm',),
-    'models.targets.low_freq': ('models.target_generators.low_freq',),
-    'models.targets.low_resolution': ('models.target_generators.low_resolution',),
-    'models.targets.norm_pix': ('models.target_generators.norm_pix',),
-    'models.targets.unit_range': ('models.target_generators.unit_range',),
     'models.transfer': ('models.downstream',),
-    'models.transfer.frozen_classifier': ('models.downstream.frozen_classifier',),
-    'models.transfer.pooling': ('models.downstream.pooling',),
-    'models.transfer.simple_feature_pyramid': ('models.downstream.simple_feature_pyramid',),
     'trials': ('experiments',),
     'trials.coco_json': ('experiments.coco_json', 'datasets.readers.coco'),
-    'trials.downstream': ('experiments.downstream',),
-    'trials.knn_probe': ('experiments.knn_probe',),
     'trials.label_maps': ('experiments.segmentation_maps',),
     'trials.labelled_data': ('experiments.labeled_data',),
     'trials.preflight': ('experiments.pretrained',),
-    'trials.pretrained': ('experiments.pretrained',),
-    'trials.report': ('experiments.report',),
-    'trials.run': ('experiments.run',),
-    'trials.scalars': ('experiments.scalars',),
-    'trials.scheduler': ('experiments.scheduler',),
     'trials.study': ('experiments.sweep',),
-    'trials.trial': ('experiments.trial',),
     'visualization.evaluation_pipeline': ('datasets.evaluation_pipeline',),
     'visualization.stored_config': ('checkpoint.stored_config',),
+}
+# Old package, the new one, and the modules that have kept their names in it.
+_PACKAGES = (
+    ('convert', 'checkpoint', 'diagnose fetch load_backbone position_bias safe_load'),
+    ('datasets.cleaning', 'curation', 'files inspection report'),
+    ('export', 'interop', 'export libraries'),
+    ('models.targets', 'models.target_generators', 'base hog local_norm low_freq low_resolution'),
+    ('models.targets', 'models.target_generators', 'norm_pix unit_range'),
+    ('models.transfer', 'models.downstream', 'frozen_classifier pooling simple_feature_pyramid'),
+    ('trials', 'experiments', 'downstream knn_probe pretrained report run scalars scheduler trial'),
+)
+MODULES |= {
+    f'{old}.{name}': (f'{new}.{name}',) for old, new, names in _PACKAGES for name in names.split()
 }
 # Old name to new name, of classes, functions and constants, in whichever module; or in one, whose
 # old path then stands before the name. A new name with a path is in that module.
@@ -233,14 +217,12 @@ def renamed_arguments(
     """
 
     def renewed(owner: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-        for old, new in names.items():
-            if old not in kwargs:
-                continue
+        for old in [name for name in names if name in kwargs]:
+            new, value = names[old], kwargs.pop(old)
             if new in kwargs:
                 raise TypeError(f'{owner} got both {new} and its old name {old}')
             new_text = f'now {new}=...' if new else 'no longer needed: leave it out'
             _warn_once(f'{owner}({old}=...) is {new_text}')
-            value = kwargs.pop(old)
             if new is not None:
                 kwargs[new] = value
         for name, spellings in (values or {}).items():

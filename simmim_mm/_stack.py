@@ -1,8 +1,7 @@
 """Checks that the pieces simmim_mm stands on are there, before any of them is imported.
 
-Only the standard library is used and no piece is imported: versions are read from the installed
-distributions' metadata. So a missing or unsuitable piece is reported in one line that names the
-fix, where the first import of it would fail somewhere inside mmengine or torch.
+With the standard library alone, versions are read from the metadata of installed distributions, so
+that a missing or unsuitable piece is reported in one line that names the fix.
 
 Both lines of OpenMMLab will do: the original distributions (``mmcv``) and the maintained ones
 (``onedl-mmcv``) differ in their distribution's name, not in what is imported.
@@ -29,25 +28,14 @@ class Piece(NamedTuple):
     pin: str
 
 
+_MMENGINE = ('onedl-mmengine', 'mmengine', 'mmengine-lite')
+_MMCV = ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full')
+_MMPRETRAIN = ('onedl-mmpretrain', 'mmpretrain')
 PIECES = (
     Piece('torch', ('torch',), '2.0', None, 'torch==2.14.1 torchvision==0.29.1'),
-    Piece(
-        'mmengine',
-        ('onedl-mmengine', 'mmengine', 'mmengine-lite'),
-        '0.10.0',
-        '1.0',
-        'onedl-mmengine==0.10.12',
-    ),
-    Piece(
-        'mmcv',
-        ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
-        '2.0.0',
-        '2.4',
-        'onedl-mmcv==2.3.6',
-    ),
-    Piece(
-        'mmpretrain', ('onedl-mmpretrain', 'mmpretrain'), '1.0.0', '2.0', 'onedl-mmpretrain==1.3.6'
-    ),
+    Piece('mmengine', _MMENGINE, '0.10.0', '1.0', 'onedl-mmengine==0.10.12'),
+    Piece('mmcv', _MMCV, '2.0.0', '2.4', 'onedl-mmcv==2.3.6'),
+    Piece('mmpretrain', _MMPRETRAIN, '1.0.0', '2.0', 'onedl-mmpretrain==1.3.6'),
 )
 
 
@@ -110,7 +98,8 @@ def _check_piece(piece: Piece) -> None:
         )
     # A module that is found without a distribution (a source tree on the path) is taken on trust.
     for name, version in found.items():
-        if _in_range(version, piece):
+        release = _release(version)
+        if release >= _release(piece.low) and not (piece.high and release >= _release(piece.high)):
             continue
         # Distributions of one module write the same files, so any other one has to go first.
         stays = len(found) == 1 and piece.pin.startswith(f'{name}==')
@@ -119,11 +108,6 @@ def _check_piece(piece: Piece) -> None:
             f'simmim_mm needs {piece.module} {wanted}, but {name} {version} is installed; '
             f'fix: {first}pip install {piece.pin}'
         )
-
-
-def _in_range(version: str, piece: Piece) -> bool:
-    release = _release(version)
-    return _release(piece.low) <= release and (piece.high is None or release < _release(piece.high))
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -1,11 +1,11 @@
 """The Python API: what ``simmim_mm.NAME`` hands out, from a config or checkpoint to a result.
 
-Nothing that a checkpoint holds is executed. Where a checkpoint is asked for, files of other code
-(the authors', timm, transformers, OpenMMLab) will do: they are converted on the way.
+Nothing that a checkpoint holds is executed. Files of other code (the authors', timm, transformers,
+OpenMMLab) will do: they are converted on the way.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -104,8 +104,7 @@ def load_backbone(
 
     Args:
         checkpoint: Of a pretraining, or of other code.
-        family: Where a file of other code is from; None = by the names in it. ``simmim convert
-            --families`` lists them.
+        family: Where a file of other code is from (``simmim convert --families``); None = detect.
         arguments: The authors' constructor arguments that such a file does not hold.
         device: Where the backbone goes.
         **changes: Arguments of the backbone that are other than in the pretraining, such as
@@ -144,8 +143,8 @@ def reconstruct(
         images: A file, several, or a folder.
         out: Image file to draw the reconstructions to.
         seed: Chooses the random masks.
-        stats: Where a normalized prediction gets its mean and contrast from: ``'true'``, the whole
-            image, or ``'visible'``, its visible part.
+        stats: Mean and contrast of a normalized prediction are those of the whole image
+            (``'true'``) or of its visible part (``'visible'``).
         config: Instead of the config in the checkpoint.
         device: Where the model runs.
 
@@ -158,7 +157,7 @@ def reconstruct(
         FileNotFoundError: If a file does not exist.
         ValueError: If the file is no checkpoint of a pretraining, or an image cannot be read.
     """
-    with _native(checkpoint) if config is None else nullcontext((checkpoint, None)) as (file, _):
+    with _native(checkpoint, config=config) as (file, _):
         reconstructor = Reconstructor.from_checkpoint(file, config, device)
     drawn = reconstructor.reconstruct(_files(images), seed, stats)
     if out is not None:
@@ -193,10 +192,9 @@ def extract_features(
         FileNotFoundError: If a file does not exist.
         ValueError: If weights of the backbone are missing, or an image cannot be read.
     """
-    with _native(checkpoint) if config is None else nullcontext((checkpoint, None)) as (file, _):
-        extractor = FeatureExtractor.from_checkpoint(
-            file, config, device, batch_size=batch_size, num_workers=num_workers
-        )
+    loading = dict(batch_size=batch_size, num_workers=num_workers)
+    with _native(checkpoint, config=config) as (file, _):
+        extractor = FeatureExtractor.from_checkpoint(file, config, device, **loading)
     return extractor([str(path) for path in _files(images)])
 
 
@@ -212,24 +210,20 @@ def _files(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
 
 @contextmanager
 def _native(
-    file: str | Path, family: str | None = None, arguments: dict[str, Any] | None = None
+    file: str | Path,
+    family: str | None = None,
+    arguments: dict[str, Any] | None = None,
+    config: Config | None = None,
 ) -> Iterator[tuple[str | Path, Source | None]]:
     """The checkpoint and its backbone; or a converted one, which lasts as long as the context."""
-    source = _read_native(file) if family is None and arguments is None else None
-    if source is not None:
+    source = None
+    if family is None and arguments is None and config is None:
+        with suppress(CheckpointError, ExportError):
+            source = read_source(file)
+    if source is not None or config is not None:
         yield file, source
         return
     with TemporaryDirectory() as folder:
         target = Path(folder) / 'converted.pth'
         convert(file, target, family, arguments)
         yield target, None
-
-
-def _read_native(file: str | Path) -> Source | None:
-    """The backbone of a checkpoint that carries a config with one of ours."""
-    if not Path(file).is_file():
-        raise FileNotFoundError(f'no checkpoint file {file}')
-    try:
-        return read_source(file)
-    except (CheckpointError, ExportError):
-        return None

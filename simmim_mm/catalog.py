@@ -1,7 +1,4 @@
-"""The configs that come with the package: a list of them, and finding one by name.
-
-Listing and finding use only the standard library, and run no config.
-"""
+"""The configs of the package, listed and found by name with the standard library alone."""
 
 import json
 from difflib import get_close_matches
@@ -31,10 +28,9 @@ def configs_folder() -> Path:
 
 
 def list_configs(pattern: str | None = None) -> list[ConfigEntry]:
-    """The configs of the package, in the order of their names.
+    """The configs of the package whose names have ``pattern`` in them, in the order of their names.
 
-    Args:
-        pattern: Part of a name, in which ``*`` and ``?`` are wildcards. None: all configs.
+    In a pattern, ``*`` and ``?`` are wildcards; None gives all configs.
     """
     folder, found = configs_folder(), []
     for path in sorted(folder.rglob('*.py')):
@@ -47,14 +43,9 @@ def list_configs(pattern: str | None = None) -> list[ConfigEntry]:
 
 
 def list_models(pattern: str | None = None) -> list[str]:
-    """File names, without suffix, of the configs that pretrain: what ``get_model`` takes.
-
-    Args:
-        pattern: As of :func:`list_configs`.
-    """
-    others = ('demo/', 'downstream/', 'sweeps/')
-    entries = [entry for entry in list_configs(pattern) if not entry.name.startswith(others)]
-    return [entry.path.stem for entry in entries]
+    """File names, without suffix, of the configs that pretrain; see :func:`list_configs`."""
+    others, entries = ('demo/', 'downstream/', 'sweeps/'), list_configs(pattern)
+    return [entry.path.stem for entry in entries if not entry.name.startswith(others)]
 
 
 def find_config(name: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -104,9 +95,8 @@ def _similar(path: Path) -> list[Path]:
     near = next(p for p in (*path.parents, Path('.')) if p.is_dir())
     # not whole trees: the root of the disk, for one, may hold anything
     files = sorted([*near.glob('*.py'), *near.glob('*/*.py')])
-    known: dict[str, Path] = {}
-    for file in (*files, *sorted(Path('configs').rglob('*.py')), *(e.path for e in list_configs())):
-        if '_base_' not in file.parts:
-            known.setdefault(file.stem, file)
+    files += [*sorted(Path('configs').rglob('*.py')), *(entry.path for entry in list_configs())]
+    # of several with a name, the first
+    known = {file.stem: file for file in reversed(files) if '_base_' not in file.parts}
     close = get_close_matches(path.name.removesuffix('.py'), known, n=3, cutoff=0.5)
     return [known[name] for name in close]

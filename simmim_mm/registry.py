@@ -1,8 +1,7 @@
-"""Registries of simmim_mm (scope ``simmim_mm``).
+"""Registries of simmim_mm, each a child of mmengine's registry of the same name.
 
-Each is a child of mmengine's registry of the same name. ``locations`` are imported on the first
-look-up, so that ``import simmim_mm`` stays light and ``custom_imports=['simmim_mm']`` is all that a
-config of mmpretrain, mmdet or mmseg needs to write ``type='simmim_mm.MaskedSwin'``.
+``locations`` are imported on the first look-up, so that ``import simmim_mm`` stays light and
+``custom_imports=['simmim_mm']`` is all that a config of another library needs.
 """
 
 import inspect
@@ -76,20 +75,12 @@ DATASETS = _child('dataset', _root.DATASETS, 'simmim_mm.datasets')
 DATA_SAMPLERS = _child('data sampler', _root.DATA_SAMPLERS, 'simmim_mm.datasets')
 TRANSFORMS = _child('transform', _root.TRANSFORMS, 'simmim_mm.datasets.transforms')
 
-_PRETRAINING = (
-    'algorithms',
-    'mask_fill',
-    'heads',
-    'losses',
-    'necks',
-    'target_generators',
-    'data_preprocessor',
-)
+_PRETRAINING = 'algorithms mask_fill heads losses necks target_generators data_preprocessor'
 MODELS = _ModelRegistry(
     'model',
     parent=_root.MODELS,
     scope='simmim_mm',
-    locations=[f'simmim_mm.models.{name}' for name in _PRETRAINING],
+    locations=[f'simmim_mm.models.{name}' for name in _PRETRAINING.split()],
 )
 
 HOOKS = _child('hook', _root.HOOKS, 'simmim_mm.engine')

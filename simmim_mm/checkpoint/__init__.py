@@ -1,13 +1,6 @@
-"""Weight files: safe reading, atomic writing, the config they carry, fitting, loading.
-
-- :func:`load_weights` reads a file without running anything in it, :func:`read_config` its config.
-- :func:`load_into` loads weights into a module and returns a :class:`LoadReport`;
-  :func:`load_backbone` does so for a backbone and refuses weights of another one.
-- :func:`write_checkpoint` writes a file that appears complete or not at all.
-"""
+"""Weight files: safe reading, atomic writing, the config they carry, fitting, loading."""
 
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend, write_checkpoint
-from simmim_mm.checkpoint.fit_weights import GEOMETRY
 from simmim_mm.checkpoint.load import LoadReport, load_into
 from simmim_mm.checkpoint.load_backbone import load_backbone
 from simmim_mm.checkpoint.position_bias import resize_position_bias
@@ -22,7 +15,6 @@ from simmim_mm.checkpoint.safe_load import (
 from simmim_mm.checkpoint.stored_config import open_run, read_config
 
 __all__ = [
-    'GEOMETRY',
     'AtomicLocalBackend',
     'CheckpointError',
     'LoadReport',

@@ -2,6 +2,7 @@
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,13 +13,10 @@ TMP_SUFFIX = '.simmim-tmp'
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Local files that are either the old or the new content, never half of one.
+    """Local files that are either the old or the new content, even if the process is killed.
 
-    mmengine's backend writes straight into the file, so that a process killed while it saves
-    leaves a truncated file. This one writes to a hidden file in the same folder, flushes it to the
-    disk, and renames it over the target, which POSIX does in one step.
-
-    Chosen with ``backend_args=dict(backend='atomic')``.
+    Writes to a hidden file in the same folder, flushes it to the disk, and renames it over the
+    target, which POSIX does in one step. Chosen with ``backend_args=dict(backend='atomic')``.
     """
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
@@ -64,16 +62,12 @@ def remove_stale_files(folder: str | Path) -> list[str]:
 
 def _sync_folder(folder: Path) -> None:
     # Makes the renaming itself survive a power cut. Not every system can open a folder.
-    try:
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 register_backend('atomic', AtomicLocalBackend, force=True)

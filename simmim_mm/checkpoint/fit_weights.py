@@ -1,6 +1,5 @@
 """Weights of another window, image size or number of channels, brought to a model on loading."""
 
-from collections.abc import Iterator
 from math import isqrt
 from typing import Any
 
@@ -16,25 +15,19 @@ _TABLE, _COORDS = 'relative_position_bias_table', 'relative_coords_table'
 
 
 def fit_state_dict(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
-    """Bring entries to the shapes of a backbone, in place; what cannot be fitted stays as it is.
+    """Bring entries under ``prefix`` to a backbone's shapes, in place, as far as possible.
 
     - Tables of relative position biases are interpolated (:func:`resize_position_bias`) for other
       windows and grids; one table shared by all blocks is copied to each block where the model
       has them apart.
     - Absolute position embeddings, fixed ones too, are interpolated bicubically: a model built for
       another size then equals the old one, which interpolates in its forward.
-    - The kernels of the patch embedding are summed for one channel, and repeated for another number
-      of channels (:func:`fit_channels`).
+    - The kernels of the patch embedding are fitted to other channels (:func:`fit_channels`).
     - Index tables follow from the window: the model's own are put in. Those of Swin v2's
       continuous bias keep measuring in the windows of the pretraining.
 
     The old grid is a square where the number of entries allows it, else it has the aspect ratio of
     the new one.
-
-    Args:
-        model: A backbone, or another module with parameters of these names.
-        state_dict: Entries under ``prefix`` are changed.
-        prefix: Of the model's entries.
     """
     own = model.state_dict()
     _expand_shared_table(own, state_dict, prefix)
@@ -63,11 +56,10 @@ def fit_channels(kernel: Tensor, channels: int) -> Tensor:
     again and again, times ``C / channels``, so that responses keep their size. Meant for channels
     that are each normalized to mean 0 and deviation 1.
     """
-    old = kernel.shape[1]
     if channels == 1:
         return kernel.sum(1, keepdim=True)
-    repeats = -(-channels // old)
-    return kernel.repeat(1, repeats, 1, 1)[:, :channels] * (old / channels)
+    old = kernel.shape[1]
+    return kernel[:, torch.arange(channels) % old] * (old / channels)
 
 
 def _expand_shared_table(own: dict, state_dict: dict, prefix: str) -> None:
@@ -107,11 +99,10 @@ def _fit_table(stored: Tensor, own: Tensor, grid: Any) -> Tensor:
     side = (isqrt(len(own)) + 1) // 2
     if (2 * side - 1) ** 2 == len(own):
         return resize_position_bias(stored, (side, side))
-    extra = 3
-    for rows, cols in _pairs(len(stored) - extra):
+    for rows, cols in _pairs(len(stored) - 3):
         h, w = (rows + 1) // 2, (cols + 1) // 2
         if rows % 2 and cols % 2 and (rows == cols or h * grid[1] == w * grid[0]):
-            return resize_position_bias(stored, tuple(grid), extra, source=(h, w))
+            return resize_position_bias(stored, tuple(grid), 3, source=(h, w))
     return stored
 
 
@@ -128,7 +119,7 @@ def _fit_position_embedding(
     return stored
 
 
-def _pairs(n: int) -> Iterator[tuple[int, int]]:
+def _pairs(n: int) -> list[tuple[int, int]]:
     """The ways to write n as a product, the square one first."""
     pairs = [(h, n // h) for h in range(1, n + 1) if n % h == 0]
-    yield from sorted(pairs, key=lambda pair: pair[0] != pair[1])
+    return sorted(pairs, key=lambda pair: pair[0] != pair[1])

@@ -1,5 +1,6 @@
 """The one way to load weights: fit them to a module, report every entry, or refuse them."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,33 +27,23 @@ class FitsWeights(Protocol):
 
 @dataclass
 class LoadReport:
-    """What became of each entry, by the module's names unless said otherwise.
+    """What became of each entry, by the module's names unless said otherwise."""
 
-    Attributes:
-        file: Where the weights are from, for messages.
-        prefix: What the module's names begin with in the file.
-        matched: Loaded as they are.
-        resized: Loaded after a change of size: name to (shape in the file, shape in the module).
-        missing: In the module alone; they keep their initial values.
-        mismatched: Not loaded because of their shape: name to (in the file, in the module).
-        unexpected: Under the prefix in the file, but not in the module.
-        outside: Number of entries of the file that are not under the prefix.
-        regenerated: Source names of entries that the module builds by itself (index tables).
-        left_over: Source names of entries that the converter does not know.
-        listed: How many names ``str(report)`` gives of each kind; None gives all.
-    """
-
-    file: str = ''
-    prefix: str = ''
-    matched: list[str] = field(default_factory=list)
+    file: str = ''  # where the weights are from, for messages
+    prefix: str = ''  # what the module's names begin with in the file
+    matched: list[str] = field(default_factory=list)  # loaded as they are
+    # Loaded after a change of size: name to (shape in the file, shape in the module).
     resized: dict[str, tuple[Shape | str, Shape]] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # left as initialized
+    # Not loaded because of their shape: name to (in the file, in the module).
     mismatched: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
-    unexpected: list[str] = field(default_factory=list)
-    outside: int = 0
+    unexpected: list[str] = field(default_factory=list)  # in the file alone, under the prefix
+    outside: int = 0  # number of entries of the file that are not under the prefix
+    # Source names of entries that the module builds by itself (index tables).
     regenerated: list[str] = field(default_factory=list)
+    # Source names of entries that the converter does not know.
     left_over: list[str] = field(default_factory=list)
-    listed: int | None = 3
+    listed: int | None = 3  # how many names str(report) gives of each kind; None gives all
 
     @property
     def loaded(self) -> list[str]:
@@ -72,8 +63,7 @@ class LoadReport:
 
     def require_backbone(self) -> None:
         """Raise a CheckpointError if weights of a whole model lack a part of its backbone."""
-        missing = [name for name in self.missing if name.startswith('backbone.')]
-        if missing:
+        if missing := [name for name in self.missing if name.startswith('backbone.')]:
             raise CheckpointError(
                 f'{self.file} lacks {len(missing)} weights of the encoder, such as {missing[0]}: '
                 'it is not a checkpoint of this model'
@@ -188,11 +178,8 @@ def find_prefixes(names: Iterable[str], own: Iterable[str]) -> list[str]:
     own = set(own)
     votes: Counter[str] = Counter()
     for name in names:
-        parts = name.split('.')
-        for i in range(len(parts)):
-            if '.'.join(parts[i:]) in own:
-                votes['.'.join([*parts[:i], ''])] += 1
-                break
+        starts = [0, *(dot.end() for dot in re.finditer(r'\.', name))]
+        votes.update([name[:i] for i in starts if name[i:] in own][:1])
     most = max(votes.values(), default=0)
     # a name or two may be found under others, such as the norm of a decoder
     return [prefix for prefix, n in votes.most_common() if n > most / 2]

@@ -55,18 +55,15 @@ def load_backbone(
 
 
 def _nothing_found(report: LoadReport, name: str, state: Mapping, own: Mapping) -> str:
-    text = (
-        f"{report.file} has no weights of {name} under prefix='{report.prefix}': its names are "
-        f'like {first_names(state)}, those of the model like {first_names(own)}. '
-    )
     found = find_prefixes(state, own)
-    if found and found[0]:
-        return text + f"Write prefix='{found[0]}' in init_cfg"
-    if found:
-        return text + 'Leave prefix out of init_cfg: the names in the file have none'
-    return text + (
-        'It is of another architecture, or of other code: simmim convert brings the files of '
-        'several code bases to ours'
+    advice = 'Leave prefix out of init_cfg: the names in the file have none'
+    if not found:
+        advice = 'It is of another architecture or other code: bring it to ours by simmim convert'
+    elif found[0]:
+        advice = f"Write prefix='{found[0]}' in init_cfg"
+    return (
+        f"{report.file} has no weights of {name} under prefix='{report.prefix}': its names are "
+        f'like {first_names(state)}, those of the model like {first_names(own)}. {advice}'
     )
 
 
@@ -94,11 +91,9 @@ def _absence(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, 
     missing = sum(own[key].numel() for key in report.missing)
     unexpected = sum(state[report.prefix + key].numel() for key in report.unexpected)
     absent = missing / (loaded + missing), unexpected / (loaded + unexpected)
-    blocks = (
-        _blocks(report.missing) - _blocks(report.matched),
-        _blocks(report.unexpected) - _blocks(own),
-    )
-    if max(absent) <= MAX_ABSENT and not any(blocks):
+    blocks = _blocks(report.missing) - _blocks(report.matched)
+    blocks |= _blocks(report.unexpected) - _blocks(own)
+    if max(absent) <= MAX_ABSENT and not blocks:
         return ''
     shown = [f' ({first_names(n)})' if n else '' for n in (report.missing, report.unexpected)]
     return (

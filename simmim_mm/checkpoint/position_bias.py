@@ -22,9 +22,9 @@ def resize_position_bias(
     Args:
         table: ``((2 h' - 1) (2 w' - 1) + num_extra_tokens, heads)``, the offset of the row varying
             slowest; the extra rows (class token) come last and are kept.
-        window: Height and width of the new window in tokens.
+        window: Height and width of the new window, ``(h, w)``, in tokens.
         num_extra_tokens: Number of extra rows.
-        source: Height and width of the old window, ``(h', w')``; None = a square one.
+        source: Those of the old window, ``(h', w')``; None = a square one.
 
     Returns:
         ``((2 h - 1) (2 w - 1) + num_extra_tokens, heads)``, in the dtype of ``table``.

@@ -1,9 +1,8 @@
 """Reading checkpoints of unknown origin without running any code they carry.
 
-A ``.pth`` file is a pickle, and unpickling runs whatever the file names. Here only tensors and
-plain containers are built; the few classes that honest training scripts leave beside the weights
-(their config, their arguments, numpy numbers) are replaced by inert stand-ins, and a file that
-names anything else is refused.
+Unpickling a ``.pth`` file runs whatever it names. Here only tensors and plain containers are built;
+the few classes that honest training scripts leave beside the weights (their config, arguments,
+numpy numbers) are replaced by inert stand-ins, and a file that names anything else is refused.
 """
 
 import pickle
@@ -31,10 +30,7 @@ class NotWeights(CheckpointError):
 
 
 class _Plain:
-    """Stand-in for a mapping or namespace: becomes an OrderedDict.
-
-    The restricted unpickler fills items of nothing else; attributes end in its ``__dict__``.
-    """
+    """Stand-in for a mapping or namespace: an OrderedDict, the only kind that torch fills."""
 
     def __new__(cls, *args: Any) -> OrderedDict:
         return OrderedDict(*(a for a in args if isinstance(a, dict)))
@@ -60,23 +56,17 @@ _PLAIN = (
     'collections.defaultdict',
 )
 _OPAQUE = (
-    'numpy.core.multiarray._reconstruct',
-    'numpy._core.multiarray._reconstruct',
-    'numpy.core.multiarray.scalar',
-    'numpy._core.multiarray.scalar',
-    'numpy.ndarray',
-    'numpy.dtype',
-    'pathlib.PosixPath',
-    'pathlib.WindowsPath',
-    'builtins.dict',
-    'builtins.list',
-    'builtins.int',
-    'builtins.float',
+    *(f'numpy.{core}.multiarray._reconstruct' for core in ('core', '_core')),
+    *(f'numpy.{core}.multiarray.scalar' for core in ('core', '_core')),
+    *(f'numpy.{kind}' for kind in ('ndarray', 'dtype')),
+    *(f'pathlib.{system}Path' for system in ('Posix', 'Windows')),
+    *(f'builtins.{kind}' for kind in ('dict', 'list', 'int', 'float')),
     # mmengine's HistoryBuffer pickles its methods through getattr. The stand-in gets no attribute.
     'builtins.getattr',
 )
 _KNOWN = {*_PLAIN, *_OPAQUE, 'collections.OrderedDict', 'collections.Counter', '_codecs.encode'}
 _KNOWN |= {'builtins.set', 'builtins.bytearray', 'builtins.complex'}  # allowed by torch itself
+_CONTAINERS = ('state_dict', 'model', 'module', 'teacher')
 _STAND_INS: list[Any] = [(_Plain, name) for name in _PLAIN] + [(_Opaque, name) for name in _OPAQUE]
 
 
@@ -88,9 +78,9 @@ def load_weights(path: str | Path) -> dict:
             ``.safetensors`` file.
 
     Returns:
-        What the file holds: a state dict, or a dict with one under ``'state_dict'``, ``'model'`` or
-        the like beside other things (:func:`find_state_dict` picks it). Objects other than tensors,
-        numbers, strings and containers come back empty or as plain dicts.
+        What the file holds: a state dict, or a dict with one (:func:`find_state_dict` picks it).
+        Objects other than tensors, numbers, strings and containers come back empty or as plain
+        dicts.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -123,20 +113,14 @@ def find_state_dict(checkpoint: Mapping, path: str | Path = 'the checkpoint') ->
         NotWeights: If neither the checkpoint nor its ``'state_dict'``, ``'model'``, ``'module'`` or
             ``'teacher'`` entry holds named tensors.
     """
-    for candidate in (*(checkpoint.get(k) for k in _CONTAINERS), checkpoint):
-        if isinstance(candidate, Mapping):
-            tensors = {
-                k: v for k, v in candidate.items() if isinstance(k, str) and isinstance(v, Tensor)
-            }
-            if tensors:
-                return tensors
+    for candidate in (*map(checkpoint.get, _CONTAINERS), checkpoint):
+        entries = candidate.items() if isinstance(candidate, Mapping) else ()
+        if tensors := {k: v for k, v in entries if isinstance(k, str) and isinstance(v, Tensor)}:
+            return tensors
     raise NotWeights(
         f'{path} holds no tensors (its keys: {sorted(map(str, checkpoint))[:8]}): it is not a '
         'checkpoint of a model'
     )
-
-
-_CONTAINERS = ('state_dict', 'model', 'module', 'teacher')
 
 
 def plain_dict(value: Any) -> dict:

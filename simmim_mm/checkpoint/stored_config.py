@@ -1,7 +1,6 @@
 """The config that a checkpoint carries, read without running it.
 
-mmengine stores the config as Python source and reads it by executing it. A checkpoint that somebody
-else made could run anything that way, so that loading its tensors safely would be in vain.
+mmengine stores it as Python source, and would execute whatever somebody else wrote there.
 """
 
 import ast
@@ -43,9 +42,7 @@ def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Con
 
 
 def open_run(
-    path: str | Path,
-    config: Config | None,
-    parts: Callable[[Config], list[tuple[Any, Registry]]],
+    path: str | Path, config: Config | None, parts: Callable[[Config], list[tuple[Any, Registry]]]
 ) -> tuple[Config, dict[str, Tensor]]:
     """Config and weights of a checkpoint, ready to build models from.
 
@@ -60,16 +57,14 @@ def open_run(
         CheckpointError: If it is no checkpoint, or its config is missing or not used.
     """
     checkpoint = load_weights(path)
-    stored = config is None
-    if config is None:
-        config = read_config(checkpoint, path, GIVE_CONFIG)
-    import_modules_from_strings(**config.get('custom_imports', dict(imports=['simmim_mm'])))
-    init_default_scope(config.get('default_scope', 'simmim_mm'))
-    built = parts(config)
+    run = read_config(checkpoint, path, GIVE_CONFIG) if config is None else config
+    import_modules_from_strings(**run.get('custom_imports', dict(imports=['simmim_mm'])))
+    init_default_scope(run.get('default_scope', 'simmim_mm'))
+    built = parts(run)
     with refused_config(path, GIVE_CONFIG):
-        for part, registry in built if stored else ():
+        for part, registry in built if config is None else ():
             check_types(part, registry)
-    return config, find_state_dict(checkpoint, path)
+    return run, find_state_dict(checkpoint, path)
 
 
 @contextmanager
@@ -83,14 +78,10 @@ def refused_config(path: str | Path, instead: str = '') -> Iterator[None]:
 
 
 def parse_config(text: str) -> Config:
-    """Build a config from assignments of literals, which is what mmengine stores.
-
-    Args:
-        text: ``name = value`` lines, where a value is a number, string, list, tuple, dict, set,
-            ``dict(...)`` call, or any of these inside one another.
+    """Build a config from lines ``name = value``, which is what mmengine stores.
 
     Raises:
-        ValueError: If there is anything else in it; nothing is executed.
+        ValueError: At anything but literals and ``dict(...)`` calls; nothing is executed.
     """
     try:
         statements = ast.parse(text).body
@@ -126,16 +117,9 @@ class _Literals(ast.NodeTransformer):
 
 
 def check_types(cfg: Any, registry: Registry) -> None:
-    """Refuse types that are not registered.
+    """Raise a ValueError at a ``type`` unknown to the registry and its relatives.
 
-    mmengine takes the name of any importable class or function as a type, and calls it.
-
-    Args:
-        cfg: Part of a config of unknown origin.
-        registry: Where, with its relatives, the types must be known.
-
-    Raises:
-        ValueError: If a ``type`` is not in the registries.
+    mmengine would import and call any class or function of that name.
     """
     for kind in _types(cfg):
         if not (isinstance(kind, str) and _is_registered(kind, registry)):

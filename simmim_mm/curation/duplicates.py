@@ -34,11 +34,9 @@ def near_pairs(
         order = np.argsort(bits, kind='stable')
         starts = np.flatnonzero(np.diff(bits[order], prepend=bits[order[:1]] + 1))
         for start, stop in zip(starts, (*starts[1:], len(both))):
-            members = order[start:stop]
-            if others is None:
-                left = right = members
-            else:
-                left, right = members[members < count], members[members >= count]
+            left = right = order[start:stop]
+            if others is not None:
+                left, right = left[left < count], right[right >= count]
             if min(len(left), len(right)) == 0 or stop - start < 2:
                 continue
             rows = max(1, _BLOCK // len(right))
@@ -89,12 +87,10 @@ def group_duplicates(
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         later = np.flatnonzero(first[inverse] != np.arange(len(keys)))
         join(first[inverse[later]], later)
-    if distance >= 0:
-        for left, right in near_pairs(looks, distance):
+    searched = [None] if mirrored is None else [None, mirrored]
+    for others in searched if distance >= 0 else []:
+        for left, right in near_pairs(looks, distance, others):
             join(left, right)
-        if mirrored is not None:
-            for left, right in near_pairs(looks, distance, mirrored):
-                join(left, right)
     return np.array([root(i) for i in range(len(parent))], np.int64)
 
 

@@ -16,10 +16,7 @@ def plan_files(root: str, paths: Iterable[str], target: str) -> Iterator[tuple[s
 
 
 def apply_plan(plan: Plan, link: bool, tick: Callable[[], None] | None = None) -> int:
-    """Move files, or make symbolic links to them. Nothing is overwritten or deleted.
-
-    Returns:
-        Number of files.
+    """Move files, or make symbolic links to them, and return their number.
 
     Raises:
         DataError: If there is a file at one of the new places already; then nothing is done.

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,29 +24,17 @@ FAULTS = dict(
 
 
 class Inspection(NamedTuple):
-    """What is known of a file.
+    """What is known of a file; height, width and channels are 0 if it cannot be decoded."""
 
-    Attributes:
-        fault: A key of ``FAULTS``, or empty.
-        detail: The decoder's words, or what was found instead.
-        height: Pixels; 0 if it cannot be decoded.
-        width: Pixels; 0 if it cannot be decoded.
-        channels: 0 if it cannot be decoded.
-        size: Bytes.
-        content: Hash of the bytes.
-        pixels: Hash of the decoded pixels.
-        looks: 64-bit perceptual hash, and that of the mirrored image.
-    """
-
-    fault: str = ''
-    detail: str = ''
+    fault: str = ''  # a key of FAULTS
+    detail: str = ''  # the decoder's words, or what was found instead
     height: int = 0
     width: int = 0
     channels: int = 0
-    size: int = 0
-    content: bytes = b''
-    pixels: bytes = b''
-    looks: tuple[int, int] = (0, 0)
+    size: int = 0  # bytes
+    content: bytes = b''  # hash of the bytes
+    pixels: bytes = b''  # hash of the decoded pixels
+    looks: tuple[int, int] = (0, 0)  # perceptual_hashes
 
 
 @renamed_arguments(bands='channels')
@@ -59,8 +48,7 @@ def inspect_file(path: str, min_size: int = 1, channels: Sequence[int] = ()) -> 
             Empty: any.
     """
     try:
-        with open(path, 'rb') as file:
-            content = file.read()
+        content = Path(path).read_bytes()
     except OSError as error:
         return Inspection('unreadable', str(error.strerror or error))
     seen = Inspection(size=len(content), content=blake2b(content, digest_size=16).digest())
@@ -107,10 +95,8 @@ def perceptual_hashes(array: np.ndarray) -> tuple[int, int]:
 
 
 def _begins_as_image(content: bytes) -> bool:
-    if content.startswith(b'\x93NUMPY'):
-        return True
     try:
-        with Image.open(io.BytesIO(content)):
-            return True
+        Image.open(io.BytesIO(content)).close()
     except Exception:
-        return False
+        return content.startswith(b'\x93NUMPY')
+    return True

@@ -73,14 +73,11 @@ def write_html(scan: Scan, path: str | Path, max_rows: int = 200) -> None:
     titles = dict(
         kept='fit', **FAULTS, duplicate='same bytes or pixels', near_duplicate='look the same'
     )
+    shown = [(name, counts[name], escape(titles[name])) for name in titles if counts[name]]
     parts = [
         f'<!doctype html><meta charset="utf-8"><title>{escape(scan.root)}</title>',
         f'<style>{_STYLE}</style><h1>{escape(scan.root)}</h1><table>',
-        *(
-            f'<tr><th>{name}<td>{counts[name]}<td>{escape(text)}'
-            for name, text in titles.items()
-            if counts[name]
-        ),
+        *(f'<tr><th>{name}<td>{count}<td>{title}' for name, count, title in shown),
         '</table>',
     ]
     by_fault = defaultdict(list)
@@ -91,15 +88,12 @@ def write_html(scan: Scan, path: str | Path, max_rows: int = 200) -> None:
             parts.append(f'<h2>{fault}</h2>')
             parts += (_figure(scan, i) for i in by_fault[fault][:max_rows])
             parts.append(_more(len(by_fault[fault]), max_rows))
-    groups = _groups(scan)
-    if groups:
+    if groups := _groups(scan):
         parts.append('<h2>duplicates</h2><p>The framed one is kept.')
         for members in groups[:max_rows]:
-            parts.append('<div class="row">')
-            parts += (
-                _figure(scan, i) for i in sorted(members, key=lambda i: not scan.kept[i])[:12]
-            )
-            parts.append('</div>')
+            best_first = sorted(members, key=lambda i: not scan.kept[i])
+            figures = (_figure(scan, i) for i in best_first[:12])
+            parts += ['<div class="row">', *figures, '</div>']
         parts.append(_more(len(groups), max_rows))
     Path(path).write_text('\n'.join(parts), encoding='utf-8')
 
@@ -128,8 +122,7 @@ def _figure(scan: Scan, index: int) -> str:
 
 def _thumbnail(path: str) -> str:
     try:
-        with open(path, 'rb') as file:
-            array = decode(file.read()).array
+        array = decode(Path(path).read_bytes()).array
         array = array[..., :3] if array.shape[-1] >= 3 else array[..., 0]
         if array.dtype != np.uint8:
             low, high = np.nanmin(array), np.nanmax(array)

@@ -18,25 +18,16 @@ from simmim_mm.datasets.image_folder import list_images
 class Scan(NamedTuple):
     """What is known of a folder, an entry for each file.
 
-    Attributes:
-        root: The folder.
-        paths: Relative to ``root``, sorted.
-        shapes: ``(n, 3)`` int32: height, width, channels; 0 where a file cannot be decoded.
-        faults: Fault and detail by index, for the files that have one.
-        groups: ``(n,)`` int64, index of the first duplicate of each image; -1 for files with a
-            fault.
-        kept: ``(n,)`` bool: no fault, and the best of its group (most pixels, then channels, then
-            bytes).
-        exact: ``(n,)`` bool: has the bytes or the pixels of the kept one of its group.
+    The best of a group of duplicates is kept: most pixels, then channels, then bytes.
     """
 
-    root: str
-    paths: Sequence[str]
-    shapes: np.ndarray
-    faults: dict[int, tuple[str, str]]
-    groups: np.ndarray
-    kept: np.ndarray
-    exact: np.ndarray
+    root: str  # the folder
+    paths: Sequence[str]  # relative to root, sorted
+    shapes: np.ndarray  # (n, 3) int32: height, width, channels; 0 where a file cannot be decoded
+    faults: dict[int, tuple[str, str]]  # fault and detail by index, for the files that have one
+    groups: np.ndarray  # (n,) int64, index of the first duplicate of each image; -1 with a fault
+    kept: np.ndarray  # (n,) bool: no fault, and the best of its group
+    exact: np.ndarray  # (n,) bool: has the bytes or the pixels of the kept one of its group
 
     def status(self, index: int) -> str:
         """``'kept'``, a fault, ``'duplicate'`` or ``'near_duplicate'``."""
@@ -63,12 +54,9 @@ def scan_folder(
 ) -> Scan:
     """Inspect every image file below a folder, and group the duplicates.
 
-    About 300 bytes of memory are used for a file, most of it for its name.
-
     Args:
         root: The folder, searched as :class:`ImageDataset` does.
-        min_size: See :func:`inspect_file`.
-        channels: See :func:`inspect_file`.
+        min_size, channels: See :func:`inspect_file`.
         distance: See :func:`group_duplicates`.
         mirrored: Take mirror images for near-duplicates.
         workers: Processes; 0 works in this one.
@@ -94,14 +82,9 @@ def scan_folder(
             tick(count)
 
     sound = np.setdiff1d(np.arange(count), np.fromiter(faults, int, len(faults)))
+    flipped = looks[1, sound] if mirrored else None
+    found = group_duplicates(content[sound], pixels[sound], looks[0, sound], flipped, distance)
     groups = np.full(count, -1, np.int64)
-    found = group_duplicates(
-        content[sound],
-        pixels[sound],
-        looks[0, sound],
-        looks[1, sound] if mirrored else None,
-        distance,
-    )
     groups[sound] = sound[found]
 
     # the best of each group first

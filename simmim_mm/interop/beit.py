@@ -82,12 +82,11 @@ def _infer(weights: Mapping[str, Tensor], hints: dict) -> dict:
     return dict(encoder=encoder, encoder_stride=encoder['patch_size'])
 
 
-_MASK_TOKEN = Rule('encoder.mask_token', 'backbone.mask_token')
 _family = partial(Family, model_config=_model_config, infer=_infer)
 SIMMIM = _family(
     'simmim_vit',
     'SimMIM ViT (microsoft/SimMIM)',
-    rules=(_MASK_TOKEN, *_rules(family.ENCODER), family.LINEAR_DECODER),
+    rules=(family.MASK_TOKEN, *_rules(family.ENCODER), family.LINEAR_DECODER),
     detect=having('encoder.blocks.0.attn.qkv.weight', 'encoder.mask_token'),
 )
 TIMM = _family(
@@ -204,7 +203,5 @@ def _qv_bias(beit: Any, library: str) -> bool:
     """Whether queries and values have biases; other forms are refused."""
     attn = beit.layers[0].attn
     if attn.qkv.bias is not None:
-        raise ExportError(
-            f"{library}'s BEiT has biases of queries and values only: use our backbone"
-        )
+        raise ExportError(f"{library}'s BEiT has biases of queries and values only: use ours")
     return getattr(attn, 'q_bias', None) is not None

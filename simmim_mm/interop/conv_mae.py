@@ -21,15 +21,11 @@ _SAME = (
 
 def _model_config(config: dict) -> dict:
     dims, ratios = list(config['embed_dim']), list(config.get('mlp_ratio', (4, 4, 4)))
-    strides = list(config['patch_size'])
+    depths, strides = list(config['depth']), list(config['patch_size'])
+    heads = config['num_heads']
     backbone = dict(
         type='MaskedConvViT',
-        arch=dict(
-            embed_dims=dims,
-            depths=list(config['depth']),
-            num_heads=config['num_heads'],
-            mlp_ratios=ratios,
-        ),
+        arch=dict(embed_dims=dims, depths=depths, num_heads=heads, mlp_ratios=ratios),
         img_size=config['img_size'][0],
         patch_sizes=strides,
         in_channels=config.get('in_chans', 3),

@@ -24,15 +24,14 @@ def convert_checkpoint(
     arguments: dict[str, Any] | None = None,
     overwrite: bool = False,
 ) -> tuple[str, Config, LoadReport]:
-    """Convert a checkpoint file.
+    """Convert a checkpoint file, without running anything it carries.
 
-    The written file holds what was loaded, index tables, and the config of the model with a
-    pipeline for looking at images. Weights that the source lacks (a file without decoder) are not
-    made up.
+    The written file, complete or none, holds what was loaded, index tables, and the config of the
+    model with a pipeline for looking at images. Weights that the source lacks are not made up.
 
     Args:
-        source: The authors' file; read without running anything it carries.
-        target: The file to write; appears complete or not at all.
+        source: The authors' file.
+        target: The file to write.
         family: Name of the family; None = by the names of the weights.
         arguments: Constructor arguments of the authors that the file does not tell, by name.
         overwrite: Replace an existing ``target``.
@@ -51,11 +50,8 @@ def convert_checkpoint(
     checkpoint = load_weights(source)
     state = find_state_dict(checkpoint, source)
     known = get_family(family or detect_family(state))
-    hints = {
-        **plain_dict(checkpoint.get('config')),
-        **plain_dict(checkpoint.get('args')),
-        **stored_arguments(Path(source)),
-    }
+    hints = plain_dict(checkpoint.get('config')) | plain_dict(checkpoint.get('args'))
+    hints |= stored_arguments(Path(source))
     init_default_scope('simmim_mm')
     try:
         config = _build_config(known, state, hints, arguments or {})
@@ -75,25 +71,16 @@ def convert_checkpoint(
             f'encoder are missing or of another shape, such as {report.with_shapes(lost[0])}'
         )
     weights = {k: v for k, v in model.state_dict().items() if k not in absent}
-    meta = dict(
-        cfg=config.pretty_text,
-        converted_from=Path(source).name,
-        family=known.name,
-        simmim_mm_version=__version__,
-    )
+    meta = dict(cfg=config.pretty_text, converted_from=Path(source).name, family=known.name)
+    meta['simmim_mm_version'] = __version__
     write_checkpoint(dict(meta=meta, state_dict=weights), target)
     return known.name, config, report
 
 
 def load_converted(model: nn.Module, conversion: Conversion) -> LoadReport:
-    """Load converted weights into one of our models, without resizing anything.
+    """Load converted weights into one of our models as they are.
 
-    Args:
-        model: Built from :func:`model_config`, or with such a backbone and neck.
-        conversion: Of :func:`convert`.
-
-    Returns:
-        The report; nothing is raised for an incomplete file.
+    Nothing is raised for an incomplete file: the report tells.
     """
     report = load_into(model, conversion.state_dict, resize=False)
     report.regenerated, report.left_over = conversion.regenerated, conversion.left_over
@@ -112,8 +99,7 @@ _HINTS = dict(
 def stored_arguments(checkpoint: Path) -> dict:
     """The authors' constructor arguments in a ``config.json`` beside the weights, if there is one.
 
-    timm and transformers publish models so: what the weights do not tell (heads, windows) stands
-    there.
+    So timm and transformers publish what the weights do not tell (heads, windows).
     """
     try:
         config = json.loads((checkpoint.parent / 'config.json').read_text(encoding='utf-8'))
@@ -122,8 +108,7 @@ def stored_arguments(checkpoint: Path) -> dict:
     if not isinstance(config, dict):
         return {}
     arguments = {native: config[name] for name, native in _HINTS.items() if name in config}
-    timm_size = config.get('pretrained_cfg', {}).get('input_size')
-    if timm_size:
+    if timm_size := config.get('pretrained_cfg', {}).get('input_size'):
         arguments['img_size'] = timm_size[-1]
     return {**arguments, **config.get('model_args', {})}
 
@@ -141,29 +126,27 @@ def _build_config(family: Family, state: dict, hints: dict, arguments: dict) -> 
             f'{", ".join(sorted(set(known) - {"encoder"}))}'
         )
     model = Config(family.model_config(inferred)).to_dict()
-    return Config(
-        dict(
-            default_scope='simmim_mm',
-            custom_imports=dict(imports=['simmim_mm'], allow_failed_imports=False),
-            model=model,
-            data_preprocessor=model['data_preprocessor'],
-            val_dataloader=dict(dataset=dict(type='ImageDataset', pipeline=_pipeline(model))),
-        )
+    config = dict(
+        default_scope='simmim_mm',
+        custom_imports=dict(imports=['simmim_mm'], allow_failed_imports=False),
+        model=model,
+        data_preprocessor=model['data_preprocessor'],
+        val_dataloader=dict(dataset=dict(type='ImageDataset', pipeline=_pipeline(model))),
     )
+    return Config(config)
 
 
 def _pipeline(model: dict) -> list[dict]:
     """Steps that show an image to the model under a mask like those it was trained with."""
-    backbone, size = model['backbone'], model['backbone']['img_size']
+    size, interpolation = model['backbone']['img_size'], 'bilinear'
     if model['neck']['type'] == 'TransformerDecoder':
-        stride = model['neck']['patch_size']
+        stride, interpolation = model['neck']['patch_size'], 'bicubic'
         # LSMAE masks blocks of 2 x 2 tokens at 448 pixels
         block = 2 * stride if size // stride >= 28 else stride
         mask = dict(mask_patch_size=block, mask_ratio=0.75, rounding='floor_visible')
     else:
-        stride = backbone['patch_size']
-        mask = dict(mask_patch_size=32 if size % 32 == 0 else stride, mask_ratio=0.6)
-    interpolation = 'bicubic' if 'rounding' in mask else 'bilinear'
+        block = 32 if size % 32 == 0 else model['backbone']['patch_size']
+        mask = dict(mask_patch_size=block, mask_ratio=0.6)
     return [
         dict(type='LoadImage'),
         dict(type='ResizeToCover', size=size, interpolation=interpolation),

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from simmim_mm._renamed import warn_renamed
+from simmim_mm._renamed import renamed_attributes
 from simmim_mm.checkpoint import find_state_dict, load_into, load_weights, read_config
 from simmim_mm.checkpoint.stored_config import check_types, refused_config
 from simmim_mm.interop.family import Family
@@ -24,7 +24,7 @@ _TRAINING = (
     'norm_eval with_cp'
 )
 # What models build by themselves, and what only pretraining uses.
-BUILT = re.compile(r'(.*\.)?(relative_position_index|relative_coords_table|mask_token)')
+BUILT = re.compile(r'(.*\.)?(relative_position_index|relative_coords_table|attn_mask|mask_token)')
 _STAGE_NORM = re.compile(r'norm\d\..*')
 
 _SWIN = 'arch img_size in_channels out_indices pad_small_map patch_size stage_cfgs window_size'
@@ -57,21 +57,13 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint's backbone.
+    """A checkpoint's backbone."""
 
-    Attributes:
-        path: The file, for messages.
-        family: Name of our class.
-        config: Its arguments, without those that matter in training only.
-        state_dict: Its weights.
-        data: ``mean`` and ``std`` of the images it was trained on, if known.
-    """
-
-    path: str
-    family: str
-    config: dict[str, Any]
+    path: str  # for messages
+    family: str  # name of our class
+    config: dict[str, Any]  # its arguments, without those that matter in training only
     state_dict: dict[str, Tensor] = field(repr=False)
-    data: dict | None = None
+    data: dict | None = None  # mean and std of the images it was trained on, if known
 
     def sized(self, window: int | None = None, size: tuple[int, int] | None = None) -> 'Source':
         """The same with another window or image size (None: as trained).
@@ -174,9 +166,7 @@ def forget_stage_windows(config: dict) -> None:
 
 
 def read_source(path: str | Path) -> Source:
-    """Read the backbone of a checkpoint that training or ``simmim convert`` wrote.
-
-    Nothing that the file holds is executed, its config included.
+    """Read the backbone of a checkpoint that training or ``simmim convert`` wrote, safely.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -191,8 +181,7 @@ def read_source(path: str | Path) -> Source:
     if not weights:
         raise ExportError(
             f'{path} has no weights of a backbone (backbone.*); its first names are '
-            f'{", ".join(list(state)[:3])}. Checkpoints of other code become ours by '
-            'simmim convert'
+            f'{", ".join(list(state)[:3])}. Checkpoints of other code become ours by simmim convert'
         )
     config = read_config(checkpoint, path)
     model = config.get('model') or {}
@@ -211,39 +200,24 @@ def read_source(path: str | Path) -> Source:
     return Source(str(path), family, kept, weights, data or None)
 
 
+@renamed_attributes(ours='backbone')
 @dataclass
 class Export:
-    """What one of our backbones is in another library.
+    """What one of our backbones is in another library."""
 
-    Attributes:
-        target: Name of the library, as in ``--to``.
-        architecture: Its class, or the name of its model.
-        arguments: Those of the architecture, so that it is the same network.
-        state_dict: The weights under its names.
-        backbone: Our backbone, whose features it has to repeat, in evaluation mode.
-        fresh: Names, with ``*``, that the architecture has and the pretraining has not, to the
-            reason; their weights stay as the library initializes them.
-        notes: What its user should know, a sentence each.
-    """
-
-    target: str
-    architecture: str
-    arguments: dict[str, Any]
-    state_dict: dict[str, Tensor]
-    backbone: Any
+    target: str  # name of the library, as in --to
+    architecture: str  # its class, or the name of its model
+    arguments: dict[str, Any]  # those of the architecture, so that it is the same network
+    state_dict: dict[str, Tensor]  # the weights under its names
+    backbone: Any  # ours, whose features it has to repeat, in evaluation mode
+    # names, with *, that pretraining lacks and the library initializes, to the reason
     fresh: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what its user should know, a sentence each
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels for which both are built."""
         return image_size(self.backbone)
-
-    @property
-    def ours(self) -> nn.Module:
-        """The backbone, by its old name."""
-        warn_renamed('Export.ours', 'Export.backbone')
-        return self.backbone
 
 
 def image_size(backbone: Any) -> tuple[int, int]:

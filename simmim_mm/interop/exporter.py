@@ -1,6 +1,5 @@
 """From a checkpoint file of ours to a file of another library, which must compute the same."""
 
-import re
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,27 +9,19 @@ from pathlib import Path
 import torch
 
 from simmim_mm.interop import libraries
-from simmim_mm.interop.export import Export, ExportError, read_source
+from simmim_mm.interop.export import BUILT, Export, ExportError, read_source
 from simmim_mm.interop.registry import export_backbone
 
 TOLERANCE = 1e-4  # absolute
-# Libraries make these anew.
-_BUILT = re.compile(r'(.*\.)?(relative_position_index|relative_coords_table|attn_mask)')
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Outcome of a comparison that succeeded.
+    """Outcome of a comparison that succeeded."""
 
-    Attributes:
-        difference: Largest absolute difference of any feature.
-        maps: Shapes of the compared maps.
-        fresh: Names that the file does not have and that start fresh, to the reason.
-    """
-
-    difference: float
-    maps: list[tuple[int, ...]]
-    fresh: dict[str, str]
+    difference: float  # the largest absolute one of any feature
+    maps: list[tuple[int, ...]]  # shapes of the compared maps
+    fresh: dict[str, str]  # names that the file does not have, to the reason
 
 
 def verify(export: Export) -> Verification:
@@ -44,15 +35,11 @@ def verify(export: Export) -> Verification:
             differs by more than ``TOLERANCE``.
     """
     model, missing, unexpected = libraries.load(export)
-    fresh = {
-        name: reason
-        for name in missing
-        for pattern, reason in export.fresh.items()
-        if fnmatchcase(name, pattern)
-    }
+    starts = export.fresh.items()
+    fresh = {name: why for name in missing for glob, why in starts if fnmatchcase(name, glob)}
     missing = [name for name in missing if name not in fresh]
     for what, names in (('misses', missing), ('does not know', unexpected)):
-        names = [name for name in names if not _BUILT.fullmatch(name)]
+        names = [name for name in names if not BUILT.fullmatch(name)]
         if names:
             raise ExportError(
                 f"{export.target}'s {export.architecture} {what} {len(names)} of the names, such "
@@ -82,15 +69,7 @@ _verify = verify  # an argument of export_checkpoint hides it
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written; ``str(report)`` also says how to use it.
-
-    Attributes:
-        checkpoint: Where the backbone is from.
-        family: Name of our class.
-        export: What it is in the other library.
-        out: The written file or folder.
-        verification: The comparison with the library's own model, if one was asked for.
-    """
+    """What was written to ``out``; ``str(report)`` also says how to use it."""
 
     checkpoint: Path
     family: str
@@ -100,7 +79,7 @@ class ExportReport:
 
     @property
     def snippet(self) -> str:
-        """What a user of the library writes to have this backbone with these weights."""
+        """See :meth:`~simmim_mm.interop.libraries.Library.snippet`."""
         return libraries.snippet(self.export, self.out)
 
     def __str__(self) -> str:
@@ -133,7 +112,7 @@ def export_checkpoint(
 ) -> ExportReport:
     """Write the backbone of a checkpoint in another library's own architecture and names.
 
-    Nothing in the checkpoint is executed.
+    Print the report to see how the file is used and what starts fresh.
 
     Args:
         checkpoint: Written by training or by :func:`~simmim_mm.interop.convert_checkpoint`.
@@ -145,9 +124,6 @@ def export_checkpoint(
         verify: Build the library's own model, load strictly, and compare features, see
             :func:`~simmim_mm.interop.verify`; nothing is written if they differ.
         overwrite: Replace what is there.
-
-    Returns:
-        The report; print it to see how the file is used and what starts fresh.
 
     Raises:
         FileNotFoundError: If there is no checkpoint.

@@ -14,16 +14,13 @@ UNKNOWN: Any = type('Unknown', (), {})()  # what the shapes do not tell
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 ENCODER = 'encoder.'  # before the names of a backbone in SimMIM's files
+MASK_TOKEN = Rule('encoder.mask_token', 'backbone.mask_token')
 LINEAR_DECODER = Rule('decoder.0.{rest}', 'neck.decoder.0.{rest}')
 # mmpretrain and mmselfsup: their names are ours.
+_TABLES = [f'backbone.{{rest}}.relative_{kind}' for kind in ('position_index', 'coords_table')]
 OPENMMLAB_RULES = (
-    Rule('data_preprocessor.{rest}', 'data_preprocessor.{rest}', regenerated=True),
-    *(
-        Rule(f'backbone.{{rest}}.{name}', f'backbone.{{rest}}.{name}', regenerated=True)
-        for name in ('relative_position_index', 'relative_coords_table')
-    ),
-    Rule('backbone.{rest}', 'backbone.{rest}'),
-    Rule('neck.{rest}', 'neck.{rest}'),
+    *(Rule(n, n, regenerated=True) for n in ('data_preprocessor.{rest}', *_TABLES)),
+    *(Rule(n, n) for n in ('backbone.{rest}', 'neck.{rest}')),
 )
 
 
@@ -33,26 +30,17 @@ class MissingWeight(ValueError):
 
 @dataclass(frozen=True)
 class Family:
-    """How the checkpoints of one code base map to our models.
+    """How the checkpoints of one code base map to our models."""
 
-    Args:
-        name: Short name, as for ``simmim convert --family``.
-        title: Whose code.
-        rules: Names there and here.
-        detect: Whether a state dict is of this family.
-        model_config: Our model config from the authors' constructor arguments.
-        infer: Those arguments, :data:`UNKNOWN` among them, from weights and index tables under our
-            names and from the config that was stored beside the weights, possibly empty.
-        prefix: What larger models there put before these names (``'vit.'``). Taken off on the way
-            in where a file has it, not put on on the way back.
-    """
-
-    name: str
-    title: str
+    name: str  # as for simmim convert --family
+    title: str  # whose code
     rules: tuple[Rule, ...]
     detect: Callable[[Mapping[str, Tensor]], bool]
-    model_config: Callable[[dict], dict]
+    model_config: Callable[[dict], dict]  # ours from the authors' constructor arguments
+    # Those arguments, UNKNOWN among them, from weights and index tables under our names and from
+    # the config that was stored beside the weights, possibly empty.
     infer: Callable[[Mapping[str, Tensor], dict], dict]
+    # What larger models there put before these names ('vit.'): taken off, not put on again.
     prefix: str = ''
 
     def bare(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -102,8 +90,7 @@ def square_side(n: int, what: str) -> int:
 def complete_arguments(inferred: dict, hints: dict) -> dict:
     """Arguments given by hand replace what was inferred; one that remains unknown is an error."""
     config = {k: hints.get(k, v) for k, v in inferred.items()}
-    unknown = [k for k, v in config.items() if v is UNKNOWN]
-    if unknown:
+    if unknown := [k for k, v in config.items() if v is UNKNOWN]:
         raise ValueError(
             f'the weights do not tell {", ".join(unknown)}: give it by hand, as in '
             f'"{unknown[0]}=VALUE"'

@@ -25,8 +25,7 @@ class Rule:
         native: Template of our name, with the same fields.
         to_native: Changes the tensor on the way in, where the layers differ in more than the name.
         to_source: Its inverse.
-        regenerated: The entry follows from the architecture (an index table): it is dropped on the
-            way in, since our model builds its own.
+        regenerated: An index table, dropped on the way in: our model builds its own.
         parts: Where other code keeps apart what is one tensor here (queries, keys and values), the
             words that stand for ``{part}`` in ``source``, in the order of our first dimension.
         one_way: Not used on the way back: ``source`` is an older or rarer name, or not written.
@@ -57,23 +56,14 @@ class Rule:
 
 @dataclass
 class Conversion:
-    """A converted state dict and what became of each entry of the original.
+    """A converted state dict and what became of each entry of the original."""
 
-    Attributes:
-        family: Name of the family whose rules were applied.
-        state_dict: Our names to tensors.
-        mapped: Our names to the source's names.
-        regenerated: Source's names of entries that our model builds by itself.
-        tables: Those of them that have a name here, by it.
-        left_over: Source's names of entries that no rule knows.
-    """
-
-    family: str
-    state_dict: dict[str, Tensor] = field(default_factory=dict)
-    mapped: dict[str, str] = field(default_factory=dict)
-    regenerated: list[str] = field(default_factory=list)
-    tables: dict[str, Tensor] = field(default_factory=dict)
-    left_over: list[str] = field(default_factory=list)
+    family: str  # whose rules were applied
+    state_dict: dict[str, Tensor] = field(default_factory=dict)  # by our names
+    mapped: dict[str, str] = field(default_factory=dict)  # our names to the source's
+    regenerated: list[str] = field(default_factory=list)  # of the source; our model builds them
+    tables: dict[str, Tensor] = field(default_factory=dict)  # those with a name here, by it
+    left_over: list[str] = field(default_factory=list)  # of the source, and no rule knows them
 
 
 def apply_rules(rules: Sequence[Rule], state_dict: Mapping[str, Tensor], family: str) -> Conversion:
@@ -81,23 +71,19 @@ def apply_rules(rules: Sequence[Rule], state_dict: Mapping[str, Tensor], family:
     result = Conversion(family)
     apart: dict[str, tuple[Rule, dict]] = {}  # our name: rule, {part: source's name}
     for key, tensor in state_dict.items():
-        for rule in rules:
-            new = rule.rename(key)
-            if new is None:
-                continue
-            if rule.regenerated:
-                result.regenerated.append(key)
-                if new:
-                    result.tables[new] = tensor
-            elif rule.parts:
-                part = rule._patterns[0].fullmatch(key)['part']
-                apart.setdefault(new, (rule, {}))[1][part] = key
-            else:
-                result.state_dict[new] = rule.to_native(tensor) if rule.to_native else tensor
-                result.mapped[new] = key
-            break
-        else:
+        rule, new = _first(rules, Rule.rename, key)
+        if rule is None:
             result.left_over.append(key)
+        elif rule.regenerated:
+            result.regenerated.append(key)
+            if new:
+                result.tables[new] = tensor
+        elif rule.parts:
+            part = rule._patterns[0].fullmatch(key)['part']
+            apart.setdefault(new, (rule, {}))[1][part] = key
+        else:
+            result.state_dict[new] = rule.to_native(tensor) if rule.to_native else tensor
+            result.mapped[new] = key
     for new, (rule, keys) in apart.items():
         if set(keys) == set(rule.parts):
             result.state_dict[new] = torch.cat([state_dict[keys[part]] for part in rule.parts])
@@ -111,17 +97,19 @@ def undo_rules(rules: Sequence[Rule], state_dict: Mapping[str, Tensor]) -> dict[
     """Our entries under the names of other code; entries that it does not have are left out."""
     result = {}
     for key, tensor in state_dict.items():
-        for rule in rules:
-            old = rule.restore(key)
-            if old is None:
-                continue
-            if rule.parts:
-                pieces = tensor.chunk(len(rule.parts))
-                result.update((old.format(part=p), x) for p, x in zip(rule.parts, pieces))
-            else:
-                result[old] = rule.to_source(tensor) if rule.to_source else tensor
-            break
+        rule, old = _first(rules, Rule.restore, key)
+        if rule and rule.parts:
+            pieces = tensor.chunk(len(rule.parts))
+            result.update((old.format(part=p), x) for p, x in zip(rule.parts, pieces))
+        elif rule:
+            result[old] = rule.to_source(tensor) if rule.to_source else tensor
     return result
+
+
+def _first(rules: Sequence[Rule], name: Callable[[Rule, str], str | None], key: str) -> Any:
+    """The first rule that has a name for ``key``, and the name; or None and None."""
+    named = ((rule, name(rule, key)) for rule in rules)
+    return next((pair for pair in named if pair[1] is not None), (None, None))
 
 
 def block_rules(source: str, native: str, names: Sequence[tuple[str, str]]) -> tuple[Rule, ...]:

@@ -1,7 +1,7 @@
 """The libraries that backbones go to: how each builds, names, writes and is used.
 
-To add one, subclass :class:`Library`, name it in :data:`LIBRARIES`, and write a function for each
-architecture that it has (:mod:`simmim_mm.interop.registry`).
+A new one is a :class:`Library` in :data:`LIBRARIES`, and a function for each architecture that it
+has (:mod:`simmim_mm.interop.registry`).
 """
 
 import importlib
@@ -27,17 +27,11 @@ Loaded = tuple[nn.Module, list[str], list[str]]
 
 @dataclass(frozen=True)
 class Library(ABC):
-    """What is peculiar to a library.
+    """What is peculiar to a library."""
 
-    Args:
-        name: As in ``--to``.
-        module: To import, so that its models are known.
-        prefix: Before the names in its files, as its loader expects it.
-    """
-
-    name: str
-    module: str
-    prefix: str = ''
+    name: str  # as in --to
+    module: str  # to import, so that its models are known
+    prefix: str = ''  # before the names in its files, as its loader expects it
 
     @abstractmethod
     def load(self, export: Export) -> Loaded:
@@ -71,7 +65,7 @@ class Library(ABC):
         return [path]
 
     def write(self, export: Export, path: Path) -> None:
-        """Write the weights, and nothing else unless ``contents`` adds it."""
+        """Write the weights and what ``contents`` adds."""
         state = {f'{self.prefix}{k}': v.contiguous() for k, v in export.state_dict.items()}
         if path.suffix == '.safetensors':
             _write_safetensors(state, path)
@@ -170,16 +164,14 @@ class _Transformers(Library):
         AtomicLocalBackend().put_text(json.dumps(config, indent=2) + '\n', config_file)
 
 
-LIBRARIES: dict[str, Library] = {
-    library.name: library
-    for library in (
-        _OpenMMLab('mmpretrain', 'mmpretrain.models', prefix='backbone.'),
-        _OpenMMLab('mmdet', 'mmdet.models', prefix='backbone.'),
-        _OpenMMLab('mmseg', 'mmseg.models'),
-        _Timm('timm', 'timm'),
-        _Transformers('huggingface', 'transformers'),
-    )
-}
+_ALL = (
+    _OpenMMLab('mmpretrain', 'mmpretrain.models', prefix='backbone.'),
+    _OpenMMLab('mmdet', 'mmdet.models', prefix='backbone.'),
+    _OpenMMLab('mmseg', 'mmseg.models'),
+    _Timm('timm', 'timm'),
+    _Transformers('huggingface', 'transformers'),
+)
+LIBRARIES: dict[str, Library] = {library.name: library for library in _ALL}
 TARGETS = tuple(LIBRARIES)
 PREFIX = {name: library.prefix for name, library in LIBRARIES.items()}
 
@@ -195,7 +187,7 @@ def features(export: Export, model: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def snippet(export: Export, path: Path) -> str:
-    """What the library's user writes to have this backbone with these weights."""
+    """See :meth:`Library.snippet`."""
     return LIBRARIES[export.target].snippet(export, path)
 
 
@@ -206,10 +198,7 @@ def check_output(target: str, path: str | Path, overwrite: bool = False) -> None
 
 
 def write_export(export: Export, path: str | Path, overwrite: bool = False) -> None:
-    """Write the weights, all of them or nothing.
-
-    A ``.pth`` for OpenMMLab has them under ``state_dict``, beside what they are; other files have
-    nothing but the weights. For transformers a folder is written.
+    """Write the weights, all of them or nothing; for OpenMMLab beside what they are.
 
     Raises:
         ExportError: If the name will not do, the file exists, or it cannot be written.
@@ -237,8 +226,7 @@ def _last_map(export: Export, out: Tensor) -> Tensor:
     h, w = export.backbone.patch_resolution
     for _ in getattr(export.backbone, 'stages', ())[1:]:
         h, w = (h + 1) // 2, (w + 1) // 2
-    tokens = out[:, -h * w :]  # without class token
-    return tokens.transpose(1, 2).unflatten(2, (h, w))
+    return out[:, -h * w :].transpose(1, 2).unflatten(2, (h, w))  # without class token
 
 
 def _write_safetensors(state: dict[str, Tensor], path: Path) -> None:

@@ -1,7 +1,4 @@
-"""MAE and LSMAE: the authors, transformers, mmpretrain.
-
-Exported is the encoder, which is a plain ViT: see :mod:`simmim_mm.interop.vit`.
-"""
+"""MAE and LSMAE: the authors, transformers, mmpretrain. Exported is the encoder, a plain ViT."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,17 +18,13 @@ DECODER_RULES = (
     *block_rules('decoder_blocks.{i}', 'neck.decoder_blocks.{i}', vit.VIT_BLOCK),
     Rule('decoder_norm.{rest}', 'neck.ln1.{rest}'),
 )
+_HF_VERSION_5 = vit.hf_block_rules('decoder.decoder_encoder.layer.{i}', 'neck.decoder_blocks.{i}')
 _HF_DECODER = (
     *(Rule(f'decoder.{n}', f'neck.{n}') for n in ('mask_token', 'decoder_pos_embed')),
     *(Rule(f'decoder.{n}.{{rest}}', f'neck.{n}.{{rest}}') for n in _EMBED_AND_PRED),
     Rule('decoder.decoder_norm.{rest}', 'neck.ln1.{rest}'),
     *vit.hf_block_rules('decoder.decoder_layers.{i}', 'neck.decoder_blocks.{i}'),
-    *(  # as version 5 writes it
-        replace(rule, one_way=True)
-        for rule in vit.hf_block_rules(
-            'decoder.decoder_encoder.layer.{i}', 'neck.decoder_blocks.{i}'
-        )
-    ),
+    *(replace(rule, one_way=True) for rule in _HF_VERSION_5),
 )
 # The published decoders and the usual small ones: the weights do not tell the number of heads.
 _DECODER_HEADS = {128: 4, 192: 6, 256: 8, 384: 12, 512: 16}

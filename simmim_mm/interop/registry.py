@@ -10,30 +10,16 @@ from simmim_mm.interop.family import Family
 from simmim_mm.interop.keymap import Conversion, apply_rules, undo_rules
 from simmim_mm.interop.libraries import TARGETS
 
+_SIMMIM = (swin.SIMMIM, swin.SIMMIM_V2, beit.SIMMIM)
 # Microsoft and timm; before MAE, whose encoder has the names of a plain ViT.
 TIMM = (swin.MICROSOFT, swin.MICROSOFT_V2, swin.TIMM, swin.TIMM_V2, beit.TIMM, vit.TIMM)
+_MAE = (mae.FAMILY, conv_mae.FAMILY)
 OPENMMLAB = (swin.OPENMMLAB, swin.OPENMMLAB_V2, beit.OPENMMLAB, vit.OPENMMLAB, mae.OPENMMLAB)
-HUGGINGFACE = (
-    swin.HUGGINGFACE,
-    swin.HUGGINGFACE_V2,
-    beit.HUGGINGFACE,
-    mae.HUGGINGFACE,
-    vit.HUGGINGFACE,
-)
+_HF_SWIN = (swin.HUGGINGFACE, swin.HUGGINGFACE_V2)
+HUGGINGFACE = (*_HF_SWIN, beit.HUGGINGFACE, mae.HUGGINGFACE, vit.HUGGINGFACE)
 # A state dict belongs to the first that detects it.
-_FAMILIES = {
-    family.name: family
-    for family in (
-        swin.SIMMIM,
-        swin.SIMMIM_V2,
-        beit.SIMMIM,
-        *TIMM,
-        mae.FAMILY,
-        conv_mae.FAMILY,
-        *OPENMMLAB,
-        *HUGGINGFACE,
-    )
-}
+_ORDER = (*_SIMMIM, *TIMM, *_MAE, *OPENMMLAB, *HUGGINGFACE)
+_FAMILIES = {family.name: family for family in _ORDER}
 
 # By backbone, the architecture that another library may not have.
 BACKBONES = {
@@ -94,14 +80,10 @@ def model_config(family: str, config: dict) -> dict:
 def infer_config(family: str, state_dict: Mapping[str, Tensor], hints: dict | None = None) -> dict:
     """The authors' constructor arguments of a state dict.
 
-    Args:
-        family: Name of the family.
-        state_dict: The authors' weights.
-        hints: Config or arguments stored beside them; and arguments given by hand, by name, which
-            take precedence over everything.
+    ``hints``, a config or arguments stored beside it or given by hand, come before the shapes.
 
     Raises:
-        ValueError: If the shapes do not tell everything; the message names the argument.
+        ValueError: If they do not tell everything; the message names the argument.
     """
     return get_family(family).infer_config(state_dict, dict(hints or {}))
 
@@ -115,8 +97,7 @@ def convert(state_dict: Mapping[str, Tensor], family: str | None = None) -> Conv
 def revert(state_dict: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
     """Our weights under the authors' names, the exact inverse of :func:`convert`.
 
-    Attention masks of shifted windows, which the authors store and we do not, are left out; their
-    code rebuilds them.
+    Attention masks of shifted windows, which we do not store, are left out; their code builds them.
     """
     return undo_rules(get_family(family).rules, state_dict)
 
@@ -130,24 +111,18 @@ def refusal(family: str, target: str) -> str | None:
     """Why no export of our class to the library exists; None if one does."""
     if supports(family, target):
         return None
-    if family in BACKBONES:
-        return f'{target} has no {BACKBONES[family]}'
-    return f'no rule for {family} is written'
+    known = family in BACKBONES
+    return f'{target} has no {BACKBONES[family]}' if known else f'no rule for {family} is written'
 
 
 def export_backbone(
-    source: Source,
-    target: str,
-    window: int | None = None,
-    size: tuple[int, int] | None = None,
+    source: Source, target: str, window: int | None = None, size: tuple[int, int] | None = None
 ) -> Export:
     """Bring a backbone to the architecture and the names of another library.
 
-    The library need not be installed.
-
     Args:
         source: The checkpoint's backbone.
-        target: One of ``TARGETS``.
+        target: One of ``TARGETS``; it need not be installed.
         window: Side of the windows in tokens, for Swin; None = as trained.
         size: Image height and width in pixels; None = as trained.
 
@@ -175,8 +150,6 @@ def export_backbone(
         number = f' and {len(resized) - 1} more' if len(resized) > 1 else ''
         export.notes.append(f'Resized: {resized[0]}{number}.')
     if source.data:
-        mean, std = source.data['mean'], source.data['std']
-        export.notes.append(
-            f'Normalize images as in pretraining: mean {mean}, std {std}, in 0..255, RGB.'
-        )
+        statistics = 'mean {mean}, std {std}'.format(**source.data)
+        export.notes.append(f'Normalize images as in pretraining: {statistics}, in 0..255, RGB.')
     return export

@@ -1,10 +1,10 @@
 """Swin and Swin v2: SimMIM, Microsoft, timm, transformers, mmpretrain, mmdet, mmseg.
 
-timm took over the names of microsoft/Swin-Transformer, which are those of SimMIM's pretraining
-files without ``encoder.``. No mask token is stored there: pretraining starts with a new one.
+timm's names are those of microsoft/Swin-Transformer, SimMIM's without ``encoder.``; neither has a
+mask token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from simmim_mm.interop import export, family
 from simmim_mm.interop.export import Export, ExportError, Source
 from simmim_mm.interop.family import Family, count, having, shape
 from simmim_mm.interop.keymap import Rule, block_rules, not_written, qkv_rules
-from simmim_mm.interop.vit import HF_EMBEDDING, HF_MLP, NO_CLASSIFIER
+from simmim_mm.interop.vit import HF_EMBEDDING, HF_MLP, MLP, NO_CLASSIFIER
 
 
 # ---- names ----
@@ -55,8 +55,7 @@ def _rules(version: int, prefix: str = '', merging: str = _END) -> tuple[Rule, .
     """Microsoft's names, behind a prefix."""
     block = f'{prefix}layers.{{i}}.blocks.{{j}}'
     attention = f'{block}.attn', f'{_BLOCK}.{_ATTENTION}'
-    names = [('norm1', 'norm1'), ('norm2', 'norm2'), ('attn', _ATTENTION)]
-    names += [('mlp.fc1', 'ffn.layers.0.0'), ('mlp.fc2', 'ffn.layers.1')]
+    names = (('norm1', 'norm1'), ('norm2', 'norm2'), ('attn', _ATTENTION), *MLP)
     return (
         *merge_rules(f'{prefix}layers.{merging}', _NATIVE_MERGING[version], _MERGED[version]),
         Rule(f'{prefix}absolute_pos_embed', 'backbone.absolute_pos_embed'),
@@ -97,10 +96,8 @@ def _hf_rules(version: int) -> tuple[Rule, ...]:
 # ---- from other code ----
 def _model_config(config: dict, version: int) -> dict:
     enc, patch = config['encoder'], config.get('norm_target_patch')
-    arch = {'embed_dims': enc['embed_dim']}
-    arch.update({k: list(enc[k]) for k in ('depths', 'num_heads')})
-    if version == 2:
-        arch['extra_norm_every_n_blocks'] = 0
+    own = {} if version == 1 else dict(extra_norm_every_n_blocks=0)
+    lists = {name: list(enc[name]) for name in ('depths', 'num_heads')}
     block = {}
     if enc.get('mlp_ratio', 4.0) != 4.0:
         block['ffn_ratio'] = enc['mlp_ratio']
@@ -108,7 +105,7 @@ def _model_config(config: dict, version: int) -> dict:
         block['attn_cfgs'] = dict(qkv_bias=False)
     backbone: dict[str, Any] = dict(
         type='MaskedSwin' if version == 1 else 'MaskedSwinV2',
-        arch=arch,
+        arch=dict(embed_dims=enc['embed_dim'], **lists, **own),
         img_size=enc['img_size'],
         patch_size=enc['patch_size'],
         in_channels=enc['in_chans'],
@@ -132,8 +129,8 @@ def _infer(
     weights: Mapping[str, Tensor], hints: dict, version: int, pretrained_at: int | None = None
 ) -> dict:
     dims, in_chans, patch, _ = shape(weights, 'backbone.patch_embed.projection.weight')
-    stages = range(count(weights, r'backbone\.stages\.(\d+)\.'))
-    blocks = [_BLOCK.format(i=i, j=0) for i in stages]
+    depths = _depths(weights, r'backbone\.')
+    blocks = [_BLOCK.format(i=i, j=0) for i in range(len(depths))]
     attention = [f'{block}.{_ATTENTION}' for block in blocks]
     marks = [shape(weights, f'{name}.{_MARK[version]}') for name in attention]
     if version == 1:
@@ -151,7 +148,7 @@ def _infer(
         patch_size=patch,
         in_chans=in_chans,
         embed_dim=dims,
-        depths=[count(weights, rf'backbone\.stages\.{i}\.blocks\.(\d+)\.') for i in stages],
+        depths=depths,
         num_heads=heads,
         window_size=max(windows, default=family.UNKNOWN),
         mlp_ratio=shape(weights, f'{blocks[0]}.ffn.layers.0.0.weight')[0] / dims,
@@ -160,10 +157,10 @@ def _infer(
         patch_norm='backbone.patch_embed.norm.weight' in weights,
         drop_path_rate=0.0,
     )
-    config: dict[str, Any] = dict(encoder=encoder, encoder_stride=patch * 2 ** (len(stages) - 1))
+    config: dict[str, Any] = dict(encoder=encoder, encoder_stride=patch * 2 ** (len(depths) - 1))
     if version == 2:
         # of another window than now, where weights were fine-tuned
-        encoder['pretrained_window_sizes'] = [0] * len(stages)
+        encoder['pretrained_window_sizes'] = [0] * len(depths)
         norm = hints.get('MODEL', {}).get('SIMMIM', {}).get('NORM_TARGET', {})
         patch_size = norm.get('PATCH_SIZE', 47) if norm.get('ENABLE', True) else None
         config['norm_target_patch'] = hints.get('norm_target_patch', patch_size)
@@ -189,7 +186,6 @@ def _families(version: int) -> tuple[Family, ...]:
     """SimMIM's, Microsoft's, and those of timm, transformers and mmpretrain."""
     v, title, mark = ('', 'Swin', _MARK[1]) if version == 1 else ('v2', 'Swin v2', _MARK[2])
     repository = 'microsoft/SimMIM' if version == 1 else 'microsoft/Swin-Transformer'
-    mask_token = Rule('encoder.mask_token', 'backbone.mask_token')
     merged = 'layers.0.downsample.reduction.weight'  # at the end of the first stage
     infer = partial(_infer, version=version)
     make = partial(Family, model_config=partial(_model_config, version=version), infer=infer)
@@ -197,7 +193,7 @@ def _families(version: int) -> tuple[Family, ...]:
         make(
             f'simmim_swin{v}',
             f'SimMIM {title} ({repository})',
-            rules=(mask_token, *_rules(version, family.ENCODER), family.LINEAR_DECODER),
+            rules=(family.MASK_TOKEN, *_rules(version, family.ENCODER), family.LINEAR_DECODER),
             detect=having(f'encoder.layers.0.blocks.0.attn.{mark}', 'encoder.mask_token'),
         ),
         make(
@@ -268,14 +264,14 @@ def swin_to_mmdet(source: Source, target: str = 'mmdet') -> Export:
 
     Without the index of relative positions: mmdet builds it, and fails on one of another size.
     """
-    stages = range(len(swin_depths(source)))
-    swin = source.build_for(target, pad_small_map=True, out_indices=tuple(stages))
+    stages = tuple(range(len(swin_depths(source))))
+    swin = source.build_for(target, pad_small_map=True, out_indices=stages)
     arguments = swin_arguments(swin)
     hidden, patch = arguments.pop('hidden'), arguments.pop('patch_size')
     arguments.update(
         mlp_ratio=export.whole_ratio(hidden, swin.embed_dims, target),
         window_size=stage_windows(swin)[0],
-        out_indices=tuple(stages),
+        out_indices=stages,
         patch_size=patch,
         strides=(patch,) + (2,) * (len(stages) - 1),
     )
@@ -283,15 +279,10 @@ def swin_to_mmdet(source: Source, target: str = 'mmdet') -> Export:
         arguments['convert_weights'] = False
     fresh = [f'norm{i}.' for i in stages if f'norm{i}.weight' not in source.state_dict]
     state = export.without(swin.state_dict(), ['mask_token', 'relative_position_index'])
-    return Export(
-        target,
-        'SwinTransformer',
-        arguments,
-        {k: v for k, v in state.items() if not k.startswith(tuple(fresh))},
-        swin,
-        fresh={f'{name}*': NORMS for name in fresh},
-        notes=[f'The neck takes in_channels={[swin.embed_dims * 2**i for i in stages]}.'],
-    )
+    state = {k: v for k, v in state.items() if not k.startswith(tuple(fresh))}
+    reasons = {f'{name}*': NORMS for name in fresh}
+    notes = [f'The neck takes in_channels={[swin.embed_dims * 2**i for i in stages]}.']
+    return Export(target, 'SwinTransformer', arguments, state, swin, reasons, notes)
 
 
 def swin_to_mmseg(source: Source) -> Export:
@@ -312,7 +303,7 @@ def swin_v2_to_timm(source: Source) -> Export:
 
 
 def _to_timm(source: Source, names: Family, architecture: str) -> Export:
-    swin = _build_whole(source, 'timm')
+    swin, window = _build_whole(source, 'timm')
     check_maps(swin, 'timm')
     known = swin_arguments(swin)
     arguments = dict(
@@ -323,7 +314,7 @@ def _to_timm(source: Source, names: Family, architecture: str) -> Export:
         embed_dim=swin.embed_dims,
         depths=known['depths'],
         num_heads=known['num_heads'],
-        window_size=source.config.get('window_size', max(stage_windows(swin))),
+        window_size=window,
         mlp_ratio=known['hidden'] / swin.embed_dims,
         qkv_bias=known['qkv_bias'],
     )
@@ -333,40 +324,32 @@ def _to_timm(source: Source, names: Family, architecture: str) -> Export:
 
 def swin_to_huggingface(source: Source) -> Export:
     """The tables there have the full window in every stage."""
-    swin = _build_whole(source, 'transformers')
-    windows = stage_windows(swin)
-    window = source.config.get('window_size', max(windows))
-    for i, (own, (h, w)) in enumerate(zip(windows, stage_maps(swin))):
+    swin, window = _build_whole(source, 'transformers')
+    for own, _, stage in _stages(swin):
         if own != window:
             raise ExportError(
-                f'stage {i + 1} has a map of {h}x{w} tokens, smaller than the window of {window}, '
-                "which transformers' Swin cannot hold: give a larger --img-size or a smaller "
-                '--window'
+                f"{stage}, smaller than the window of {window}, which transformers' Swin cannot "
+                'hold: give a larger --img-size or a smaller --window'
             )
-    arguments = dict(_hf_arguments(swin), model_type='swin', window_size=window)
-    state = export.renamed(swin, HUGGINGFACE)
-    return Export('huggingface', 'SwinModel', arguments, state, swin)
+    return _to_huggingface(swin, HUGGINGFACE, 'SwinModel', model_type='swin', window_size=window)
 
 
 def swin_v2_to_huggingface(source: Source) -> Export:
     """Windows are clamped to small maps there too."""
-    swin = _build_whole(source, 'transformers')
-    window = source.config.get('window_size', max(swin.window_sizes))
-    for i, (own, (h, w)) in enumerate(zip(swin.window_sizes, stage_maps(swin))):
+    swin, window = _build_whole(source, 'transformers')
+    for own, (h, w), stage in _stages(swin):
         if own != min(window, h, w) or (min(h, w) <= window and h != w):
             raise ExportError(
-                f'stage {i + 1} has a map of {h}x{w} tokens and windows of {own}, which '
-                "transformers' Swin v2 cannot hold: give a square --img-size, or one --window"
+                f"{stage} and windows of {own}, which transformers' Swin v2 cannot hold: give a "
+                'square --img-size, or one --window'
             )
-    arguments = dict(_hf_arguments(swin), model_type='swinv2', window_size=window)
-    arguments['pretrained_window_sizes'] = _trained_windows(source)
-    state = export.renamed(swin, HUGGINGFACE_V2)
-    return Export('huggingface', 'Swinv2Model', arguments, state, swin)
+    windows = dict(window_size=window, pretrained_window_sizes=_trained_windows(source))
+    return _to_huggingface(swin, HUGGINGFACE_V2, 'Swinv2Model', model_type='swinv2', **windows)
 
 
-def _hf_arguments(swin: Any) -> dict[str, Any]:
+def _to_huggingface(swin: Any, names: Family, architecture: str, **own: Any) -> Export:
     known = swin_arguments(swin)
-    return dict(
+    arguments = dict(
         image_size=list(export.image_size(swin)),
         patch_size=known['patch_size'],
         num_channels=known['in_channels'],
@@ -376,18 +359,21 @@ def _hf_arguments(swin: Any) -> dict[str, Any]:
         mlp_ratio=float(export.whole_ratio(known['hidden'], swin.embed_dims, 'transformers')),
         qkv_bias=known['qkv_bias'],
         layer_norm_eps=swin.stages[0].blocks[0].norm1.eps,
+        **own,
     )
+    return Export('huggingface', architecture, arguments, export.renamed(swin, names), swin)
 
 
-def _build_whole(source: Source, library: str) -> Any:
-    """Windows clamped to small maps, and the last map as the only output."""
+def _build_whole(source: Source, library: str) -> tuple[Any, int]:
+    """With windows clamped to small maps and the last map as output; and the largest window."""
     last = len(swin_depths(source)) - 1
-    return source.build_for(library, pad_small_map=False, out_indices=(last,))
+    swin = source.build_for(library, pad_small_map=False, out_indices=(last,))
+    return swin, source.config.get('window_size', max(stage_windows(swin)))
 
 
 def _trained_windows(source: Source) -> list[int]:
-    unknown = [0] * len(swin_depths(source))
-    return list(source.config.get('pretrained_window_sizes') or unknown)
+    known = source.config.get('pretrained_window_sizes')
+    return list(known or [0] * len(swin_depths(source)))
 
 
 def stage_windows(swin: Any) -> list[int]:
@@ -403,23 +389,27 @@ def stage_maps(swin: Any) -> list[tuple[int, int]]:
     return maps
 
 
+def _stages(swin: Any) -> Iterator[tuple[int, tuple[int, int], str]]:
+    """Window and map of each stage, and how a message about it begins."""
+    for i, (window, (h, w)) in enumerate(zip(stage_windows(swin), stage_maps(swin))):
+        yield window, (h, w), f'stage {i + 1} has a map of {h}x{w} tokens'
+
+
 def check_maps(swin: Any, library: str) -> None:
     """Refuse maps where windows are clamped but the map is not square, or do not divide it.
 
     There the library places its windows in another way than we do.
     """
-    for i, (window, (h, w)) in enumerate(zip(stage_windows(swin), stage_maps(swin))):
+    for window, (h, w), stage in _stages(swin):
         if min(h, w) <= window and h != w:
             raise ExportError(
-                f'stage {i + 1} has a map of {h}x{w} tokens and windows of {window}: {library} '
-                'shifts these along the longer side only. Give a square --img-size, or a smaller '
-                '--window'
+                f'{stage} and windows of {window}: {library} shifts these along the longer side '
+                'only. Give a square --img-size, or a smaller --window'
             )
         if min(h, w) > window and (h % window or w % window):
             raise ExportError(
-                f'stage {i + 1} has a map of {h}x{w} tokens, which windows of {window} do not '
-                f'divide, and {library} pads it otherwise than we do. Give another --img-size or '
-                '--window'
+                f'{stage}, which windows of {window} do not divide, and {library} pads it '
+                'otherwise than we do. Give another --img-size or --window'
             )
 
 
@@ -439,6 +429,9 @@ def swin_arguments(swin: Any) -> dict[str, Any]:
 
 def swin_depths(source: Source) -> tuple[int, ...]:
     """Blocks of each stage, counted in the weights."""
-    stages = range(count(source.state_dict, r'stages\.(\d+)\.'))
-    blocks = (rf'stages\.{i}\.blocks\.(\d+)\.' for i in stages)
-    return tuple(count(source.state_dict, pattern) for pattern in blocks)
+    return tuple(_depths(source.state_dict))
+
+
+def _depths(weights: Mapping[str, Tensor], prefix: str = '') -> list[int]:
+    stages = range(count(weights, rf'{prefix}stages\.(\d+)\.'))
+    return [count(weights, rf'{prefix}stages\.{i}\.blocks\.(\d+)\.') for i in stages]

@@ -1,7 +1,4 @@
-"""Plain ViT, pretrained with mask tokens: timm, transformers, mmpretrain, mmseg.
-
-What MAE and BEiT share with it stands here too.
-"""
+"""Plain ViT, pretrained with mask tokens, and what MAE and BEiT share with it."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,13 +13,8 @@ from simmim_mm.interop.family import Family, count, having, shape
 from simmim_mm.interop.keymap import Rule, block_rules, qkv_rules, undo_rules
 
 # ---- names ----
-VIT_BLOCK = (
-    ('norm1', 'ln1'),
-    ('norm2', 'ln2'),
-    ('attn', 'attn'),
-    ('mlp.fc1', 'ffn.layers.0.0'),
-    ('mlp.fc2', 'ffn.layers.1'),
-)
+MLP = (('mlp.fc1', 'ffn.layers.0.0'), ('mlp.fc2', 'ffn.layers.1'))
+VIT_BLOCK = (('norm1', 'ln1'), ('norm2', 'ln2'), ('attn', 'attn'), *MLP)
 HF_MLP = (('intermediate.dense', 'ffn.layers.0.0'), ('output.dense', 'ffn.layers.1'))
 HF_EMBEDDING = (
     Rule('embeddings.mask_token', 'backbone.mask_token'),
@@ -41,10 +33,7 @@ def encoder_rules(prefix: str = '') -> tuple[Rule, ...]:
 
 
 def hf_block_rules(source: str, native: str, separate_bias: bool = False) -> tuple[Rule, ...]:
-    """A plain block of transformers, in the names of its published files.
-
-    Version 5 has other names in memory, but reads and writes these.
-    """
+    """A plain block of transformers; version 5 reads and writes these names, too."""
     norms = (('layernorm_before', 'ln1'), ('layernorm_after', 'ln2'))
     names = (*norms, ('attention.output.dense', 'attn.proj'), *HF_MLP)
     return (
@@ -89,13 +78,8 @@ def vit_backbone(kind: str, config: dict, **options: Any) -> dict:
 
 def vit_model(config: dict) -> dict:
     """SimMIM's model around a plain ViT, with mask tokens."""
-    backbone = vit_backbone(
-        'MaskedViT',
-        config,
-        mask_mode='token',
-        qkv_bias=config['qkv_bias'],
-        layer_scale_init_value=config['init_values'] or 0.0,
-    )
+    options = dict(qkv_bias=config['qkv_bias'], layer_scale_init_value=config['init_values'] or 0.0)
+    backbone = vit_backbone('MaskedViT', config, mask_mode='token', **options)
     return family.simmim_model(backbone, config['embed_dim'], config['patch_size'])
 
 
@@ -117,12 +101,10 @@ def plain_arguments(weights: Mapping[str, Tensor], grid: int | None = None) -> d
 
 def infer_vit(weights: Mapping[str, Tensor], hints: dict) -> dict:
     """timm's constructor arguments of a plain ViT."""
-    scaled = 'backbone.layers.0.attn.gamma1.weight' in weights
-    return dict(
-        plain_arguments(weights),
-        qkv_bias='backbone.layers.0.attn.qkv.bias' in weights,
-        init_values=1e-5 if scaled else None,
-    )
+    attention = 'backbone.layers.0.attn'
+    scale = 1e-5 if f'{attention}.gamma1.weight' in weights else None
+    qkv_bias = f'{attention}.qkv.bias' in weights
+    return dict(plain_arguments(weights), qkv_bias=qkv_bias, init_values=scale)
 
 
 PLAIN = having('cls_token', 'pos_embed', 'blocks.0.attn.qkv.weight', 'patch_embed.proj.weight')
