@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Images per second of the loaders of SimMIM and MAE, beside mmpretrain's, on the same JPEGs.
 
-python benchmarks/loading.py FOLDER    # of photographs; copies of 500 x 375 and 2000 x 1500 are made
+python benchmarks/loading.py FOLDER    # of photographs, copied at 500 x 375 and at 2000 x 1500
 
 Both build the data loaders of their own recipes, with one worker, and take turns. The last column
 says how far the crops are from those of the authors' code, which decodes and resizes by Pillow.

@@ -38,6 +38,8 @@ def resize(
     img = img.reshape(*img.shape[:2], -1)
     torch_has_it = img.dtype == np.uint8 and interpolation in ('bilinear', 'bicubic')
     if backend == 'auto' and torch_has_it and _torch_is_fast():
+        if not img.flags.writeable or min(img.strides) < 0:  # torch takes neither
+            img = img.copy()
         pixels = torch.from_numpy(img).permute(2, 0, 1)[None]
         pixels = F.interpolate(pixels, (height, width), mode=interpolation, antialias=True)
         return np.ascontiguousarray(pixels[0].permute(1, 2, 0).numpy())

@@ -39,6 +39,15 @@ def test_equals_mmpretrain_with_its_pillow_backend_for_three_channels():
         np.testing.assert_array_equal(ours(dict(img=img))['img'], expected)
 
 
+def test_takes_read_only_and_mirrored_arrays():
+    img = photo()
+    img.flags.writeable = False
+    np.testing.assert_array_equal(resize(img, (32, 48)), resize(img.copy(), (32, 48)))
+    np.testing.assert_array_equal(
+        resize(img[:, ::-1], (32, 48)), resize(img[:, ::-1].copy(), (32, 48))
+    )
+
+
 def test_an_unknown_backend_is_refused():
     with pytest.raises(ValueError, match="backend must be 'auto' or 'pillow', got 'turbo'"):
         RandomResizedCrop(32, backend='turbo')
