@@ -132,4 +132,4 @@ def _read(content: bytes, short_side: int) -> np.ndarray:
     if image is None:
         return decode_all()
     height, width = image.shape[:2]
-    return image.crop((0, 0, height, width), (2 * short_side, 2 * short_side))[0]
+    return image.crop((0, 0, height, width), (short_side, short_side))[0]

@@ -39,9 +39,10 @@ class DeferredImage:
     ) -> tuple[np.ndarray, tuple[int, int, int, int]]:
         """The pixels of a box, reduced as far as a resize to ``size`` allows.
 
-        A box that is n = 2, 4 or 8 times as large as ``size``, or larger, is decoded at 1/n of its
-        size: the inverse cosine transform then gives means of n x n pixels for a fraction of the
-        time. The edges of the box move to multiples of n, so that nothing is shifted against it.
+        Where 1/n of its size, n = 2, 4 or 8, is at least twice ``size``, a box is decoded at that:
+        the inverse cosine transform then gives means of n x n pixels for a fraction of the time,
+        and the filter of the resize still has enough of them. The edges of the box move to
+        multiples of n, so that nothing is shifted against it.
 
         Args:
             box: Top, left, height and width in pixels.
@@ -51,7 +52,8 @@ class DeferredImage:
             ``(h, w, 3)`` uint8, and the box that it shows.
         """
         top, left, height, width = box
-        n = next((n for n in (8, 4, 2) if height >= n * size[0] and width >= n * size[1]), 1)
+        ratio = min(height / size[0], width / size[1])
+        n = next((n for n in (8, 4, 2) if ratio >= 2 * n), 1)
         image = self._decode(n)
         # The last row or column may stand for less than n pixels: it is left out then.
         (first, last), (begin, end) = (
