@@ -51,6 +51,12 @@ def here(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
 
+@pytest.fixture(autouse=True)
+def pillow_resizes(monkeypatch):
+    """As at that time; torch, which does it where it is faster, rounds otherwise."""
+    monkeypatch.setattr('simmim_mm.datasets.transforms.resizing._torch_is_fast', lambda: False)
+
+
 @pytest.fixture(scope='module')
 def inputs():
     return torch.load(FIXTURE / 'reference' / 'inputs.pt')
@@ -178,11 +184,21 @@ def test_every_public_name_imports_from_where_it_was():
     assert lost == []
 
 
+# Runs a script with the resizing of then; see `pillow_resizes`.
+WITH_PILLOW = """
+import runpy, sys
+import simmim_mm.datasets.transforms.resizing as resizing
+resizing._torch_is_fast = lambda: False
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
 def _run(script: str, *args: object, old_names: bool = True) -> str:
     """Run a script of tools/ as users of that version call it."""
     env = dict(os.environ, OMP_NUM_THREADS='1', SIMMIM_MM_DEBUG='1')
     env['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    command = [sys.executable, str(ROOT / 'tools' / script), *map(str, args)]
+    command = [sys.executable, '-c', WITH_PILLOW, str(ROOT / 'tools' / script), *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr

@@ -25,6 +25,7 @@ VERBS = {
     'export': 'export',
     'list': 'list_configs',
     'scan': 'scan',
+    'cache': 'cache',
     'split': 'split',
     'make-shapes': 'make_shapes',
     'cifar10': 'cifar10',

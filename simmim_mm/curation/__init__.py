@@ -1,5 +1,6 @@
 """Find what is wrong in a folder of images, and split it. Nothing here deletes a file."""
 
+from simmim_mm.curation.cache import CachedFile, cache_folder
 from simmim_mm.curation.duplicates import group_duplicates, near_pairs
 from simmim_mm.curation.files import apply_plan, plan_files
 from simmim_mm.curation.inspection import FAULTS, Inspection, inspect_file
@@ -9,9 +10,11 @@ from simmim_mm.curation.split import split_groups
 
 __all__ = [
     'FAULTS',
+    'CachedFile',
     'Inspection',
     'Scan',
     'apply_plan',
+    'cache_folder',
     'group_duplicates',
     'inspect_file',
     'near_pairs',

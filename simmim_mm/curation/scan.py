@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from simmim_mm._renamed import renamed_arguments
 from simmim_mm.curation.duplicates import group_duplicates
@@ -72,7 +73,7 @@ def scan_folder(
     shapes, sizes = np.zeros((count, 3), np.int32), np.zeros(count, np.int64)
     faults: dict[int, tuple[str, str]] = {}
     inspect = partial(inspect_file, min_size=min_size, channels=channels)
-    for i, seen in enumerate(_map(inspect, files, workers)):
+    for i, seen in enumerate(map_files(inspect, files, workers)):
         shapes[i], sizes[i] = (seen.height, seen.width, seen.channels), seen.size
         if seen.fault:
             faults[i] = (seen.fault, seen.detail)
@@ -99,9 +100,13 @@ def scan_folder(
     return Scan(root, paths, shapes, faults, groups, kept, exact)
 
 
-def _map(function: Callable, items: Sequence, workers: int) -> Iterator:
+def map_files(
+    function: Callable, files: Sequence[str], workers: int, chunksize: int = 64
+) -> Iterator:
+    """Results of ``function(file)``, in order; of ``workers`` processes, 0 for this one."""
     if workers < 1:
-        yield from map(function, items)
+        yield from map(function, files)
         return
-    with multiprocessing.Pool(workers) as pool:
-        yield from pool.imap(function, items, chunksize=64)
+    # One thread each, as in a data loader: more would hang in a forked process, and gain nothing.
+    with multiprocessing.Pool(workers, torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap(function, files, chunksize)

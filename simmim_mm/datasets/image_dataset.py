@@ -136,6 +136,7 @@ class ImageDataset(BaseDataset):
             max_refetch=max_refetch,
             **kwargs,
         )
+        _let_crops_decode(self.pipeline.transforms)
 
     def _join_prefix(self) -> None:
         """Join each root with the prefix; look for the list below the root, then here."""
@@ -218,6 +219,13 @@ class ImageDataset(BaseDataset):
     def num_bad(self) -> int:
         """Number of unreadable files found so far, by all worker processes of this rank."""
         return self._status.count()[0]
+
+
+def _let_crops_decode(steps: Sequence[Any]) -> None:
+    """Where a loader can leave the decoding to the crop behind it, and that one can, it shall."""
+    for step, following in zip(steps, steps[1:]):
+        if hasattr(step, 'defers'):
+            step.defers = getattr(following, 'takes_deferred', False)
 
 
 def single_datasets(dataset: Any, place: str = 'dataset') -> Iterator[tuple[str, Any]]:

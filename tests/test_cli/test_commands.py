@@ -70,7 +70,7 @@ def test_wrong_words_end_with_the_usage(argv, capsys):
 
 
 def test_scripts_are_the_verbs():
-    """Each script of tools/ that people know calls a verb, and each verb of theirs has one."""
+    """Each script of tools/ that people know calls a verb; younger verbs have none."""
     called = set()
     for path in ROOT.glob('tools/**/*.py'):
         text = path.read_text()
@@ -78,7 +78,7 @@ def test_scripts_are_the_verbs():
             continue
         assert len(text.splitlines()) <= 8, path
         called.add(text.split("run_verb('")[1].split("'")[0])
-    assert called == set(VERBS) - {'list'}
+    assert called == set(VERBS) - {'list', 'cache'}
 
 
 SCRIPTS = json.loads((ROOT / 'tests/fixtures/v0_1/public_scripts.json').read_text())

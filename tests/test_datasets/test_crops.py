@@ -22,7 +22,10 @@ def smooth(height, width, channels=3, dtype=np.uint8):
 def test_scales_as_torchvision_does(shape):
     img = smooth(*shape)
     expected = np.asarray(F.resize(Image.fromarray(img), 96))
-    np.testing.assert_array_equal(build('ResizeToCover', size=96)(dict(img=img))['img'], expected)
+    exact = build('ResizeToCover', size=96, backend='pillow')(dict(img=img))['img']
+    np.testing.assert_array_equal(exact, expected)
+    fast = build('ResizeToCover', size=96)(dict(img=img))['img']
+    np.testing.assert_allclose(fast.astype(int), expected, atol=1)
 
 
 @pytest.mark.parametrize('shape', SHAPES)
@@ -34,7 +37,7 @@ def test_simple_resized_crop_is_the_recipe_of_pixmim(shape):
         'reflect',
     )
     windows = np.lib.stride_tricks.sliding_window_view(padded, (64, 64), (0, 1))
-    crop = build('SimpleResizedCrop', size=64)
+    crop = build('SimpleResizedCrop', size=64, backend='pillow')
     for seed in range(5):
         np.random.seed(seed)
         out = crop(dict(img=smooth(*shape)))['img'].transpose(2, 0, 1)

@@ -5,7 +5,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
-from simmim_mm.datasets.transforms.resizing import resize_results
+from simmim_mm.datasets.jpeg import DeferredImage
+from simmim_mm.datasets.transforms.resizing import check_backend, resize_results
 from simmim_mm.registry import TRANSFORMS
 
 
@@ -23,23 +24,32 @@ class ResizeToCover(BaseTransform):
     Args:
         size: A number, or (height, width).
         interpolation: See :func:`simmim_mm.datasets.transforms.resizing.resize`.
+        backend: ``'auto'`` or ``'pillow'``, as of ``RandomResizedCrop``.
     """
 
-    def __init__(self, size: int | Sequence[int], interpolation: str = 'bilinear') -> None:
+    def __init__(
+        self, size: int | Sequence[int], interpolation: str = 'bilinear', backend: str = 'auto'
+    ) -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(
                 f'size must be a positive number of pixels or (height, width), got {size}'
             )
         self.interpolation = interpolation
+        self.backend = check_backend(backend)
+
+    @property
+    def takes_deferred(self) -> bool:
+        """Whether ``img`` may be a :class:`~simmim_mm.datasets.jpeg.DeferredImage`."""
+        return self.backend == 'auto'
 
     def transform(self, results: dict) -> dict:
         (H, W), (h, w) = self.size, results['img'].shape[:2]
         # H / h >= W / w: the height needs the larger factor. In integers, so that no rounding makes
         # the other side one pixel too short.
         new = (H, w * H // h) if H * w >= W * h else (h * W // w, W)
-        if new != (h, w):
-            resize_results(results, new, self.interpolation)
+        if new != (h, w) or isinstance(results['img'], DeferredImage):
+            resize_results(results, new, self.interpolation, backend=self.backend)
         results['img_shape'] = new
         return results
 
@@ -63,6 +73,7 @@ class SimpleResizedCrop(ResizeToCover):
         padding: Pixels added on every side after scaling.
         padding_mode: ``'reflect'``, ``'symmetric'``, ``'edge'`` or ``'constant'`` (zeros).
         interpolation: See :func:`simmim_mm.datasets.transforms.resizing.resize`.
+        backend: ``'auto'`` or ``'pillow'``, as of ``RandomResizedCrop``.
     """
 
     def __init__(
@@ -71,8 +82,9 @@ class SimpleResizedCrop(ResizeToCover):
         padding: int = 4,
         padding_mode: str = 'reflect',
         interpolation: str = 'bilinear',
+        backend: str = 'auto',
     ) -> None:
-        super().__init__(size, interpolation)
+        super().__init__(size, interpolation, backend)
         if padding_mode == 'reflect' and min(self.size) <= padding:
             raise ValueError(
                 f'cannot reflect {padding} pixels of an image of {self.size[0]}x{self.size[1]}: '

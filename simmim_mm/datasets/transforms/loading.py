@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -7,6 +8,7 @@ from mmengine import fileio
 from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.decode import DecodedImage, decode
 from simmim_mm.datasets.errors import UnreadableImage
+from simmim_mm.datasets.jpeg import DeferredImage, open_deferred
 from simmim_mm.registry import TRANSFORMS
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601-2, as Pillow's 'L'
@@ -81,19 +83,29 @@ class LoadImage(BaseTransform):
         self.fill_nan = fill_nan
         self.max_pixels = max_pixels
         self.backend_args = backend_args
+        self.defers = False  # ImageDataset sets it where the next step takes a DeferredImage
 
     def transform(self, results: dict) -> dict:
         path = results['img_path']
-        try:
-            img = self._load(path)
-        except Exception as error:  # decoders raise everything from SyntaxError to struct.error
-            raise UnreadableImage(path, _reason(error)) from error
+        with _reading(path):
+            content = fileio.get(path, backend_args=self.backend_args)
+        img = self._open_deferred(path, content)
+        if img is None:
+            img = self._decode(path, content)
         results['img'] = img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
-    def _load(self, path: str) -> np.ndarray:
-        content = fileio.get(path, backend_args=self.backend_args)
+    def _open_deferred(self, path: str, content: bytes) -> DeferredImage | None:
+        if not self.defers or self.channels != 'rgb':
+            return None
+        return open_deferred(content, self.max_pixels, lambda: self._decode(path, content))
+
+    def _decode(self, path: str, content: bytes) -> np.ndarray:
+        with _reading(path):
+            return self._to_channels(content)
+
+    def _to_channels(self, content: bytes) -> np.ndarray:
         converts = self.channels in ('rgb', 'gray')
         if isinstance(self.channels, int):
             expected = (self.channels,)
@@ -135,6 +147,14 @@ class LoadImage(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(channels={self.channels!r}, layout={self.layout!r})'
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # decoders raise everything from SyntaxError to struct.error
+        raise UnreadableImage(path, _reason(error)) from error
 
 
 def _to_float(array: np.ndarray, keep_16_bit: bool) -> np.ndarray:

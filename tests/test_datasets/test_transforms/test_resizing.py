@@ -22,18 +22,35 @@ def test_equals_torchvision_on_pil_images(interpolation):
     img = photo()
     mode = F.InterpolationMode(interpolation)
     expected = F.resized_crop(Image.fromarray(img), 3, 5, 60, 90, [32, 48], mode)
-    np.testing.assert_array_equal(resize(img[3:63, 5:95], (32, 48), interpolation), expected)
+    box = img[3:63, 5:95]
+    np.testing.assert_array_equal(resize(box, (32, 48), interpolation, 'pillow'), expected)
+    fast = resize(box, (32, 48), interpolation)
+    np.testing.assert_allclose(fast.astype(int), np.asarray(expected, int), atol=1)
 
 
 def test_equals_mmpretrain_with_its_pillow_backend_for_three_channels():
     img = photo()
     theirs = mmpretrain_transforms.RandomResizedCrop((32, 48), backend='pillow', **RECIPE)
-    ours = RandomResizedCrop((32, 48), **RECIPE)
+    ours = RandomResizedCrop((32, 48), backend='pillow', **RECIPE)
     for seed in range(5):
         np.random.seed(seed)
         expected = theirs(dict(img=img))['img']
         np.random.seed(seed)
         np.testing.assert_array_equal(ours(dict(img=img))['img'], expected)
+
+
+def test_takes_read_only_and_mirrored_arrays():
+    img = photo()
+    img.flags.writeable = False
+    np.testing.assert_array_equal(resize(img, (32, 48)), resize(img.copy(), (32, 48)))
+    np.testing.assert_array_equal(
+        resize(img[:, ::-1], (32, 48)), resize(img[:, ::-1].copy(), (32, 48))
+    )
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(ValueError, match="backend must be 'auto' or 'pillow', got 'turbo'"):
+        RandomResizedCrop(32, backend='turbo')
 
 
 def test_boxes_follow_torchvisions_distribution():

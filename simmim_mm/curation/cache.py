@@ -1,0 +1,135 @@
+"""Smaller copies of large originals, which loaders decode many times faster."""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from simmim_mm.checkpoint.file_backend import AtomicLocalBackend, remove_stale_files
+from simmim_mm.curation.scan import map_files
+from simmim_mm.datasets.decode import decode
+from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.datasets.jpeg import open_deferred
+from simmim_mm.datasets.transforms.resizing import resize
+
+_SETTINGS = 'cache.json'
+
+
+class CachedFile(NamedTuple):
+    """What became of a file: ``'resized'``, ``'copied'``, ``'done before'`` or ``'unreadable'``."""
+
+    path: str  # relative to the folder
+    status: str
+    detail: str = ''  # why it is unreadable
+
+
+def cache_folder(
+    root: str,
+    out: str,
+    short_side: int = 512,
+    quality: int = 95,
+    workers: int = 0,
+    tick: Callable[[int], None] | None = None,
+) -> list[CachedFile]:
+    """Write the images below ``root`` to ``out`` with a short side of at most ``short_side``.
+
+    JPEGs become JPEGs; other 8-bit images PNGs, with ``.png`` behind names that end otherwise. Both
+    are upright. What is small enough, and images of more bits or channels, whose values resizing
+    would mix, are copied as they are. Files that a former call has written are left alone, unless
+    the original is newer.
+
+    Args:
+        root: A folder, searched as :class:`ImageDataset` does.
+        out: Another folder, outside of ``root``.
+        short_side: In pixels.
+        quality: Of JPEGs, 1 to 95.
+        workers: Processes; 0 works in this one.
+        tick: Called with the number of all files after each of them.
+
+    Returns:
+        An entry for each file, in the order of their paths.
+
+    Raises:
+        DataError: If the folder holds no image, or ``out`` a cache with other settings.
+        ValueError: If ``short_side`` or ``quality`` is out of range.
+    """
+    if short_side < 1 or not 1 <= quality <= 95:
+        raise ValueError(
+            f'short_side must be at least 1 and quality 1 to 95, got {short_side} and {quality}'
+        )
+    source, target = (os.path.realpath(folder) for folder in (root, out))
+    if os.path.commonpath([source, target]) == source:
+        raise DataError(f'{out} lies in {root}, whose images are read: choose a folder outside')
+    files = list_images(root)
+    _check_settings(Path(out), dict(short_side=short_side, quality=quality))
+    for folder, *_ in os.walk(out):
+        remove_stale_files(folder)
+    cache = partial(_cache_file, root=root, out=out, short_side=short_side, quality=quality)
+    results = []
+    for result in map_files(cache, files, workers, chunksize=4):
+        results.append(result)
+        if tick is not None:
+            tick(len(files))
+    return results
+
+
+def _check_settings(out: Path, settings: dict) -> None:
+    path = out / _SETTINGS
+    if path.exists():
+        if json.loads(path.read_text()) != settings:
+            raise DataError(
+                f'{out} holds a cache with other settings: {path.read_text().strip()}; '
+                'take the same, or another folder'
+            )
+    else:
+        AtomicLocalBackend().put_text(json.dumps(settings) + '\n', path)
+
+
+def _cache_file(file: str, root: str, out: str, short_side: int, quality: int) -> CachedFile:
+    path = os.path.relpath(file, root)
+    target = Path(out, path)
+    try:
+        for done in (target, Path(f'{target}.png')):
+            if done.exists() and done.stat().st_mtime >= os.stat(file).st_mtime:
+                return CachedFile(path, 'done before')
+        content = Path(file).read_bytes()
+        image = _read(content, short_side)
+        height, width = image.shape[:2]
+        if image.dtype != np.uint8 or image.shape[-1] > 4 or min(height, width) <= short_side:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            AtomicLocalBackend().put(content, target)
+            return CachedFile(path, 'copied')
+        factor = short_side / min(height, width)
+        small = resize(image, (round(height * factor), round(width * factor)), 'bicubic')
+        buffer, is_jpeg = io.BytesIO(), content.startswith(b'\xff\xd8')
+        small = small[..., 0] if small.shape[-1] == 1 else small
+        if is_jpeg:
+            Image.fromarray(small).save(buffer, 'JPEG', quality=quality)
+        else:
+            Image.fromarray(small).save(buffer, 'PNG')
+            target = target if target.suffix.lower() == '.png' else Path(f'{target}.png')
+        AtomicLocalBackend().put(buffer.getvalue(), target)
+    except Exception as error:  # decoders raise everything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return CachedFile(path, 'unreadable', reason[:200])
+    return CachedFile(path, 'resized')
+
+
+def _read(content: bytes, short_side: int) -> np.ndarray:
+    """Upright; a JPEG that is much larger than wanted only as large as it has to be."""
+
+    def decode_all() -> np.ndarray:
+        return decode(content, raw=False).array
+
+    image = open_deferred(content, None, decode_all)
+    if image is None:
+        return decode_all()
+    height, width = image.shape[:2]
+    return image.crop((0, 0, height, width), (short_side, short_side))[0]
