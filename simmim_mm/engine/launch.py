@@ -79,15 +79,18 @@ class _Loader(dict):
         return dict(settings, dataset=self['dataset'])
 
 
-def build_runner(cfg: Config, datasets: dict[str, Any]) -> Runner:
-    """``Runner.from_cfg(cfg)`` with data sets that are built, by the name of their dataloader.
+def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
+    """``Runner.from_cfg(cfg)`` with data sets and evaluators that are built.
 
-    The config that it writes to the work directory and into checkpoints is ``cfg`` as it is.
+    Args:
+        cfg: Written as it is to the work directory and into checkpoints.
+        built: Data sets by the name of their dataloader, evaluators by their own.
     """
     cfg = deepcopy(cfg)
     settings = {key: cfg[key] for key in signature(Runner).parameters if key in cfg}
-    for name, dataset in datasets.items():
-        settings[name] = _Loader(cfg[name], dataset=dataset)
+    for name, part in built.items():
+        is_data = name.endswith('dataloader')
+        settings[name] = _Loader(cfg[name], dataset=part) if is_data else part
     return Runner(**settings, cfg=cfg)
 
 
