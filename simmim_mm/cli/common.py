@@ -153,17 +153,18 @@ def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
         yield lambda total: progress.update(task, total=total, advance=1)
 
 
-def load_runner(cfg: 'Config', datasets: dict | None = None) -> tuple['Runner', 'BaseModel']:
+def load_runner(cfg: 'Config', built: dict | None = None) -> tuple['Runner', 'BaseModel']:
     """The runner of a config on this machine, and its model without a wrapper.
 
-    ``datasets`` are those that are built already, by the name of their dataloader in the config.
+    ``built`` are data sets and evaluators that are built already, by the name of their dataloader
+    and by their own in the config.
     """
     from mmengine.model import is_model_wrapper
 
     from simmim_mm.engine.launch import build_runner, prepare_cpu_launch
 
     prepare_cpu_launch(cfg)
-    runner = build_runner(cfg, datasets or {})
+    runner = build_runner(cfg, built or {})
     model: Any = runner.model
     return runner, model.module if is_model_wrapper(model) else model
 

@@ -89,8 +89,7 @@ def read_data(args: argparse.Namespace, work_dir: Path) -> 'LabeledData':
     if args.task == 'classification':
         return read_class_folders(args.data)
     if args.task == 'detection':
-        splits = find_coco(args.data, args.train_ann, args.val_ann, args.images)
-        return read_coco(*splits, work_dir / 'annotations')
+        return read_coco(*find_coco(args.data, args.train_ann, args.val_ann, args.images))
     splits, folder = find_segmentation_maps(args.data), work_dir / 'segmentation_maps'
     return read_segmentation_maps(*splits, folder, args.classes, args.ignore_value)
 

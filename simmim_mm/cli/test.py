@@ -53,6 +53,7 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> None:
     from simmim_mm._stack import require_mmcv_ops
     from simmim_mm.checkpoint import LoadReport, find_state_dict, load_into, load_weights
+    from simmim_mm.engine.checks import check_run
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
@@ -60,7 +61,8 @@ def run(args: argparse.Namespace) -> None:
     if cfg.get('default_scope') == 'mmdet':
         require_mmcv_ops()
     weights = find_state_dict(load_weights(args.checkpoint), args.checkpoint)
-    runner, model = load_runner(cfg)
+    checked = check_run(cfg)
+    runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
     check = LoadReport.require_backbone
     runner.logger.info(load_into(model, weights, file=args.checkpoint, check=check))
     runner.val()

@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> None:
         require_mmcv_ops()
 
     checked = check_run(cfg)  # before anything is written
-    runner, model = load_runner(cfg, checked.datasets)
+    runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
     for note in notes:
         runner.logger.info(note)
     for mode, sample in checked.samples.items():

@@ -59,7 +59,7 @@ def decode(
     """
     if not content:
         raise ValueError('empty file (0 bytes)')
-    with _quiet():
+    with quiet_decoders():
         if content.startswith(_NPY_MAGIC):
             array = np.load(io.BytesIO(content), allow_pickle=False)
             result = DecodedImage(_channels_last(array, channels, layout))
@@ -169,7 +169,7 @@ def _check_size(height: int, width: int, max_pixels: int | None) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_decoders() -> Iterator[None]:
     """Silence the decoders, whose warnings about a million files would fill the log.
 
     Pillow's own limit on the number of pixels is off meanwhile: ``max_pixels`` is checked instead.

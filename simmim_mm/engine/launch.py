@@ -81,20 +81,23 @@ class _Loader(dict):
         return dict(settings, dataset=self['dataset'])
 
 
-def build_runner(cfg: Config, datasets: dict[str, Any]) -> Runner:
-    """``Runner.from_cfg(cfg)`` with data sets that are built, by the name of their dataloader.
+def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
+    """``Runner.from_cfg(cfg)`` with data sets and evaluators that are built.
 
-    The config that it writes to the work directory and into checkpoints is ``cfg`` as it is, but
-    that ``compile`` becomes an argument of a model of ours: mmengine compiles ``train_step``, whose
-    contexts of mixed precision the compiler does not take.
+    Args:
+        cfg: Written as it is to the work directory and into checkpoints, but that ``compile``
+            becomes an argument of a model of ours: mmengine compiles ``train_step``, whose contexts
+            of mixed precision the compiler does not take.
+        built: Data sets by the name of their dataloader, evaluators by their own.
     """
     cfg = deepcopy(cfg)
     kind = MODELS.get(cfg.model.type) if cfg.get('compile') else None
     if isinstance(kind, type) and issubclass(kind, MaskedImageModel):
         cfg.model.compile, cfg.compile = cfg.compile, False
     settings = {key: cfg[key] for key in signature(Runner).parameters if key in cfg}
-    for name, dataset in datasets.items():
-        settings[name] = _Loader(cfg[name], dataset=dataset)
+    for name, part in built.items():
+        is_data = name.endswith('dataloader')
+        settings[name] = _Loader(cfg[name], dataset=part) if is_data else part
     runner = Runner(**settings, cfg=cfg)
     if cfg.model.get('compile'):
         runner.logger.info(

@@ -14,6 +14,9 @@ import numpy as np
 from simmim_mm._renamed import old_names
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.readers.coco import load_coco
+from simmim_mm.datasets.readers.coco_boxes import check_boxes
+from simmim_mm.datasets.readers.coco_objects import check_crowds
+from simmim_mm.datasets.readers.coco_report import CocoReport
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 
 GRAY = 96  # not its own negative
@@ -67,9 +70,13 @@ def read_objects(path: str | Path) -> list[Objects]:
     """Boxes of a COCO annotation file. The images themselves are not needed.
 
     Crowds and empty boxes are left out, boxes are clipped to their image, and images without a box
-    are skipped. DataError if the file is not COCO's, or holds no box.
+    are skipped. DataError if the file is not COCO's, holds no box, or other boxes than COCO's.
     """
     coco = load_coco(path, ('id', 'height', 'width'), ('image_id', 'bbox'), categories=())
+    report = CocoReport(str(path), coco)
+    check_boxes(report)
+    check_crowds(report)
+    report.conclude()
     sizes = {image['id']: (image['height'], image['width']) for image in coco.images}
     boxes: dict = {}
     for annotation in coco.annotations:

@@ -1,10 +1,10 @@
 """Detection data in COCO's format."""
 
-import json
 from pathlib import Path
 
 from simmim_mm.datasets.errors import DataError, first_few
-from simmim_mm.datasets.readers.coco import CocoFile, load_coco
+from simmim_mm.datasets.readers.coco import load_coco
+from simmim_mm.datasets.readers.coco_boxes import is_placeholder
 from simmim_mm.experiments.labeled_data import LabeledData, Split, existing, first_existing
 
 _JSONS = ('annotations/instances_{}*.json', 'annotations/*{}*.json', '{}.json', '{}/*.json')
@@ -54,41 +54,24 @@ def _image_folder(root: Path, part: str, path: Path, given: str | None) -> Path:
     )
 
 
-def read_coco(train: Split, val: Split, folder: str | Path) -> LabeledData:
-    """Look through two jsons.
-
-    mmdet numbers the categories by their order in each json. Where the order differs, or the
-    validation lacks some, its json is written anew, with the categories of the training.
-
-    Args:
-        folder: Where it is written.
+def read_coco(train: Split, val: Split) -> LabeledData:
+    """Look through two jsons; what is wrong with their entries shows when the run is checked.
 
     Raises:
         DataError: If a json is not COCO's or empty, or the validation has a category that the
             training has not.
     """
     files = load_coco(train.labels), load_coco(val.labels)
-    names, val_names = ([c['name'] for c in file.categories] for file in files)
+    names, val_names = (dict.fromkeys(c['name'] for c in file.categories) for file in files)
     if unknown := [name for name in val_names if name not in names]:
         raise DataError(
             f'{val.labels} has categories that {train.labels} has not: {first_few(unknown)} '
             f'(the training has {first_few(names, 20)})'
         )
+    objects = [a for file in files for a in file.annotations if not is_placeholder(a)]
+    without = sum(not annotation.get('segmentation') for annotation in objects)
     notes = []
-    if val_names != names:
-        val = Split(val.images, _align(*files, Path(folder) / f'{val.labels.stem}_aligned.json'))
-        notes.append(f'The categories of training and validation differ: using {val.labels}.')
-    masks = all(a.get('segmentation') for file in files for a in file.annotations)
+    if 0 < without < len(objects):
+        notes.append(f'{without} of {len(objects)} objects have no mask: boxes are trained alone.')
     counts = (len(files[0].images), len(files[1].images))
-    return LabeledData(tuple(names), train, val, counts, with_masks=masks, notes=notes)
-
-
-def _align(train: CocoFile, val: CocoFile, path: Path) -> Path:
-    """Write the second json with the categories of the first."""
-    ids = {category['name']: category['id'] for category in train.categories}
-    new = {category['id']: ids[category['name']] for category in val.categories}
-    annotations = [dict(a, category_id=new[a['category_id']]) for a in val.annotations]
-    content = dict(images=val.images, annotations=annotations, categories=train.categories)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**val.others, **content}))
-    return path
+    return LabeledData(tuple(names), train, val, counts, with_masks=not without, notes=notes)

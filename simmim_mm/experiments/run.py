@@ -15,6 +15,7 @@ from simmim_mm.experiments.report import duration
 from simmim_mm.experiments.scalars import (
     Progress,
     checkpoint_files,
+    is_unscored,
     known_metrics,
     read_progress,
     seconds_taken,
@@ -63,7 +64,8 @@ class Run:
             result = json.loads((self.work_dir / 'result.json').read_text())
         except FileNotFoundError:
             return
-        if result['key'] == self.key:
+        unscored = is_unscored(self.trial.metric, result['value'])
+        if result['key'] == self.key and not unscored:
             values = {name: result[name] for name in _RESULTS}
             self.outcome = Outcome(self.trial, self.work_dir, **values, cached=True)
 
@@ -139,7 +141,7 @@ class Run:
         # rounded as in result.json, so that a table made again is the same
         seconds = round(seconds_taken(self.work_dir), 1)
         self.outcome = Outcome(self.trial, self.work_dir, seconds=seconds)
-        if code == 0 and progress.validated:
+        if code == 0 and progress.validated and not progress.unscored:
             self.outcome.value, self.outcome.scalars = progress.value, progress.scalars
             self._write_result()
             self._report(
@@ -180,6 +182,11 @@ class Run:
         if code == 0:
             found = ', '.join(known_metrics(self.work_dir)) or 'nothing'
             shown = [f'no validation gave {self.trial.metric}; it wrote {found}']
+            if self._progress().unscored:
+                shown = [
+                    f'{self.trial.metric} is -1: the validation data have no object to score (none '
+                    'of its classes or size, or crowds alone)'
+                ]
         elif not errors:
             shown.append(f'the process ended with code {code}')
         shown.append(f'see {self.work_dir / "train.log"}')

@@ -22,12 +22,14 @@ class Progress:
         value: The metric at the latest validation; None before the first.
         scalars: Every number of that validation.
         validated: Whether the latest start of the training has given the metric.
+        unscored: Whether it was -1, which pycocotools gives where there is nothing to score.
     """
 
     fraction: float = 0.0
     value: float | None = None
     scalars: dict = field(default_factory=dict)
     validated: bool = False
+    unscored: bool = False
 
 
 def start_folders(work_dir: str | Path) -> list[Path]:
@@ -62,7 +64,9 @@ def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progre
             if value is None and 'data_time' in line and 'iter' not in line:  # a validation's
                 value = trial.absent
             if isinstance(value, (int, float)):
-                progress.value, progress.validated = float(value), True
+                progress.unscored = is_unscored(trial.metric, value)
+                progress.value = None if progress.unscored else float(value)
+                progress.validated = True
                 progress.scalars = {
                     k.removeprefix('val/'): v
                     for k, v in line.items()
@@ -71,6 +75,11 @@ def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progre
             if (fraction := _fraction(line, train_cfg)) is not None:
                 progress.fraction = min(fraction, 1.0)
     return progress
+
+
+def is_unscored(metric: str, value: float | None) -> bool:
+    """Whether it is pycocotools' sign that there was no object to score."""
+    return value == -1 and metric.startswith('coco/')
 
 
 def _fraction(line: dict, train_cfg: dict) -> float | None:

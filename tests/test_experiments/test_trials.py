@@ -35,7 +35,7 @@ def run(tmp_path):
 
 
 def _trial(name='a', seed=0, data='', absent=None, **settings) -> Trial:
-    cfg = Config(dict(train_cfg=dict(max_iters=4), gain=2.0, **settings))
+    cfg = Config(dict(dict(train_cfg=dict(max_iters=4), gain=2.0), **settings))
     return Trial(name, cfg, 'accuracy/top1', seed, data=data, absent=absent)
 
 
@@ -103,6 +103,22 @@ def test_a_missing_figure_is_a_failure_unless_it_has_a_value(run):
     assert 'no validation gave accuracy/top1; it wrote data_time, iter, loss' in outcome.error
     (outcome,), _ = run(_trial(validates=False, absent=0.0))
     assert outcome.value == 0.0
+
+
+def test_a_metric_of_nothing_to_score_is_no_result(run):
+    cfg = Config(dict(train_cfg=dict(max_iters=4), gain=-1.0, metric='coco/bbox_mAP'))
+    trial = Trial('a', cfg, 'coco/bbox_mAP', absent=0.0)
+    (outcome,), _ = run(trial)
+    assert outcome.value is None and 'coco/bbox_mAP is -1: the validation' in outcome.error
+    assert _calls(outcome) == 1
+    # one that an earlier version took for a result
+    key = trial.key(trial.build_config())
+    result = dict(key=key, value=-1.0, seconds=1.0, scalars={})
+    (outcome.work_dir / 'result.json').write_text(json.dumps(result))
+    (outcome,), _ = run(trial)
+    assert outcome.value is None and not outcome.cached
+    (outcome,), _ = run(_trial(gain=-1.0))  # of other metrics, it is a number like others
+    assert outcome.value == -1.0
 
 
 def test_a_run_killed_before_its_last_validation_is_validated_after_all(run):

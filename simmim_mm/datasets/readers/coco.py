@@ -11,6 +11,8 @@ from mmengine import fileio
 from simmim_mm.datasets.errors import DataError, error_at, first_few
 
 Entries = list[dict[str, Any]]
+_IDS = (int, str, float)
+_TYPES = dict(id=_IDS, image_id=_IDS, category_id=_IDS, file_name=str)
 
 
 class CocoFile(NamedTuple):
@@ -21,12 +23,14 @@ class CocoFile(NamedTuple):
         annotations: One for each object; ``bbox`` is left, top, width and height in pixels.
         categories: Empty if none were asked for and the file has none.
         others: What else the file has, such as ``info``.
+        is_utf8: Whether pycocotools can decode it: UTF-8 without a byte order mark.
     """
 
     images: Entries
     annotations: Entries
     categories: Entries
     others: dict[str, Any]
+    is_utf8: bool = True
 
 
 def load_coco(
@@ -63,12 +67,14 @@ def load_coco(
     fields = dict(images=images, annotations=annotations, categories=categories)
     with error_at(path):
         lists = {key: _entries(data, key, needed, strict) for key, needed in fields.items()}
-        coco = CocoFile(**lists, others={key: data[key] for key in data if key not in fields})
+        others = {key: data[key] for key in data if key not in fields}
+        coco = CocoFile(**lists, others=others, is_utf8=json.detect_encoding(content) == 'utf-8')
         known = {image['id'] for image in coco.images}
         unknown = [a.get('id', '?') for a in coco.annotations if a['image_id'] not in known]
         if unknown and strict:
             raise DataError(
-                f'annotations of images that it does not list: ids {first_few(unknown)}'
+                f'annotations of images that it does not list: ids {first_few(unknown)}; delete '
+                'them, or add the images (an image_id of 7 is not that of "7")'
             )
     return coco
 
@@ -84,8 +90,9 @@ def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> Entrie
     for i, entry in enumerate(entries):
         if lacking := [f for f in fields if not isinstance(entry, dict) or f not in entry]:
             raise DataError(f'{key}[{i}] has no {", ".join(lacking)}')
-        if 'bbox' in fields and not (isinstance(entry['bbox'], list) and len(entry['bbox']) == 4):
-            raise DataError(f'{key}[{i}].bbox is {entry["bbox"]!r}, not [left, top, width, height]')
+        for field, types in _TYPES.items():
+            if field in fields and not isinstance(entry[field], types):
+                raise DataError(f'{key}[{i}].{field} is {entry[field]!r}: export it again')
     ids = Counter(entry['id'] for entry in entries if 'id' in fields)
     if twice := [i for i, count in ids.items() if count > 1]:
         raise DataError(f'ids of {key} are not unique: {first_few(twice)}')

@@ -10,7 +10,6 @@ from abc import ABCMeta, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +18,9 @@ from mmpretrain.datasets import transforms as mmpretrain_transforms
 
 from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.readers.coco import load_coco
+from simmim_mm.datasets.readers.coco_boxes import check_boxes
+from simmim_mm.datasets.readers.coco_objects import check_masks, decode_segmentation
+from simmim_mm.datasets.readers.coco_report import CocoReport
 from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.datasets.saliency import estimate_saliency
 from simmim_mm.registry import TRANSFORMS
@@ -141,6 +143,12 @@ class BoxForeground(ForegroundTransform):
         self.ann_file, self.use_masks = ann_file, use_masks
         key = 'segmentation' if use_masks else 'bbox'
         coco = load_coco(ann_file, annotations=('image_id', key), categories=(), strict=False)
+        report = CocoReport(ann_file, coco)
+        if use_masks:
+            check_masks(report, 'add them, or take the boxes (use_masks=False)')
+        else:
+            check_boxes(report)
+        report.conclude()
         shapes = defaultdict(list)
         for annotation in coco.annotations:
             shapes[annotation['image_id']].append(annotation[key])
@@ -159,7 +167,7 @@ class BoxForeground(ForegroundTransform):
         foreground = np.zeros((height, width), bool)
         for shape in shapes:
             if self.use_masks:
-                foreground |= _decode_segmentation(shape, height, width)
+                foreground |= decode_segmentation(shape, height, width)
             else:
                 x, y, w, h = shape
                 left, top = max(round(x), 0), max(round(y), 0)
@@ -235,17 +243,3 @@ def foreground_of(results: dict) -> np.ndarray:
 def otsu(values: np.ndarray) -> np.ndarray:
     """True where uint8 values exceed Otsu's threshold; nowhere in a constant image."""
     return cv2.threshold(values, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1].astype(bool)
-
-
-def _decode_segmentation(segmentation: list | dict, height: int, width: int) -> np.ndarray:
-    """COCO polygons or run lengths to bool ``(height, width)``."""
-    import pycocotools.mask
-
-    coco_mask: Any = pycocotools.mask  # its types leave dicts and lists of codes out
-    if isinstance(segmentation, list):
-        codes = coco_mask.frPyObjects(segmentation, height, width)
-    elif isinstance(segmentation['counts'], list):
-        codes = [coco_mask.frPyObjects(segmentation, height, width)]
-    else:
-        codes = [segmentation]
-    return coco_mask.decode(codes).any(-1)

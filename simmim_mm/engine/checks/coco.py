@@ -2,85 +2,151 @@
 
 import os.path as osp
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import TRANSFORMS
 
-from simmim_mm.datasets.errors import DataError, error_at, first_few
-from simmim_mm.datasets.readers.coco import CocoFile, load_coco
+from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.readers.coco import load_coco
+from simmim_mm.datasets.readers.coco_boxes import check_boxes
+from simmim_mm.datasets.readers.coco_files import check_files
+from simmim_mm.datasets.readers.coco_objects import check_crowds, check_masks, repair_fields
+from simmim_mm.datasets.readers.coco_report import (
+    KEPT,
+    LEFT_OUT,
+    REFUSED,
+    REPAIRED,
+    CocoReport,
+)
 
 _MASK_TRANSFORMS = ('LoadAnnotations', 'LoadPanopticAnnotations')
+_NO_MASKS = (
+    'the config trains or scores masks: take one for boxes (Faster R-CNN, RetinaNet), or add them'
+)
 
 
-def check_coco(dataset: Any, pipeline: Sequence[dict]) -> None:
-    """Check the json of a ``CocoDataset``, and that its images are there.
+def check_coco(
+    dataset: Any, pipeline: Sequence[dict], place: str, with_masks: bool = False
+) -> CocoReport:
+    """Check the json of a ``CocoDataset``, and its images; all that is wrong is logged.
 
     Args:
         dataset: The data set, not yet initialized.
         pipeline: Configs of its transforms, which say whether masks are trained.
+        place: Where it stands in the config.
+        with_masks: Whether masks are scored.
+
+    Returns:
+        What was found, with the contents as they are to be read.
 
     Raises:
-        DataError: If it cannot be trained on, or its categories are not the classes in their order.
+        DataError: If it cannot be trained on, or its categories are not the classes.
     """
-    coco = load_coco(
+    report = CocoReport(
         dataset.ann_file,
-        images=('id', 'file_name', 'height', 'width'),
-        annotations=('id', 'image_id', 'category_id', 'bbox', 'area'),
+        load_coco(dataset.ann_file, annotations=('image_id', 'category_id', 'bbox')),
     )
-    with error_at(dataset.ann_file):
-        _check_categories(coco, list(dataset.metainfo['classes']))
-        _check_objects(coco, pipeline)
-        folder, names = dataset.data_prefix['img'], [image['file_name'] for image in coco.images]
-        if missing := [name for name in names if not osp.isfile(osp.join(folder, name))]:
-            raise DataError(
-                f'lists images that are not in {folder}: {first_few(missing)}; set '
-                'data_prefix.img to the folder that the file names start from'
-            )
-
-
-def _check_categories(coco: CocoFile, classes: list[str]) -> None:
-    names = {c['id']: c['name'] for c in coco.categories}
-    used = Counter(names.get(a['category_id'], a['category_id']) for a in coco.annotations)
-    lost = {name: n for name, n in used.items() if name not in classes}
-    if lost:
-        objects = first_few(f'{name!r} ({n} objects)' for name, n in lost.items())
-        raise DataError(
-            f'has objects of categories that the config does not list and mmdet would leave out: '
-            f'{objects}; set metainfo.classes, now {tuple(classes)}, to {tuple(names.values())}'
-        )
-    # mmdet numbers the classes in the order of the json, whatever the order in the config.
-    order = [name for name in names.values() if name in classes]
-    if order != classes:
-        raise DataError(
-            f'has the categories {tuple(order)}, but the config the classes {tuple(classes)}: set '
-            'metainfo.classes to those, in that order'
-        )
-
-
-def _check_objects(coco: CocoFile, pipeline: Sequence[dict]) -> None:
-    if all(a['bbox'][2] < 1 or a['bbox'][3] < 1 for a in coco.annotations):
-        raise DataError(
-            'every box is less than a pixel wide or high; boxes are [x, y, width, height]'
-        )
+    classes = list(dataset.metainfo['classes'])
+    _match_categories(report, classes, place)
+    check_files(report, dataset.data_prefix['img'], dataset.data_root, _loader(pipeline))
+    check_boxes(report)
     steps = [step for step in pipeline if step['type'].split('.')[-1] in _MASK_TRANSFORMS]
-    if any(step.get('with_mask') for step in steps):
-        without = [a['id'] for a in coco.annotations if not a.get('segmentation')]
-        if without:
-            raise DataError(
-                f'{len(without)} of {len(coco.annotations)} annotations have no segmentation '
-                f'(ids {first_few(without)}), but the config trains masks: take one for boxes '
-                '(Faster R-CNN, RetinaNet)'
-            )
+    if with_masks or any(step.get('with_mask') for step in steps):
+        check_masks(report, _NO_MASKS)
+    check_crowds(report)
+    repair_fields(report)
+    if not any(problem.outcome == REFUSED for problem in report.problems):
+        _check_filter(report, dataset, place)
+    report.conclude()
+    return report
+
+
+def _loader(pipeline: Sequence[dict]) -> Callable[[str], tuple[int, int]] | None:
+    """Gives height and width of an image as the pipeline loads it."""
+    steps = [s for s in pipeline if s['type'].split('.')[-1] in ('LoadImageFromFile', 'LoadImage')]
+    if not steps:
+        return None
+    step = TRANSFORMS.build(steps[0])
+    return lambda path: step(dict(img_path=path))['img'].shape[:2]
+
+
+def _match_categories(report: CocoReport, classes: list[str], place: str) -> None:
+    """Bring the categories into the order of the classes, by which mmdet has to number them."""
+    categories, annotations = report.coco.categories, report.coco.annotations
+    names = {category['id']: category['name'] for category in categories}
+    unique = list(dict.fromkeys(names.values()))
+    used = Counter(names.get(a['category_id'], a['category_id']) for a in annotations)
+    repeated = [repr(name) for name, n in Counter(classes).items() if n > 1]
+    advice = f'set metainfo.classes to {tuple(dict.fromkeys(classes))}, num_classes to match'
+    what = 'classes are listed more than once in the config'
+    report.add(REFUSED, repeated, len(classes), what, advice)
+    lost = [f'{n} of {name!r}' for name, n in used.items() if name not in classes]
+    advice = f'set metainfo.classes, now {tuple(classes)}, to {tuple(unique)}'
+    what = 'categories with objects are not listed in the config, and mmdet would leave them out'
+    report.add(REFUSED, lost, len(used), what, advice)
+    if repeated or lost:
+        return
+    first = {category['name']: category for category in reversed(categories)}
+    missing = [name for name in classes if name not in first]
+    order = [name for name in unique if name in classes]
+    twice = [name for name in unique if list(names.values()).count(name) > 1]
+    empty = [name for name in order if not used[name]]
+
+    def note(outcome: str, found: list[str], what: str, advice: str) -> None:
+        report.add(outcome, list(map(repr, found)), len(names), what, advice, usual=True)
+
+    note(REPAIRED, twice, 'names of categories are given twice', 'read as one category')
+    what, advice = 'classes are no category of the file', 'added, without an object'
+    report.add(REPAIRED, list(map(repr, missing)), len(classes), what, advice)
+    if order != [name for name in classes if name in first]:
+        what = 'categories are in another order than the classes of the config'
+        note(REPAIRED, order, what, 'numbered as in metainfo.classes')
+    advice = 'not scored' if place.startswith('val') else 'never learned'
+    note(KEPT, empty, 'classes have no objects', advice)
+
+    free = (i for i in count(1) if i not in names)
+    first.update({name: dict(id=next(free), name=name) for name in missing})
+    for annotation in annotations:
+        annotation['category_id'] = first[names[annotation['category_id']]]['id']
+    others = [category for category in categories if category['name'] not in classes]
+    categories[:] = [first[name] for name in classes] + others
+
+
+def _check_filter(report: CocoReport, dataset: Any, place: str) -> None:
+    """Note the images that mmdet leaves out of the training."""
+    images, filter_cfg = report.coco.images, dict(dataset.filter_cfg or {})
+    if dataset.test_mode or not filter_cfg:
+        return
+    with_objects = {annotation['image_id'] for annotation in report.coco.annotations}
+    empty = filter_cfg.get('filter_empty_gt', False)
+    smallest = filter_cfg.get('min_size', 0)
+    left_out = [i for i in images if empty and i['id'] not in with_objects]
+    small = [i for i in images if min(i['width'], i['height']) < smallest]
+
+    def note(found: list[dict], what: str, setting: str) -> None:
+        names = [image['file_name'] for image in found]
+        outcome = REFUSED if len(found) == len(images) else LEFT_OUT
+        report.add(outcome, names, len(images), what, f'{place}.filter_cfg.{setting} keeps them')
+
+    note(left_out, 'images have no objects', 'filter_empty_gt=False')
+    note(small, f'images are smaller than {smallest} pixels', 'min_size=0')
 
 
 def check_evaluator(cfg: Config, json_file: str, place: str) -> None:
     """Check that the validation is scored against the json that it reads."""
-    evaluators = cfg.get('val_evaluator') or []
-    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+    for evaluator in evaluators(cfg):
         other = evaluator.get('ann_file')
         if other and osp.abspath(other) != osp.abspath(json_file):
             raise DataError(
                 f'val_evaluator.ann_file is {other}, but {place} reads {json_file}: set both to '
                 'the same file'
             )
+
+
+def evaluators(cfg: Config) -> list[dict]:
+    """Configs of the metrics of the validation."""
+    found = cfg.get('val_evaluator') or []
+    return [found] if isinstance(found, dict) else list(found)

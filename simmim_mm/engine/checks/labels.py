@@ -11,7 +11,8 @@ from mmengine.registry import DATASETS
 from simmim_mm.datasets.errors import DataError, error_at, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.readers.class_folders import check_class_folders
-from simmim_mm.engine.checks.coco import check_coco, check_evaluator
+from simmim_mm.datasets.readers.coco_report import CocoReport
+from simmim_mm.engine.checks.coco import check_coco, check_evaluator, evaluators
 from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
 
 _FORMATS = {
@@ -25,7 +26,7 @@ _FOLDERS = dict(coco=['img'], maps=['img_path', 'seg_map_path'])
 _HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')
 
 
-def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None:
+def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> CocoReport | None:
     """Check what mmdet and mmseg would fail on, for no clear reason, when they build a data set.
 
     Args:
@@ -34,12 +35,15 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None
         place: Where it stands in the config.
         cfg: The whole config.
 
+    Returns:
+        What was found in a json, and repaired.
+
     Raises:
         DataError: If a folder, file or the classes are missing, or a json cannot be trained on.
     """
     label_format = _format_of(cls)
     if label_format not in _FOLDERS:
-        return
+        return None
     with error_at(place):
         built = DATASETS.build(dict(dataset, pipeline=[], lazy_init=True))
         classes = built.metainfo.get('classes')
@@ -55,13 +59,16 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None
                     f'there is no folder {folder}; set data_root ({root!r}) and data_prefix.{key}'
                 )
         if label_format == 'coco':
-            check_coco(built, dataset.get('pipeline', []))
-            if place.startswith('val_dataloader'):
+            is_val = place.startswith('val_dataloader')
+            if is_val:
                 check_evaluator(cfg, built.ann_file, place)
-        elif not built.ann_file:
+            with_masks = is_val and any('segm' in e.get('metric', '') for e in evaluators(cfg))
+            return check_coco(built, dataset.get('pipeline', []), place, with_masks)
+        if not built.ann_file:
             folder, suffix = built.data_prefix['img_path'], built.img_suffix
             if not any(fileio.list_dir_or_file(folder, False, suffix=suffix, recursive=True)):
                 raise DataError(f'{folder} holds no file that ends in {suffix!r}; set img_suffix')
+    return None
 
 
 def check_labels(
@@ -72,8 +79,8 @@ def check_labels(
     Args:
         dataset: One of mmpretrain, mmdet (for COCO) or mmseg, also in wrappers. Others pass.
         name: Where it stands in the config, such as ``'val_dataloader.dataset'``.
-        train: The training data, whose classes mmpretrain's validation data must have. Class
-            folders are numbered in their order: with one less, all later labels would change.
+        train: The training data, whose classes the validation data must have, in their order:
+            with one less, all later labels would change.
         model: Config of the model, whose heads must have as many classes.
 
     Raises:
@@ -94,7 +101,7 @@ def check_labels(
                     raise DataError(f'no sample in {part.ann_file or part.img_prefix}')
                 if folders := getattr(part, 'folder_to_idx', None):
                     check_class_folders(part.img_prefix, folders, part.extensions)
-                _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
+            _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
         for path, number in _num_classes(model, 'model', heads):
             if classes and number != len(classes):
                 raise DataError(
@@ -119,7 +126,10 @@ def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
     unknown = first_few(repr(c) for c in classes if c not in expected)
     if missing == unknown == 'none':
         order = f'{first_few(map(repr, classes))} instead of {first_few(map(repr, expected))}'
-        raise DataError(f'its classes are in another order than those of the training: {order}')
+        raise DataError(
+            f'its classes are in another order than those of the training: {order}; give both '
+            'the same'
+        )
     raise DataError(
         f'its classes are not those of the training: missing {missing}, unknown {unknown}'
     )

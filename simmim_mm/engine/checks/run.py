@@ -2,12 +2,15 @@
 
 import io
 from contextlib import redirect_stdout
+from copy import deepcopy
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, init_default_scope
@@ -16,6 +19,7 @@ from simmim_mm.datasets.errors import DataError, UnreadableImage
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
+from simmim_mm.engine.checks.repaired import RepairedCopies
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')
 _MAX_TRIED = 20
@@ -29,10 +33,12 @@ class CheckedRun(NamedTuple):
         datasets: The built data set of each dataloader, by its name in the config.
         samples: A sample by mode of the model: ``'loss'`` of the training data, ``'predict'`` of
             the validation data.
+        evaluators: The built ``val_evaluator`` if it has to read a repaired json.
     """
 
     datasets: dict[str, Any]
     samples: dict[str, dict]
+    evaluators: dict[str, Evaluator]
 
 
 def check_run(cfg: Config) -> CheckedRun:
@@ -41,33 +47,44 @@ def check_run(cfg: Config) -> CheckedRun:
     Images are sent through the pipeline. Labels (class folders, COCO jsons, segmentation maps) are
     compared with the classes, heads and evaluation of the config, for OpenMMLab is silent where
     they differ: mmpretrain numbers the class folders that are there, mmdet leaves out objects of
-    unknown categories, mmseg trains on whatever values a map has.
+    unknown categories, mmseg trains on whatever values a map has. What can be repaired in a COCO
+    json is repaired in what data set and metric read, not in the file.
 
     Raises:
         DataError: The message names the place in the config, the file and the values.
     """
     init_default_scope(cfg.get('default_scope') or 'simmim_mm')
     MMLogger.get_current_instance()  # made now, or its output would be redirected below
-    checked = CheckedRun({}, {})
+    checked = CheckedRun({}, {}, {})
     places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
-    for name, place in places.items():
-        for part_place, part in single_datasets(cfg[name].dataset, place):
-            cls = _class_of(part)
-            if not issubclass(cls, ImageDataset):
-                check_label_files(part, cls, part_place, cfg)
-    for name, place in places.items():
-        try:
-            with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
-                dataset = DATASETS.build(cfg[name].dataset)
-                if hasattr(dataset, 'full_init'):
-                    dataset.full_init()
-        except (DataError, AssertionError, RuntimeError, FileNotFoundError) as error:
-            raise DataError(f'{place}: {error}') from error
-        if not any(image_datasets(dataset)):
-            train = checked.datasets.get('train_dataloader')
-            check_labels(dataset, place, train, cfg.get('model'))
-        checked.datasets[name] = dataset
-        checked.samples[_MODES[name]] = check_dataset(dataset, place)
+    with TemporaryDirectory() as folder:
+        copies = RepairedCopies(folder)
+        configs: dict[str, Any] = {name: deepcopy(cfg[name].dataset) for name in places}
+        for name, place in places.items():
+            for part_place, part in single_datasets(configs[name], place):
+                cls = _class_of(part)
+                if issubclass(cls, ImageDataset):
+                    continue
+                report = check_label_files(part, cls, part_place, cfg)
+                if report and report.repaired:
+                    copies.replace(part, report)
+        for name, place in places.items():
+            try:
+                with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
+                    dataset = DATASETS.build(configs[name])
+                    if hasattr(dataset, 'full_init'):
+                        dataset.full_init()
+            except (DataError, AssertionError, RuntimeError, FileNotFoundError) as error:
+                raise DataError(f'{place}: {error}') from error
+            copies.restore_names(part for _, part in single_datasets(dataset))
+            if not any(image_datasets(dataset)):
+                train = checked.datasets.get('train_dataloader')
+                check_labels(dataset, place, train, cfg.get('model'))
+            checked.datasets[name] = dataset
+            checked.samples[_MODES[name]] = check_dataset(dataset, place)
+        with redirect_stdout(io.StringIO()):
+            if evaluator := copies.build_evaluator(cfg):
+                checked.evaluators['val_evaluator'] = evaluator
     return checked
 
 

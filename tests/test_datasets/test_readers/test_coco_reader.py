@@ -22,6 +22,7 @@ def test_contents(tmp_path):
     coco = load_coco(write(tmp_path), annotations=('id', 'bbox', 'image_id'))
     assert (coco.images, coco.annotations, coco.categories) == (IMAGES, OBJECTS, CATEGORIES)
     assert coco.others == dict(info='x')
+    assert coco.is_utf8
     boxes = load_coco(str(write(tmp_path, categories='none')), categories=())
     assert boxes.annotations == OBJECTS and boxes.categories == []
 
@@ -36,12 +37,22 @@ def test_contents(tmp_path):
         (dict(images=[dict(id=7)]), r'images\[0\] has no file_name'),
         (dict(images=2 * IMAGES), 'ids of images are not unique: 7, 8'),
         (dict(annotations=[dict(OBJECTS[0], image_id=9)]), 'images that it does not list: ids 1'),
-        (dict(annotations=[dict(OBJECTS[0], bbox=[1, 2])]), r'bbox is \[1, 2\], not \[left, top'),
+        (dict(annotations=[dict(OBJECTS[0], image_id=[7])]), r'annotations\[0\].image_id is \[7\]'),
+        (dict(images=[dict(id=7, file_name=None)]), r'images\[0\].file_name is None'),
     ],
 )
 def test_faults_are_named_with_the_file(tmp_path, changes, message):
     with pytest.raises(DataError, match=rf'a\.json: .*{message}'):
         load_coco(write(tmp_path, **changes), annotations=('image_id', 'category_id', 'bbox'))
+
+
+def test_an_encoding_that_pycocotools_does_not_read(tmp_path):
+    path = write(tmp_path)
+    for encoding in ('utf-8-sig', 'utf-16'):
+        path.write_bytes(path.read_text().encode(encoding))
+        coco = load_coco(path)
+        assert coco.images == IMAGES and not coco.is_utf8
+        write(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""Boxes of a COCO json that are none, are written otherwise, or lie outside their image."""
+
+from typing import Any
+
+import numpy as np
+
+from simmim_mm.datasets.readers.coco_report import KEPT, LEFT_OUT, REFUSED, REPAIRED, CocoReport
+
+_NO_BOX = [np.nan] * 4
+# Fractions of boxes.
+_FEW = 0.05  # with fewer that reach beyond their image, they are in COCO's format
+_MANY = 0.25  # with more that lie outside of it, these are not the images
+
+
+def check_boxes(report: CocoReport) -> None:
+    """Look for boxes that are none, or not as COCO writes them, or outside their image."""
+    _drop_placeholders(report)
+    annotations = report.coco.annotations
+    if not annotations:
+        return
+    boxes = np.array([as_box(a['bbox']) for a in annotations], float)
+    by_image = {
+        image['id']: [
+            size if is_positive(size := image.get(key)) else np.nan for key in ('width', 'height')
+        ]
+        for image in report.coco.images
+    }
+    sizes = np.array([by_image.get(a['image_id'], _NO_BOX[:2]) for a in annotations], float)
+    left = np.isfinite(boxes).all(1)
+
+    def note(faulty: np.ndarray, outcome: str, what: str, advice: str, **kwargs) -> None:
+        report.add_annotations(outcome, np.flatnonzero(faulty), what, advice, 'bbox', **kwargs)
+
+    note(
+        ~left,
+        REFUSED,
+        'boxes are not four finite numbers',
+        'write [left, top, width, height] in pixels; delete annotations that have no box',
+    )
+    if found := _other_format(boxes[left], sizes[left]):
+        note(left, REFUSED, *found)
+        return
+    negative = left & (boxes[:, 2:] < 0).any(1)
+    advice = 'write [left, top, width, height], or delete them'
+    note(negative, REFUSED, 'boxes have a negative width or height', advice)
+    left &= ~negative
+    inside = _inside(boxes, sizes)
+    outside = left & (inside < 0.5)
+    if outside.all() or outside.sum() > max(2, _MANY * len(boxes)):
+        advice = 'write pixels of the image as it is now (cropped or resized since?)'
+        note(outside, REFUSED, 'boxes lie mostly outside their image', advice)
+    else:
+        advice = 'not trained on, and scored as missed; correct or delete them'
+        note(outside & (inside == 0), LEFT_OUT, 'boxes lie outside their image', advice)
+        what, advice = 'boxes lie mostly outside their image', 'correct or delete them'
+        note(outside & (inside > 0), KEPT, what, advice)
+    left &= ~outside
+    beyond = left & (inside < 0.9)
+    what, usual = 'boxes reach beyond their image', beyond.mean() <= _FEW
+    note(beyond, KEPT, what, 'scored with what is outside; clip them', usual=bool(usual))
+    thin = left & (boxes[:, 2:] < 1).any(1)
+    what = 'boxes are less than a pixel wide or high'
+    if thin.all():
+        note(thin, REFUSED, what, 'write [x, y, width, height] in pixels')
+    else:
+        note(thin, LEFT_OUT, what, 'not trained on, and scored as missed; delete them')
+
+
+def _drop_placeholders(report: CocoReport) -> None:
+    """Take out annotations that say that there is no object."""
+    annotations = report.coco.annotations
+    empty = [i for i, annotation in enumerate(annotations) if is_placeholder(annotation)]
+    what, advice = 'annotations have an empty box', 'taken out: nothing is there'
+    report.add_annotations(REPAIRED, empty, what, advice, 'bbox')
+    for i in reversed(empty):
+        del annotations[i]
+
+
+def is_placeholder(annotation: dict) -> bool:
+    """Whether it says that there is no object."""
+    return annotation.get('bbox') in ([], [0, 0, 0, 0]) and not annotation.get('segmentation')
+
+
+def as_box(value: Any) -> list:
+    """The value, or four NaN if it is not four numbers."""
+    is_box = isinstance(value, list) and len(value) == 4 and set(map(type, value)) <= {int, float}
+    return value if is_box else _NO_BOX
+
+
+def is_positive(value: Any) -> bool:
+    """Whether it is a number above 0."""
+    return isinstance(value, (int, float)) and value > 0
+
+
+def _inside(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """``(n,)``, fraction of each box in its image; 1 if area or size are unknown."""
+    ends = np.minimum(boxes[:, :2] + boxes[:, 2:], sizes)
+    shown = (ends - np.maximum(boxes[:, :2], 0)).clip(min=0).prod(1)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.nan_to_num(shown / boxes[:, 2:].prod(1), nan=1.0)
+
+
+def _other_format(boxes: np.ndarray, sizes: np.ndarray) -> tuple[str, str] | None:
+    """What boxes are that are not ``[left, top, width, height]``, and what to write instead."""
+    if not len(boxes):
+        return None
+    if np.mean((boxes >= 0).all(1) & (boxes <= 1).all(1)) > 0.9:
+        return (
+            'boxes are fractions of their image',
+            'multiply them by its width and height: COCO has [x, y, width, height] in pixels',
+        )
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if np.mean(_inside(boxes, sizes) < 0.9) < _FEW:
+        return None
+    limits = sizes * 1.01 + 1
+    if np.mean((second > first).all(1) & (second <= limits).all(1)) > 0.99:
+        return (
+            'boxes look like two corners, for they reach beyond their image',
+            'write [left, top, right - left, bottom - top]',
+        )
+    from_center = np.hstack([first - second / 2, second])
+    if np.mean(_inside(from_center, sizes) > 0.98) > 0.99:
+        return (
+            'boxes look like center and size, for they reach beyond their image',
+            'write [x - width / 2, y - height / 2, width, height]',
+        )
+    return None
