@@ -12,6 +12,7 @@ from simmim_mm.datasets.errors import DataError, error_at, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.readers.class_folders import check_class_folders
 from simmim_mm.engine.checks.coco import check_coco, check_evaluator
+from simmim_mm.engine.checks.images import image_sizes
 from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
 
 _FORMATS = {
@@ -65,29 +66,38 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> None
 
 
 def check_labels(
-    dataset: Any, name: str, train: Any | None = None, model: dict | None = None
+    dataset: Any,
+    name: str,
+    train: Any | None = None,
+    model: dict | None = None,
+    most: int | None = None,
 ) -> None:
-    """Check labels and classes of a built data set.
+    """Check images, labels and classes of a built data set.
 
     Args:
-        dataset: One of mmpretrain, mmdet (for COCO) or mmseg, also in wrappers. Others pass.
+        dataset: One of mmpretrain, mmdet (for COCO) or mmseg, also in wrappers. Of others, the
+            images are opened.
         name: Where it stands in the config, such as ``'val_dataloader.dataset'``.
         train: The training data, whose classes mmpretrain's validation data must have. Class
             folders are numbered in their order: with one less, all later labels would change.
         model: Config of the model, whose heads must have as many classes.
+        most: Open this many images and segmentation maps, spread over the data set; None opens all.
 
     Raises:
-        DataError: If there is no sample, a class folder has no image, a segmentation map does not
-            fit its image or the classes, or the classes are not those of the training or the heads.
+        DataError: If there is no sample, an image cannot be read, a class folder has none, a
+            segmentation map does not fit its image or the classes, or the classes are not those of
+            the training or the heads.
     """
     for place, part in single_datasets(dataset, name):
         label_format = _format_of(type(part))
+        with error_at(place):
+            sizes = image_sizes(part, most)
         if label_format is None:
             continue
         classes, heads = part.metainfo.get('classes') or (), _HEADS
         with error_at(place):
             if label_format == 'maps':
-                check_segmentation_maps(part)
+                check_segmentation_maps(part, sizes)
             elif label_format == 'classes':
                 heads = ()
                 if not len(part):

@@ -1,20 +1,21 @@
 """Segmentation maps of segmenters."""
 
 import os.path as osp
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from mmengine import fileio
 
-from simmim_mm.datasets.decode import decode
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 
-_MAX_MAPS = 200  # more are sampled
 
-
-def check_segmentation_maps(dataset: Any) -> None:
+def check_segmentation_maps(dataset: Any, sizes: Mapping[str, tuple[int, int]]) -> None:
     """Check names, sizes and values of the maps of a ``BaseSegDataset``.
+
+    Args:
+        dataset: It.
+        sizes: Height and width of the loaded images whose maps are read, by path.
 
     Raises:
         DataError: If a map is missing, does not fit its image, or has values that are no class.
@@ -30,10 +31,12 @@ def check_segmentation_maps(dataset: Any) -> None:
     # Values that a map may have, from 0.
     number = len(dataset.label_map or classes) + bool(dataset.reduce_zero_label)
     seen: set[int] = set()
-    for i in np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), _MAX_MAPS)).astype(int)):
-        path = pairs[i]['seg_map_path']
+    for pair in pairs:
+        if pair['img_path'] not in sizes:
+            continue
+        path = pair['seg_map_path']
         pixels = load_segmentation_map(path)
-        height, width = decode(fileio.get(pairs[i]['img_path'])).array.shape[:2]
+        height, width = sizes[pair['img_path']]
         if pixels.shape != (height, width):
             raise DataError(
                 f'{path} is of {pixels.shape[1]}x{pixels.shape[0]} pixels, its image of '

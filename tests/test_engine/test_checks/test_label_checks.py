@@ -218,3 +218,14 @@ def test_no_image_of_the_suffix(shapes):
     cfg = segmenter(shapes)
     cfg.train_dataloader.dataset.img_suffix = '.jpg'
     assert "no file that ends in '.jpg'" in error(cfg)
+
+
+@pytest.mark.parametrize('config', [detector, segmenter])
+def test_an_image_that_cannot_be_read_is_named(data, config):
+    path = sorted((data / 'images' / 'train').iterdir())[4]
+    path.write_bytes(path.read_bytes()[:200])
+    message = error(config(data))
+    assert message.startswith('train_dataloader.dataset') and f'{path} (' in message
+    cfg = config(data)
+    cfg.check_images = False  # a sample of 200: all of these
+    assert f'{path} (' in error(cfg)
