@@ -129,7 +129,9 @@ class _Files(Dataset):
 def _reason(error: Exception, path: str) -> str:
     if osp.isfile(path) and osp.getsize(path) == 0:
         return 'empty file'
-    text = str(getattr(error, 'reason', '') or error).strip().replace(path, '').strip(": '")
+    source = error.__cause__ or error
+    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or source
+    text = str(text).strip().replace(path, '').strip(": '")
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 

@@ -1,11 +1,13 @@
 """Labels of classifiers, detectors and segmenters, against what the config says of them."""
 
 import os.path as osp
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine import fileio
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
 
 from simmim_mm.datasets.errors import DataError, error_at, first_few
@@ -88,6 +90,7 @@ def check_labels(
             segmentation map does not fit its image or the classes, or the classes are not those of
             the training or the heads.
     """
+    unused: set[str] | None = None
     for place, part in single_datasets(dataset, name):
         label_format = _format_of(type(part))
         with error_at(place):
@@ -96,21 +99,32 @@ def check_labels(
             continue
         classes, heads = part.metainfo.get('classes') or (), _HEADS
         with error_at(place):
+            _check_names(classes, alone=label_format == 'coco')
             if label_format == 'maps':
-                check_segmentation_maps(part, sizes)
+                _check_ignored(part.ignore_index, model)
+                seen = check_segmentation_maps(part, sizes)
+                absent = {c for i, c in enumerate(classes) if i not in seen}
+                unused = absent if unused is None else unused & absent
             elif label_format == 'classes':
                 heads = ()
                 if not len(part):
                     raise DataError(f'no sample in {part.ann_file or part.img_prefix}')
                 if folders := getattr(part, 'folder_to_idx', None):
                     check_class_folders(part.img_prefix, folders, part.extensions)
+            if label_format != 'coco':
                 _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
-        for path, number in _num_classes(model, 'model', heads):
-            if classes and number != len(classes):
+        for path, head in _heads(model, 'model', heads):
+            number = head.get('num_classes')
+            if classes and isinstance(number, int) and number != len(classes):
                 raise DataError(
                     f'{path}.num_classes is {number}, but {place} has {len(classes)} classes '
                     f'({first_few(map(repr, classes))}): set it to {len(classes)}'
                 )
+    if unused and train is None and most is None:
+        MMLogger.get_current_instance().warning(
+            f'{name}: no pixel of the segmentation maps is {first_few(map(repr, sorted(unused)))}: '
+            'a class that does not occur is not learned, and has an IoU of 0 where it is predicted'
+        )
 
 
 def _format_of(cls: type) -> str | None:
@@ -120,6 +134,29 @@ def _format_of(cls: type) -> str | None:
             own = any(reader in vars(c) for c in cls.__mro__[:i] for reader in _READERS)
             return None if own and found != 'classes' else found
     return None
+
+
+def _check_names(classes: Sequence[str], alone: bool) -> None:
+    """Names are unique, and a single class is one that is told from a background (``alone``)."""
+    if twice := [name for name, count in Counter(classes).items() if count > 1]:
+        raise DataError(f'classes has names twice: {first_few(map(repr, twice))}')
+    if len(classes) == 1 and not alone:
+        raise DataError(
+            f'the only class is {classes[0]!r}: with nothing to tell it from, the loss is 0 and '
+            "the accuracy 100%; add another one, such as 'background'"
+        )
+
+
+def _check_ignored(value: int, model: dict | None) -> None:
+    """The head ignores what the data set does: mmseg reads ``ignore_index`` of the head alone."""
+    for path, head in _heads(model, 'model'):
+        number = head.get('ignore_index', 255)
+        if number not in (value, None):
+            raise DataError(
+                f'ignore_index is {value}, but that of {path} is {number}, and mmseg pads with '
+                f"255: leave both at 255, and load maps with dict(type='simmim_mm."
+                f"LoadSegmentationMap', values={{{value}: 255}})"
+            )
 
 
 def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
@@ -135,13 +172,13 @@ def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
     )
 
 
-def _num_classes(cfg: Any, path: str, heads: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Every ``num_classes`` in a config and where it stands; of ``heads`` only, if given."""
+def _heads(cfg: Any, path: str, names: tuple[str, ...] = _HEADS) -> Iterator[tuple[str, dict]]:
+    """The configs called ``names`` (all, if there are none) in a config, and where they stand."""
     if isinstance(cfg, dict):
         name = path.rstrip('.0123456789').rpartition('.')[2]
-        if (name in heads or not heads) and isinstance(cfg.get('num_classes'), int):
-            yield path, cfg['num_classes']
+        if name in names or not names:
+            yield path, cfg
     values = enumerate(cfg) if isinstance(cfg, (list, tuple)) else dict(cfg or {}).items()
     for key, value in values:
         if isinstance(value, (dict, list, tuple)):
-            yield from _num_classes(value, f'{path}.{key}', heads)
+            yield from _heads(value, f'{path}.{key}', names)
