@@ -26,7 +26,7 @@ layouts of DATA
   detection       DATA/annotations/instances_{train,val}.json or DATA/{train,val}.json
                   in COCO's format, and DATA/images
   segmentation    DATA/img_dir/{train,val} and DATA/ann_dir/{train,val}, or
-                  DATA/{train,val}/{images,labels}: PNG maps of class numbers
+                  DATA/{train,val}/{images,labels}: PNG or TIFF maps of class numbers
 """
 RENAMED = {'--figure': '--metric'}
 TASKS = ('classification', 'detection', 'segmentation')
@@ -67,9 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--val-ann', metavar='JSON')
     group.add_argument('--images', metavar='FOLDER')
     group = parser.add_argument_group('segmentation')
-    group.add_argument('--classes', nargs='+', help='names of the values 0, 1, ... of the maps')
+    group.add_argument(
+        '--classes', nargs='+', help='names of the values of the maps, in their order'
+    )
     group.add_argument(
         '--ignore-value', type=int, default=255, help='of pixels without label (default: 255)'
+    )
+    group.add_argument(
+        '--values',
+        nargs='+',
+        default=[],
+        metavar='OLD=NEW',
+        help='change values of the maps, or take colors for values: 255=1, 7=ignore, #ff0000=2',
     )
     parser.add_argument('--metric', help='result to compare (accuracy/top1, coco/bbox_mAP, mIoU)')
 
@@ -83,6 +92,15 @@ def check_args(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f'--{name} must be at least 1, got {value}')
+
+
+def parse_values(texts: list[str], ignored: int) -> dict[int | str, int]:
+    """``255=1 7=ignore`` as the ``values`` of ``LoadSegmentationMap``."""
+    from simmim_mm.datasets.readers.segmentation_maps import parse_value
+
+    pairs = [text.partition('=')[::2] for text in texts]
+    named = {'ignore': str(ignored)}
+    return dict(parse_value((old, named.get(new, new))) for old, new in pairs)
 
 
 def read_data(args: argparse.Namespace, work_dir: Path) -> 'LabeledData':
@@ -99,8 +117,9 @@ def read_data(args: argparse.Namespace, work_dir: Path) -> 'LabeledData':
     if args.task == 'detection':
         splits = find_coco(args.data, args.train_ann, args.val_ann, args.images)
         return read_coco(*splits, work_dir / 'annotations')
-    splits, folder = find_segmentation_maps(args.data), work_dir / 'segmentation_maps'
-    return read_segmentation_maps(*splits, folder, args.classes, args.ignore_value)
+    splits = find_segmentation_maps(args.data)
+    values = parse_values(args.values, args.ignore_value)
+    return read_segmentation_maps(*splits, args.classes, args.ignore_value, values)
 
 
 def ready_made(

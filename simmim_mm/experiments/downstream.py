@@ -236,6 +236,9 @@ def _segmentation(folder: Path, backbone: dict, data: LabeledData) -> Config:
             seg_map_suffix=data.suffixes[1],
             metainfo=dict(classes=data.classes),
         )
+        for step in loader.dataset.pipeline if data.values else ():
+            if step['type'] == 'LoadAnnotations':
+                step.update(type='simmim_mm.LoadSegmentationMap', values=data.values)
     return cfg
 
 

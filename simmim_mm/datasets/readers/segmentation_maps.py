@@ -76,7 +76,7 @@ def load_mapped(
     return found
 
 
-def parse_value(item: tuple[int | str, int]) -> tuple[int | str, int]:
+def parse_value(item: tuple[int | str, int | str]) -> tuple[int | str, int]:
     """An entry of ``values``, its key an int or a color in lower case; raises ValueError."""
     key, number = item
     text = str(key).lower()
@@ -87,7 +87,7 @@ def parse_value(item: tuple[int | str, int]) -> tuple[int | str, int]:
         return int(text), int(number)
     except ValueError:
         raise ValueError(
-            f"values[{key!r}]={number!r}: map a number, or a color written '#ff0000', to a number"
+            f"{key}={number}: map a number, or a color written '#ff0000', to a number"
         ) from None
 
 
