@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS
 
 from simmim_mm.datasets.errors import DataError, error_at, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
-from simmim_mm.datasets.readers.class_folders import check_class_folders
+from simmim_mm.datasets.readers.class_folders import check_class_folders, nested_groups
 from simmim_mm.engine.checks.coco import check_coco, check_evaluator
 from simmim_mm.engine.checks.images import image_sizes
 from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
@@ -111,6 +111,7 @@ def check_labels(
                     raise DataError(f'no sample in {part.ann_file or part.img_prefix}')
                 if folders := getattr(part, 'folder_to_idx', None):
                     check_class_folders(part.img_prefix, folders, part.extensions)
+                    _check_nesting(part, warn=train is None)
             if label_format != 'coco':
                 _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
         for path, head in _heads(model, 'model', heads):
@@ -134,6 +135,22 @@ def _format_of(cls: type) -> str | None:
             own = any(reader in vars(c) for c in cls.__mro__[:i] for reader in _READERS)
             return None if own and found != 'classes' else found
     return None
+
+
+def _check_nesting(dataset: Any, warn: bool) -> None:
+    """Look below the class folders for what is taken along unseen."""
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    paths = [osp.relpath(path, dataset.img_prefix) for path in paths]
+    if hidden := [path for path in paths if '/.' in path]:
+        raise DataError(
+            f'{len(hidden)} images lie in hidden folders of {dataset.img_prefix}: '
+            f'{first_few(hidden, 3)}; mmpretrain trains on them, delete them'
+        )
+    if warn and (groups := nested_groups(paths)):
+        MMLogger.get_current_instance().warning(
+            f'{first_few(map(repr, groups))} in {dataset.img_prefix} hold folders of images, each '
+            'of which counts as its class: if those inside are the classes, move them up'
+        )
 
 
 def _check_names(classes: Sequence[str], alone: bool) -> None:

@@ -357,3 +357,56 @@ def test_a_map_with_an_orientation_that_mmseg_would_not_apply(data, segmentation
     Image.fromarray(np.rot90(pixels, 2)).save(path, exif=exif)
     assert f"{path} (its EXIF orientation is not applied by mmseg's" in error(segmenter(data))
     check_run(load_maps(segmenter(data)))
+
+
+def classifier(data) -> ConfigDict:
+    def loader(part):
+        pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+        dataset = dict(type='CustomDataset', data_root=str(data / part), pipeline=pipeline)
+        return dict(dataset=dict(type='ConcatDataset', datasets=[dataset]))
+
+    return ConfigDict(
+        default_scope='mmpretrain',
+        train_dataloader=loader('classification/train'),
+        val_dataloader=loader('classification/val'),
+        model=dict(head=dict(num_classes=4)),
+    )
+
+
+def test_class_folders_are_checked(data, capsys):
+    train = data / 'classification' / 'train'
+    shutil.rmtree(train.with_name('val'))
+    shutil.copytree(train, train.with_name('val'))
+    check_run(classifier(data))
+    assert 'WARNING' not in capsys.readouterr().out
+    path = sorted(train.rglob('*.png'))[5]
+
+    copy = path.parent / '.ipynb_checkpoints' / path.name
+    copy.parent.mkdir()
+    shutil.copy(path, copy)
+    message = error(classifier(data))
+    assert '1 images lie in hidden folders' in message and copy.name in message
+    copy.parent.rename(train / '.ipynb_checkpoints')
+    assert 'hidden folders, which would be classes' in error(classifier(data))
+    shutil.rmtree(train / '.ipynb_checkpoints')
+
+    for i, image in enumerate(sorted((train / 'circle').iterdir())):
+        (train / 'circle' / f'{i}').mkdir()
+        image.rename(train / 'circle' / f'{i}' / image.name)
+    check_run(classifier(data))
+    assert "'circle' in " in capsys.readouterr().out
+
+    (train / 'square').rename(train / 'Square')
+    assert "missing 'Square', unknown 'square'" in error(classifier(data))
+    path = next((data / 'classification' / 'val').rglob('*.png'))
+    path.write_bytes(b'')
+    (train / 'Square').rename(train / 'square')
+    assert f'{path} (empty file)' in error(classifier(data))
+
+
+def test_one_class_folder_has_nothing_to_tell_apart(data):
+    for part in ('train', 'val'):
+        for path in (data / 'classification' / part).iterdir():
+            if path.name != 'circle':
+                shutil.rmtree(path)
+    assert "the only class is 'circle'" in error(classifier(data))
