@@ -44,6 +44,12 @@ def fresh_process():
     forget_runs()
 
 
+@pytest.fixture(autouse=True)
+def fresh_cache(tmp_path_factory, monkeypatch):
+    """What a test remembers of files is forgotten after it."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+
+
 def _jpeg(seed: int, size: tuple = (48, 40)) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     file = io.BytesIO()

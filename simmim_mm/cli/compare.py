@@ -26,7 +26,7 @@ layouts of DATA
   detection       DATA/annotations/instances_{train,val}.json or DATA/{train,val}.json
                   in COCO's format, and DATA/images
   segmentation    DATA/img_dir/{train,val} and DATA/ann_dir/{train,val}, or
-                  DATA/{train,val}/{images,labels}: PNG maps of class numbers
+                  DATA/{train,val}/{images,labels}: PNG or TIFF maps of class numbers
 """
 RENAMED = {'--figure': '--metric'}
 TASKS = ('classification', 'detection', 'segmentation')
@@ -59,9 +59,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--val-ann', metavar='JSON')
     group.add_argument('--images', metavar='FOLDER')
     group = parser.add_argument_group('segmentation')
-    group.add_argument('--classes', nargs='+', help='names of the values 0, 1, ... of the maps')
+    group.add_argument(
+        '--classes', nargs='+', help='names of the values of the maps, in their order'
+    )
     group.add_argument(
         '--ignore-value', type=int, default=255, help='of pixels without label (default: 255)'
+    )
+    group.add_argument(
+        '--values',
+        nargs='+',
+        default=[],
+        metavar='OLD=NEW',
+        help='change values of the maps, or take colors for values: 255=1, 7=ignore, #ff0000=2',
     )
     parser.add_argument('--metric', help='result to compare (accuracy/top1, coco/bbox_mAP, mIoU)')
 
@@ -77,6 +86,15 @@ def check_args(args: argparse.Namespace) -> None:
             raise ValueError(f'--{name} must be at least 1, got {value}')
 
 
+def parse_values(texts: list[str], ignored: int) -> dict[int | str, int]:
+    """``255=1 7=ignore`` as the ``values`` of ``LoadSegmentationMap``."""
+    from simmim_mm.datasets.readers.segmentation_maps import parse_value
+
+    pairs = [text.partition('=')[::2] for text in texts]
+    named = {'ignore': str(ignored)}
+    return dict(parse_value((old, named.get(new, new))) for old, new in pairs)
+
+
 def read_data(args: argparse.Namespace, work_dir: Path) -> 'LabeledData':
     """What the labeled data hold; raises where they cannot be used."""
     from simmim_mm.experiments.coco_json import find_coco, read_coco
@@ -90,8 +108,9 @@ def read_data(args: argparse.Namespace, work_dir: Path) -> 'LabeledData':
         return read_class_folders(args.data)
     if args.task == 'detection':
         return read_coco(*find_coco(args.data, args.train_ann, args.val_ann, args.images))
-    splits, folder = find_segmentation_maps(args.data), work_dir / 'segmentation_maps'
-    return read_segmentation_maps(*splits, folder, args.classes, args.ignore_value)
+    splits = find_segmentation_maps(args.data)
+    values = parse_values(args.values, args.ignore_value)
+    return read_segmentation_maps(*splits, args.classes, args.ignore_value, values)
 
 
 def ready_made(

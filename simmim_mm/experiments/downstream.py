@@ -230,6 +230,10 @@ def _segmentation(folder: Path, backbone: dict, data: LabeledData) -> Config:
     cfg.model.data_preprocessor.test_cfg = dict(size_divisor=max(strides))
     for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
         head.num_classes = len(data.classes)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader) if data.values else ():
+        for step in loader.dataset.pipeline:
+            if step['type'] == 'LoadAnnotations':
+                step.update(type='simmim_mm.LoadSegmentationMap', values=data.values)
     return cfg
 
 

@@ -38,6 +38,7 @@ class LabeledData:
         suffixes: Endings of images and segmentation maps.
         with_masks: Whether every object has a mask, of detection.
         notes: What was changed, for the user.
+        values: New values of segmentation maps, see :class:`LoadSegmentationMap`.
     """
 
     classes: tuple[str, ...]
@@ -47,6 +48,7 @@ class LabeledData:
     suffixes: tuple[str, str] = ('', '')
     with_masks: bool = False
     notes: list[str] = field(default_factory=list)
+    values: dict[int | str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         train, val = self.num_images

@@ -1,14 +1,11 @@
 """Segmentation data: a folder of images and one of segmentation maps."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from simmim_mm.datasets.errors import DataError, first_few
-from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
+from simmim_mm.datasets.readers.segmentation_maps import Values
+from simmim_mm.engine.checks.segmentation_maps import read_maps, tell_palettes
 from simmim_mm.experiments.labeled_data import (
     IMAGE_SUFFIXES,
     LabeledData,
@@ -18,6 +15,7 @@ from simmim_mm.experiments.labeled_data import (
 )
 
 IGNORED = 255  # mmseg's
+_SUFFIXES = ('.png', '.tif', '.tiff')  # of maps, in the order in which they are looked for
 _IMAGES = ('img_dir/{}', 'images/{}', 'images/{}*', '{}/images', '{}/img')
 _MAPS = (
     *('ann_dir/{}', 'annotations/{}', 'annotations/{}*', 'semantic/{}', 'labels/{}', 'masks/{}'),
@@ -47,79 +45,94 @@ def find_segmentation_maps(root: str | Path) -> tuple[Split, Split]:
 def read_segmentation_maps(
     train: Split,
     val: Split,
-    folder: str | Path,
     classes: Sequence[str] | None = None,
     ignored: int = IGNORED,
+    values: Values | None = None,
 ) -> LabeledData:
     """Look through all maps.
 
+    The classes are the values of the training's maps, in their order: where these have gaps or do
+    not begin at 0, they are mapped on loading. A note says so.
+
     Args:
-        folder: Where copies of the maps are written if ``ignored`` is not 255.
-        classes: Names of the values 0, 1, ...; None: as many as the training's maps have.
+        train: Folders of images and maps.
+        val: The same.
+        classes: Their names, in the order of the values; None: made from the values.
         ignored: Value of pixels that are not labeled.
+        values: New values of some values or colors, before all else.
 
     Raises:
-        DataError: If an image has no map, a map is no image of one channel, a value is beyond the
-            classes, or there are fewer than two classes.
+        DataError: If an image has no map, a map cannot be read or is no image of one channel, a
+            value is in no class, or there are fewer than two classes.
     """
     images, maps = zip(*(_files(split) for split in (train, val)))
-    with ThreadPoolExecutor() as pool:
-        read = [list(pool.map(_values, paths)) for paths in maps]
-    used = set().union(*read[0]) - {ignored}
-    num_classes = len(classes) if classes else 1 + max(used, default=0)
-    limit = f'{num_classes} classes are given'
-    if not classes:
-        limit = f'the maps to train on end at {num_classes - 1}'
-    for values, path in zip(read[0] + read[1], maps[0] + maps[1]):
-        if wrong := sorted(v for v in values if v >= num_classes and v != ignored):
+    found = read_maps([str(path) for path in maps[0] + maps[1]], values)
+    tell_palettes(found)
+    used = sorted(
+        {value for path in maps[0] for value, _ in found[str(path)]['values']} - {ignored}
+    )
+    numbers = _classes(used, classes, ignored)
+    for path in maps[0] + maps[1]:
+        there = [value for value, _ in found[str(path)]['values']]
+        if wrong := [value for value in there if value not in numbers and value != ignored]:
             raise DataError(
-                f'{path} has the value {wrong[0]}, but {limit} and {ignored} is left out: name all '
-                'classes, or give the value that is to be left out with --ignore-value'
+                f'{path} has the value {wrong[0]}, which is no class of {_listed(numbers)}, and '
+                f'{ignored} is left out: name all classes with --classes, or say what it is with '
+                f'--values {wrong[0]}=ignore or a class'
             )
     if len(used) < 2:
         raise DataError(
             f'the segmentation maps in {train.labels} have {len(used)} classes: their values are '
-            f'{sorted(set().union(*read[0]))}, and {ignored} is left out. Two classes are 0 and 1'
+            f'{used}, and {ignored} is left out. Two classes are 0 and 1: change the value that is '
+            'left out with --ignore-value, or map values, such as --values 255=1'
         )
-    endings = sorted({image.suffix for image in images[0] + images[1]})
-    if len(endings) > 1:
-        raise DataError(f'images of several endings ({", ".join(endings)}): mmseg reads one')
-    notes = []
+    suffixes = []
+    for paths, what in ((images, 'images'), (maps, 'maps')):
+        endings = sorted({path.suffix for path in paths[0] + paths[1]})
+        if len(endings) > 1:
+            raise DataError(f'{what} of several endings ({", ".join(endings)}): mmseg reads one')
+        suffixes.append(endings[0])
+    new = {old: number for old, number in numbers.items() if old != number}
+    notes = [f'Values of the maps become classes: {_listed(numbers)}.'] if new else []
     if ignored != IGNORED:
-        train, val = (
-            _with_255(split, paths, Path(folder) / part, ignored)
-            for split, paths, part in zip((train, val), maps, ('train', 'val'))
-        )
-        notes.append(f'Using copies of the maps with 255 for {ignored}, in {folder}.')
-    names = tuple(classes) if classes else tuple(f'class_{i}' for i in range(num_classes))
+        new[ignored] = IGNORED
+    names = tuple(classes or (f'class_{value}' for value in numbers))
     counts = (len(images[0]), len(images[1]))
-    return LabeledData(names, train, val, counts, (endings[0], '.png'), notes=notes)
+    new.update({old: new.get(value, value) for old, value in (values or {}).items()})
+    endings = (suffixes[0], suffixes[1])
+    return LabeledData(names, train, val, counts, endings, notes=notes, values=new)
+
+
+def _classes(used: Sequence[int], names: Sequence[str] | None, ignored: int) -> dict[int, int]:
+    """The class of each value; ``used`` are those of the training's maps, sorted."""
+    if used and (used[0] < 0 or IGNORED in used):
+        value = used[0] if used[0] < 0 else IGNORED
+        raise DataError(
+            f'maps have the value {value}, and {ignored} is left out: say which class it is, or '
+            f'that it is left out as well, with --values {value}=1 or --values {value}=ignore'
+        )
+    if names is None or len(names) == len(used):
+        return {value: number for number, value in enumerate(used)}
+    first = int(ignored == 0)
+    return {value + first: value for value in range(len(names))}
+
+
+def _listed(numbers: Mapping[int, int]) -> str:
+    pairs = numbers.items()
+    return first_few((f'{old} -> {new}' if old != new else str(old) for old, new in pairs), 20)
 
 
 def _files(split: Split) -> tuple[list[Path], list[Path]]:
-    """Images, and the map of each, a PNG of the same name."""
+    """Images, and the map of each, of the same name."""
     images = sorted(p for p in split.images.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise DataError(f'no image in {split.images}')
-    maps = [split.labels / image.relative_to(split.images).with_suffix('.png') for image in images]
+    bare = [split.labels / image.relative_to(split.images) for image in images]
+    suffix = next((s for s in _SUFFIXES if bare[0].with_suffix(s).is_file()), _SUFFIXES[0])
+    maps = [path.with_suffix(suffix) for path in bare]
     if missing := [path for path in maps if not path.is_file()]:
         raise DataError(
             f'{len(missing)} of {len(images)} images in {split.images} have no segmentation map, a '
-            f'PNG of the same name in {split.labels}: {first_few(missing, 3)}'
+            f'PNG or TIFF of the same name in {split.labels}: {first_few(missing, 3)}'
         )
     return images, maps
-
-
-def _values(path: Path) -> set[int]:
-    return set(np.unique(load_segmentation_map(path)).tolist())
-
-
-def _with_255(split: Split, maps: Sequence[Path], folder: Path, ignored: int) -> Split:
-    """The split with copies of its maps, in which the value to be left out is mmseg's."""
-    for path in maps:
-        target = folder / path.relative_to(split.labels)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            labels = load_segmentation_map(path).astype(np.uint8)
-            Image.fromarray(np.where(labels == ignored, np.uint8(IGNORED), labels)).save(target)
-    return Split(split.images, folder)

@@ -171,9 +171,11 @@ def _maps(folder: Path, values, val_values) -> Path:
 @pytest.mark.parametrize(
     ('values', 'val_values', 'options', 'told'),
     [
-        ([1, 2], [3], [], r'0.png has the value 3, but the maps to train on end at 2'),
-        ([1, 2], [1], ['--classes', 'sky', 'sea'], r'1.png has the value 2, but 2 classes'),
-        ([255, 255], [255], [], 'Two classes are 0 and 1'),
+        ([1, 2], [3], [], r'0.png has the value 3, which is no class of 0, 1, 2, and 255 is left'),
+        ([1, 2], [1], ['--classes', 'sky', 'sea'], r'1.png has the value 2, which is no class'),
+        ([255, 255], [255], [], r'Two classes are 0 and 1.* --values 255=1'),
+        ([1, 255], [1], ['--ignore-value', '0'], r'the value 255.* --values 255=ignore'),
+        ([1, 2], [1], ['--values', '2=two'], r'2=two: map a number'),
     ],
 )
 def test_values_beyond_the_classes_are_one_error(
@@ -185,15 +187,42 @@ def test_values_beyond_the_classes_are_one_error(
         prepare('segmentation', *options, data=folder)
 
 
-def test_another_value_for_unlabeled_pixels(prepare, tmp_path):
+@pytest.mark.parametrize(
+    ('values', 'options', 'classes', 'mapped'),
+    [
+        ([1, 2], [], ('class_0', 'class_1', 'class_2'), {}),
+        ([1, 11], ['--ignore-value', 11], ('class_0', 'class_1'), {11: 255}),
+        ([1, 2], ['--ignore-value', 0], ('class_1', 'class_2'), {0: 255, 1: 0, 2: 1}),
+        (
+            [1, 2],
+            ['--ignore-value', 0, '--classes', 'sky', 'sea', 'sun'],
+            ('sky', 'sea', 'sun'),
+            {0: 255, 1: 0, 2: 1, 3: 2},
+        ),
+        ([50, 100], ['--classes', *'abc'], ('a', 'b', 'c'), {50: 1, 100: 2}),
+        ([255, 255], ['--values', '255=1'], ('class_0', 'class_1'), {255: 1}),
+        (
+            [1, 7],
+            ['--values', '7=ignore', '0=2'],
+            ('class_1', 'class_2'),
+            {7: 255, 1: 0, 2: 1, 0: 1},
+        ),
+    ],
+)
+def test_values_become_classes(prepare, tmp_path, capsys, values, options, classes, mapped):
     pytest.importorskip('mmseg')
-    folder = _maps(tmp_path / 'maps', [1, 11], [1, 11])
-    starts, _ = prepare('segmentation', '--ignore-value', 11, data=folder)
+    folder = _maps(tmp_path / 'maps', values, values)
+    starts, _ = prepare('segmentation', *options, data=folder)
     cfg = starts[0].settings
-    assert cfg['model']['decode_head']['num_classes'] == 2
-    prefix = cfg['train_dataloader']['dataset']['data_prefix']
-    used = np.asarray(Image.open(Path(prefix['seg_map_path']) / '1.png'))
-    assert used[0].tolist() == [255] * 8 and used[-1].tolist() == [0] * 8
+    assert cfg['model']['decode_head']['num_classes'] == len(classes)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = cfg[name]['dataset']
+        assert tuple(dataset['metainfo']['classes']) == classes
+        steps = {step['type']: step.get('values') for step in dataset['pipeline']}
+        assert steps.get('simmim_mm.LoadSegmentationMap', {}) == mapped
+        assert ('LoadAnnotations' in steps) is not bool(mapped)
+    told = 'Values of the maps become classes' in capsys.readouterr().out
+    assert told is any(new not in (255, old) for old, new in mapped.items() if old != 255)
 
 
 @pytest.mark.parametrize('task', TASKS)

@@ -1,6 +1,7 @@
 """Images in a folder for each class: the layout of ImageNet."""
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from mmengine import fileio
 
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS, list_images
+
+_PARTS = {'train', 'training', 'val', 'valid', 'validation', 'test', 'testing'}
 
 
 class ClassFolders(NamedTuple):
@@ -42,8 +45,17 @@ def check_class_folders(root: str, folders: Collection[str], extensions: Sequenc
     """Look for an image in each folder, on any storage, and in none further than to the first.
 
     Raises:
-        DataError: If a folder has none.
+        DataError: If a folder has none, or they are no classes: hidden, or called train and val.
     """
+    if hidden := [folder for folder in folders if folder.startswith('.')]:
+        raise DataError(
+            f'{root} holds hidden folders, which would be classes: {first_few(hidden)}; delete them'
+        )
+    if {folder.lower() for folder in folders} <= _PARTS:
+        raise DataError(
+            f'the class folders of {root} are {first_few(folders)}: these are parts of a data set, '
+            'not classes; set data_root or data_prefix to one of them'
+        )
     backend = fileio.get_file_backend(root, enable_singleton=True)
     endings = tuple(extension.lower() for extension in extensions)
 
@@ -58,3 +70,16 @@ def check_class_folders(root: str, folders: Collection[str], extensions: Sequenc
             f'{first_few(map(repr, empty))}; looked for {" ".join(sorted(extensions))}. '
             f'Fill or remove them'
         )
+
+
+def nested_groups(paths: Iterable[str]) -> list[str]:
+    """Class folders whose images all lie deeper, in several folders: these may be the classes.
+
+    Args:
+        paths: Of the images, relative to the folder that holds the class folders.
+    """
+    below: dict[str, set[str]] = {}
+    for path in paths:
+        folder, _, rest = path.replace(os.sep, '/').partition('/')
+        below.setdefault(folder, set()).add(rest.partition('/')[0] if '/' in rest else '')
+    return [name for name, inner in below.items() if '' not in inner and len(inner) > 1]

@@ -1,19 +1,24 @@
 """Segmentation maps: images whose pixel values are class numbers, or how salient a place is."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from mmengine import fileio
-from PIL import Image
+from PIL import Image, ImageOps
 
-from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.decode import decode
+from simmim_mm.datasets.errors import DataError, first_few
+
+Values: TypeAlias = Mapping[int | str, int]
 
 
 def load_segmentation_map(
     path: str | Path, backend_args: dict | None = None, gray: bool = False
 ) -> np.ndarray:
-    """Read a map as it is stored; palette images give their indices.
+    """Read a map as it is stored; palette images give their indices. EXIF orientation is applied.
 
     Args:
         path: Of any storage that ``mmengine.fileio`` knows.
@@ -26,16 +31,85 @@ def load_segmentation_map(
     Raises:
         DataError: If it cannot be read, or has several channels.
     """
-    try:
-        values = np.asarray(Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args))))
-    except Exception as error:  # decoders raise everything
-        reason = getattr(error, 'strerror', None) or error  # the text of an OSError has the path
-        raise DataError(f'{path} cannot be read ({reason})') from error
+    values = _read(path, backend_args)
     if values.ndim == 3 and gray:
         values = values[..., :3].mean(-1).round().astype(np.uint8)
     if values.ndim != 2:
         raise DataError(
             f'{path} has {values.shape[-1]} channels: a segmentation map has one, with the number '
-            'of its class in each pixel'
+            "of its class in each pixel; simmim_mm.LoadSegmentationMap(values={'#ff0000': 1, ...}) "
+            'takes colors for classes'
         )
     return values
+
+
+def load_mapped(
+    path: str | Path, values: Values | None = None, backend_args: dict | None = None
+) -> np.ndarray:
+    """Read a map, and replace its values.
+
+    Args:
+        path: Of any storage that ``mmengine.fileio`` knows; an image, TIFF or ``.npy``.
+        values: The new value of each value, or of each color written ``'#rrggbb'``. Values that it
+            does not have stay, colors that it does not have are an error.
+        backend_args: For ``mmengine.fileio.get``.
+
+    Returns:
+        ``(H, W)``, integers. Of three equal channels, one.
+
+    Raises:
+        DataError: If it cannot be read, has several channels, or a value that is no whole number.
+    """
+    new = dict(parse_value(value) for value in (values or {}).items())
+    if colors := {key: number for key, number in new.items() if isinstance(key, str)}:
+        return _numbers_of_colors(path, _read(path, backend_args, rgb=True), colors)
+    old = _read(path, backend_args)
+    if old.ndim == 3 and (old[..., 1:3] == old[..., :1]).all():
+        old = old[..., 0]
+    if old.ndim != 2:
+        return load_segmentation_map(path, backend_args)  # raises
+    if old.dtype.kind == 'f' and not (np.isfinite(old).all() and (old == old.round()).all()):
+        raise DataError(f'{path} has values that are no whole numbers: a class has a number')
+    found = old.astype(np.int64)
+    for value, number in new.items():
+        found[old == value] = number
+    return found
+
+
+def parse_value(item: tuple[int | str, int | str]) -> tuple[int | str, int]:
+    """An entry of ``values``, its key an int or a color in lower case; raises ValueError."""
+    key, number = item
+    text = str(key).lower()
+    try:
+        if text.startswith('#') and len(text) == 7:
+            int(text[1:], 16)
+            return text, int(number)
+        return int(text), int(number)
+    except ValueError:
+        raise ValueError(
+            f"{key}={number}: map a number, or a color written '#ff0000', to a number"
+        ) from None
+
+
+def _read(path: str | Path, backend_args: dict | None, rgb: bool = False) -> np.ndarray:
+    try:
+        content = fileio.get(path, backend_args=backend_args)
+        try:
+            image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+            return np.asarray(image.convert('RGB') if rgb else image)
+        except Exception:  # Pillow knows neither .npy nor all TIFFs
+            if not content.startswith((b'II', b'MM', b'\x93NUMPY')):
+                raise
+            array = decode(content, channels=(1, 3)).array
+            return array[..., 0] if array.shape[-1] == 1 else array
+    except Exception as error:  # decoders raise everything
+        reason = getattr(error, 'strerror', None) or error  # the text of an OSError has the path
+        raise DataError(f'{path} cannot be read ({reason})') from error
+
+
+def _numbers_of_colors(path: str | Path, rgb: np.ndarray, colors: dict[str, int]) -> np.ndarray:
+    codes = rgb.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    there, index = np.unique(codes, return_inverse=True)
+    if unknown := [code for code in (f'#{c:06x}' for c in there.tolist()) if code not in colors]:
+        raise DataError(f'{path} has colors that are in no class: {first_few(unknown)}')
+    return np.array([colors[f'#{c:06x}'] for c in there.tolist()])[index.reshape(codes.shape)]

@@ -9,6 +9,7 @@ from simmim_mm.datasets.transforms.loading import LoadImage
 from simmim_mm.datasets.transforms.masks import MaskTransform, RandomBlockMask, UniformMask
 from simmim_mm.datasets.transforms.rectangle_masks import BlockWiseMask, RectangleMask, SquareMask
 from simmim_mm.datasets.transforms.resizing import RandomResizedCrop, ResizeEdge
+from simmim_mm.datasets.transforms.segmentation_map import LoadSegmentationMap
 from simmim_mm.datasets.transforms.semantic_mask import SemanticMask
 from simmim_mm.datasets.transforms.torchvision_transform import TorchvisionTransform
 
@@ -17,6 +18,7 @@ __all__ = [
     'BoxForeground',
     'LoadForeground',
     'LoadImage',
+    'LoadSegmentationMap',
     'MaskTransform',
     'PackInputs',
     'RandomBlockMask',

@@ -1,18 +1,21 @@
 """Labels of classifiers, detectors and segmenters, against what the config says of them."""
 
 import os.path as osp
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine import fileio
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
 
 from simmim_mm.datasets.errors import DataError, error_at, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
-from simmim_mm.datasets.readers.class_folders import check_class_folders
+from simmim_mm.datasets.readers.class_folders import check_class_folders, nested_groups
 from simmim_mm.datasets.readers.coco_report import CocoReport
 from simmim_mm.engine.checks.coco import check_coco, check_evaluator, evaluators
+from simmim_mm.engine.checks.images import image_sizes
 from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
 
 _FORMATS = {
@@ -72,42 +75,63 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> Coco
 
 
 def check_labels(
-    dataset: Any, name: str, train: Any | None = None, model: dict | None = None
+    dataset: Any,
+    name: str,
+    train: Any | None = None,
+    model: dict | None = None,
+    most: int | None = None,
 ) -> None:
-    """Check labels and classes of a built data set.
+    """Check images, labels and classes of a built data set.
 
     Args:
-        dataset: One of mmpretrain, mmdet (for COCO) or mmseg, also in wrappers. Others pass.
+        dataset: One of mmpretrain, mmdet (for COCO) or mmseg, also in wrappers. Of others, the
+            images are opened.
         name: Where it stands in the config, such as ``'val_dataloader.dataset'``.
         train: The training data, whose classes the validation data must have, in their order:
             with one less, all later labels would change.
         model: Config of the model, whose heads must have as many classes.
+        most: Open this many images and segmentation maps, spread over the data set; None opens all.
 
     Raises:
-        DataError: If there is no sample, a class folder has no image, a segmentation map does not
-            fit its image or the classes, or the classes are not those of the training or the heads.
+        DataError: If there is no sample, an image cannot be read, a class folder has none, a
+            segmentation map does not fit its image or the classes, or the classes are not those of
+            the training or the heads.
     """
+    unused: set[str] | None = None
     for place, part in single_datasets(dataset, name):
         label_format = _format_of(type(part))
+        with error_at(place):
+            sizes = image_sizes(part, most)
         if label_format is None:
             continue
         classes, heads = part.metainfo.get('classes') or (), _HEADS
         with error_at(place):
+            _check_names(classes, alone=label_format == 'coco')
             if label_format == 'maps':
-                check_segmentation_maps(part)
+                _check_ignored(part.ignore_index, model)
+                seen = check_segmentation_maps(part, sizes)
+                absent = {c for i, c in enumerate(classes) if i not in seen}
+                unused = absent if unused is None else unused & absent
             elif label_format == 'classes':
                 heads = ()
                 if not len(part):
                     raise DataError(f'no sample in {part.ann_file or part.img_prefix}')
                 if folders := getattr(part, 'folder_to_idx', None):
                     check_class_folders(part.img_prefix, folders, part.extensions)
+                    _check_nesting(part, warn=train is None)
             _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
-        for path, number in _num_classes(model, 'model', heads):
-            if classes and number != len(classes):
+        for path, head in _heads(model, 'model', heads):
+            number = head.get('num_classes')
+            if classes and isinstance(number, int) and number != len(classes):
                 raise DataError(
                     f'{path}.num_classes is {number}, but {place} has {len(classes)} classes '
                     f'({first_few(map(repr, classes))}): set it to {len(classes)}'
                 )
+    if unused and train is None and most is None:
+        MMLogger.get_current_instance().warning(
+            f'{name}: no pixel of the segmentation maps is {first_few(map(repr, sorted(unused)))}: '
+            'a class that does not occur is not learned, and has an IoU of 0 where it is predicted'
+        )
 
 
 def _format_of(cls: type) -> str | None:
@@ -117,6 +141,45 @@ def _format_of(cls: type) -> str | None:
             own = any(reader in vars(c) for c in cls.__mro__[:i] for reader in _READERS)
             return None if own and found != 'classes' else found
     return None
+
+
+def _check_nesting(dataset: Any, warn: bool) -> None:
+    """Look below the class folders for what is taken along unseen."""
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    paths = [osp.relpath(path, dataset.img_prefix) for path in paths]
+    if hidden := [path for path in paths if '/.' in path]:
+        raise DataError(
+            f'{len(hidden)} images lie in hidden folders of {dataset.img_prefix}: '
+            f'{first_few(hidden, 3)}; mmpretrain trains on them, delete them'
+        )
+    if warn and (groups := nested_groups(paths)):
+        MMLogger.get_current_instance().warning(
+            f'{first_few(map(repr, groups))} in {dataset.img_prefix} hold folders of images, each '
+            'of which counts as its class: if those inside are the classes, move them up'
+        )
+
+
+def _check_names(classes: Sequence[str], alone: bool) -> None:
+    """Names are unique, and a single class is one that is told from a background (``alone``)."""
+    if twice := [name for name, count in Counter(classes).items() if count > 1]:
+        raise DataError(f'classes has names twice: {first_few(map(repr, twice))}')
+    if len(classes) == 1 and not alone:
+        raise DataError(
+            f'the only class is {classes[0]!r}: with nothing to tell it from, the loss is 0 and '
+            "the accuracy 100%; add another one, such as 'background'"
+        )
+
+
+def _check_ignored(value: int, model: dict | None) -> None:
+    """The head ignores what the data set does: mmseg reads ``ignore_index`` of the head alone."""
+    for path, head in _heads(model, 'model'):
+        number = head.get('ignore_index', 255)
+        if number not in (value, None):
+            raise DataError(
+                f'ignore_index is {value}, but that of {path} is {number}, and mmseg pads with '
+                f"255: leave both at 255, and load maps with dict(type='simmim_mm."
+                f"LoadSegmentationMap', values={{{value}: 255}})"
+            )
 
 
 def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
@@ -135,13 +198,13 @@ def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
     )
 
 
-def _num_classes(cfg: Any, path: str, heads: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Every ``num_classes`` in a config and where it stands; of ``heads`` only, if given."""
+def _heads(cfg: Any, path: str, names: tuple[str, ...] = _HEADS) -> Iterator[tuple[str, dict]]:
+    """The configs called ``names`` (all, if there are none) in a config, and where they stand."""
     if isinstance(cfg, dict):
         name = path.rstrip('.0123456789').rpartition('.')[2]
-        if (name in heads or not heads) and isinstance(cfg.get('num_classes'), int):
-            yield path, cfg['num_classes']
+        if name in names or not names:
+            yield path, cfg
     values = enumerate(cfg) if isinstance(cfg, (list, tuple)) else dict(cfg or {}).items()
     for key, value in values:
         if isinstance(value, (dict, list, tuple)):
-            yield from _num_classes(value, f'{path}.{key}', heads)
+            yield from _heads(value, f'{path}.{key}', names)

@@ -20,10 +20,12 @@ from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, singl
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
 from simmim_mm.engine.checks.repaired import RepairedCopies
+from simmim_mm.engine.launch import launched_rank
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')
 _MAX_TRIED = 20
 _SAMPLES = 4
+_MAX_OPENED = 200  # labeled images, where not all are
 
 
 class CheckedRun(NamedTuple):
@@ -44,8 +46,9 @@ class CheckedRun(NamedTuple):
 def check_run(cfg: Config) -> CheckedRun:
     """Build and check the data that a config trains and validates on.
 
-    Images are sent through the pipeline. Labels (class folders, COCO jsons, segmentation maps) are
-    compared with the classes, heads and evaluation of the config, for OpenMMLab is silent where
+    Some images are sent through the pipeline. Labeled ones are all opened, with
+    ``check_images=False`` in the config some. Labels (class folders, COCO jsons, segmentation maps)
+    are compared with the classes, heads and evaluation of the config, for OpenMMLab is silent where
     they differ: mmpretrain numbers the class folders that are there, mmdet leaves out objects of
     unknown categories, mmseg trains on whatever values a map has. What can be repaired in a COCO
     json is repaired in what data set and metric read, not in the file.
@@ -54,6 +57,9 @@ def check_run(cfg: Config) -> CheckedRun:
         DataError: The message names the place in the config, the file and the values.
     """
     init_default_scope(cfg.get('default_scope') or 'simmim_mm')
+    # In several processes the first opens all images; they are the same files.
+    is_first = launched_rank(cfg.get('launcher') or 'none') == 0
+    most = None if is_first and cfg.get('check_images', True) else _MAX_OPENED
     MMLogger.get_current_instance()  # made now, or its output would be redirected below
     checked = CheckedRun({}, {}, {})
     places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
@@ -79,7 +85,7 @@ def check_run(cfg: Config) -> CheckedRun:
             copies.restore_names(part for _, part in single_datasets(dataset))
             if not any(image_datasets(dataset)):
                 train = checked.datasets.get('train_dataloader')
-                check_labels(dataset, place, train, cfg.get('model'))
+                check_labels(dataset, place, train, cfg.get('model'), most)
             checked.datasets[name] = dataset
             checked.samples[_MODES[name]] = check_dataset(dataset, place)
         with redirect_stdout(io.StringIO()):

@@ -1,7 +1,11 @@
 import pytest
 
 from simmim_mm.datasets import DataError
-from simmim_mm.datasets.readers.class_folders import check_class_folders, load_class_folders
+from simmim_mm.datasets.readers.class_folders import (
+    check_class_folders,
+    load_class_folders,
+    nested_groups,
+)
 
 
 @pytest.fixture
@@ -34,3 +38,18 @@ def test_roots_that_hold_no_classes(root):
         load_class_folders(root / 'nowhere')
     with pytest.raises(DataError, match=r'dog has 1 class folders: at least 2'):
         load_class_folders(root / 'dog')
+
+
+def test_folders_that_are_no_classes(root):
+    with pytest.raises(DataError, match=r'hidden folders, which would be classes: \.cache; delete'):
+        check_class_folders(str(root), ['cat', 'dog', '.cache'], ('.png',))
+    for name in ('train', 'Val'):
+        (root / 'data' / name).mkdir(parents=True)
+        (root / 'data' / name / '0.png').write_bytes(b'x')
+    with pytest.raises(DataError, match=r'data are Val, train: these are parts of a data set'):
+        load_class_folders(root / 'data')
+
+
+def test_groups_of_folders():
+    paths = ['cat/0.png', 'cat/old/0.png', 'dog/a/0.png', 'bird/a/0.png', 'bird/b/c/0.png']
+    assert nested_groups(paths) == ['bird']

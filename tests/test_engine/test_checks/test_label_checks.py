@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import ConfigDict
+from PIL import Image
 
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.engine.checks import check_run
@@ -215,3 +216,194 @@ def test_no_image_of_the_suffix(shapes):
     cfg = segmenter(shapes)
     cfg.train_dataloader.dataset.img_suffix = '.jpg'
     assert "no file that ends in '.jpg'" in error(cfg)
+
+
+@pytest.mark.parametrize('config', [detector, segmenter])
+def test_an_image_that_cannot_be_read_is_named(data, config):
+    path = sorted((data / 'images' / 'train').iterdir())[4]
+    path.write_bytes(path.read_bytes()[:200])
+    message = error(config(data))
+    assert message.startswith('train_dataloader.dataset') and f'{path} (' in message
+    cfg = config(data)
+    cfg.check_images = False  # a sample of 200: all of these
+    assert f'{path} (' in error(cfg)
+
+
+def change_maps(data, change, folders=('train', 'val')):
+    for folder in folders:
+        for path in sorted((data / 'semantic' / folder).glob('*.png')):
+            pixels = change(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+            cv2.imwrite(str(path), pixels)
+
+
+def load_maps(cfg, **settings):
+    for name in ('train_dataloader', 'val_dataloader'):
+        step = dict(type='simmim_mm.LoadSegmentationMap', **settings)
+        cfg[name].dataset.pipeline[1] = step
+    return cfg
+
+
+def test_a_bad_map_is_named(data, segmentation_map):
+    path, _ = segmentation_map
+    path.write_bytes(path.read_bytes()[:60])
+    message = error(segmenter(data))
+    assert '1 of 6 maps cannot be read: ' in message and f'{path} (' in message
+
+
+@pytest.mark.parametrize(
+    'change, advice',
+    [
+        (lambda x: x + 1, 'and 1 is the first class: reduce_zero_label=True'),
+        (lambda x: 10 * x, 'values={10: 1, 20: 2, 30: 3, 40: 4}'),
+        (lambda x: np.where(x == 4, 254, x).astype(np.uint8), 'values={254: 4}'),
+        (lambda x: cv2.blur(40 * x, (3, 3)), 'were the maps resized'),
+    ],
+)
+def test_advice_for_values_that_are_no_classes(data, change, advice):
+    change_maps(data, change)
+    message = error(segmenter(data))
+    assert 'but the config has 5 classes' in message and advice in message, message
+    if 'values=' in advice:
+        check_run(load_maps(segmenter(data), values=eval(advice.partition('=')[2])))
+
+
+def test_zero_that_is_not_labeled(data):
+    change_maps(data, lambda x: np.pad((x + 1)[4:-4, 4:-4], 4))
+    assert 'If 0 is not labeled: reduce_zero_label=True' in error(segmenter(data))
+    cfg = segmenter(data)
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.reduce_zero_label = True
+    check_run(cfg)
+    check_run(load_maps(segmenter(data), values={0: 255, 1: 0, 2: 1, 3: 2, 4: 3, 5: 4}))
+
+
+@pytest.mark.parametrize('value', [-100, 300])
+def test_values_that_8_bits_would_change(data, value):
+    tifffile = pytest.importorskip('tifffile')
+    for path in sorted((data / 'semantic').rglob('*.png')):
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.int32)
+        pixels[:3] = value
+        tifffile.imwrite(path.with_suffix('.tif'), pixels)
+    cfg = segmenter(data)
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.seg_map_suffix = '.tif'
+    message = error(cfg)
+    assert f'has the values {value} (' in message and f'values={{{value}: 255}}' in message
+    checked = check_run(load_maps(cfg, values={value: 255}))
+    assert checked.samples['loss']['data_samples'].gt_sem_seg.data.max() == 255
+
+
+def test_two_classes_painted_0_and_255(data):
+    change_maps(data, lambda x: 255 * (x > 0).astype(np.uint8))
+    cfg = segmenter(data, classes=('background', 'shape'))
+    for head in cfg.model.values():
+        head.num_classes = 2
+    assert 'If it is a class: LoadSegmentationMap(values={255: 1})' in error(cfg)
+    sample = check_run(load_maps(cfg, values={255: 1})).samples['loss']
+    assert sample['data_samples'].gt_sem_seg.data.unique().tolist() == [0, 1]
+
+
+def test_a_single_class_cannot_be_learned_by_a_softmax(data):
+    change_maps(data, lambda x: 0 * x)
+    cfg = segmenter(data, classes=('shape',))
+    for head in cfg.model.values():
+        head.num_classes = 1
+    assert "the only class is 'shape'" in error(cfg)
+
+
+def test_ignored_by_the_data_set_alone(shapes):
+    cfg = segmenter(shapes)
+    cfg.train_dataloader.dataset.ignore_index = 0
+    message = error(cfg)
+    assert 'ignore_index is 0, but that of model.decode_head is 255' in message
+    assert 'values={0: 255}' in message
+
+
+def test_classes_of_training_and_validation_are_the_same(shapes):
+    classes = ('background', *CLASSES)
+    cfg = segmenter(shapes)
+    cfg.val_dataloader.dataset.metainfo = dict(classes=classes[::-1])
+    message = error(cfg)
+    assert message.startswith('val_dataloader.dataset: ') and 'in another order' in message
+    cfg.train_dataloader.dataset.metainfo = dict(classes=(*classes[:4], 'circle'))
+    assert "classes has names twice: 'circle'" in error(cfg)
+
+
+def test_a_class_that_never_occurs_is_told(data, capsys):
+    change_maps(data, lambda x: np.where(x == 2, 0, x).astype(np.uint8), ['train'])
+    check_run(segmenter(data))
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if 'WARNING' in line]
+    assert "train_dataloader.dataset: no pixel of the segmentation maps is 'square'" in told
+
+
+def test_palettes_in_which_a_value_has_two_colors_are_told(data, segmentation_map, capsys):
+    for i, path in enumerate(sorted((data / 'semantic' / 'train').glob('*.png'))):
+        image = Image.fromarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), 'P')
+        colors = [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9]
+        image.putpalette(colors if i < 3 else colors[:3] + colors[6:] + colors[3:6])
+        image.save(path)
+    check_run(segmenter(data))
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if 'WARNING' in line]
+    assert 'has the color (' in told and str(segmentation_map[0]) in told
+
+
+def test_a_map_with_an_orientation_that_mmseg_would_not_apply(data, segmentation_map):
+    path, pixels = segmentation_map
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.rot90(pixels, 2)).save(path, exif=exif)
+    assert f"{path} (its EXIF orientation is not applied by mmseg's" in error(segmenter(data))
+    check_run(load_maps(segmenter(data)))
+
+
+def classifier(data) -> ConfigDict:
+    def loader(part):
+        pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+        dataset = dict(type='CustomDataset', data_root=str(data / part), pipeline=pipeline)
+        return dict(dataset=dict(type='ConcatDataset', datasets=[dataset]))
+
+    return ConfigDict(
+        default_scope='mmpretrain',
+        train_dataloader=loader('classification/train'),
+        val_dataloader=loader('classification/val'),
+        model=dict(head=dict(num_classes=4)),
+    )
+
+
+def test_class_folders_are_checked(data, capsys):
+    train = data / 'classification' / 'train'
+    shutil.rmtree(train.with_name('val'))
+    shutil.copytree(train, train.with_name('val'))
+    check_run(classifier(data))
+    assert 'WARNING' not in capsys.readouterr().out
+    path = sorted(train.rglob('*.png'))[5]
+
+    copy = path.parent / '.ipynb_checkpoints' / path.name
+    copy.parent.mkdir()
+    shutil.copy(path, copy)
+    message = error(classifier(data))
+    assert '1 images lie in hidden folders' in message and copy.name in message
+    copy.parent.rename(train / '.ipynb_checkpoints')
+    assert 'hidden folders, which would be classes' in error(classifier(data))
+    shutil.rmtree(train / '.ipynb_checkpoints')
+
+    for i, image in enumerate(sorted((train / 'circle').iterdir())):
+        (train / 'circle' / f'{i}').mkdir()
+        image.rename(train / 'circle' / f'{i}' / image.name)
+    check_run(classifier(data))
+    assert "'circle' in " in capsys.readouterr().out
+
+    (train / 'square').rename(train / 'Square')
+    assert "missing 'Square', unknown 'square'" in error(classifier(data))
+    path = next((data / 'classification' / 'val').rglob('*.png'))
+    path.write_bytes(b'')
+    (train / 'Square').rename(train / 'square')
+    assert f'{path} (empty file)' in error(classifier(data))
+
+
+def test_one_class_folder_has_nothing_to_tell_apart(data):
+    for part in ('train', 'val'):
+        for path in (data / 'classification' / part).iterdir():
+            if path.name != 'circle':
+                shutil.rmtree(path)
+    assert "the only class is 'circle'" in error(classifier(data))
