@@ -16,6 +16,9 @@ from simmim_mm.datasets.errors import DataError, UnreadableImage
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
+from simmim_mm.engine.checks.sizes import check_sizes
+from simmim_mm.engine.checks.trace import trace_images
+from simmim_mm.engine.checks.values import check_values
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')
 _MAX_TRIED = 20
@@ -29,10 +32,12 @@ class CheckedRun(NamedTuple):
         datasets: The built data set of each dataloader, by its name in the config.
         samples: A sample by mode of the model: ``'loss'`` of the training data, ``'predict'`` of
             the validation data.
+        warnings: What may be wrong, for the user.
     """
 
     datasets: dict[str, Any]
     samples: dict[str, dict]
+    warnings: list[str]
 
 
 def check_run(cfg: Config) -> CheckedRun:
@@ -48,7 +53,7 @@ def check_run(cfg: Config) -> CheckedRun:
     """
     init_default_scope(cfg.get('default_scope') or 'simmim_mm')
     MMLogger.get_current_instance()  # made now, or its output would be redirected below
-    checked = CheckedRun({}, {})
+    checked = CheckedRun({}, {}, [])
     places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
     for name, place in places.items():
         for part_place, part in single_datasets(cfg[name].dataset, place):
@@ -68,7 +73,20 @@ def check_run(cfg: Config) -> CheckedRun:
             check_labels(dataset, place, train, cfg.get('model'))
         checked.datasets[name] = dataset
         checked.samples[_MODES[name]] = check_dataset(dataset, place)
+    checked.warnings.extend(_look_at_images(cfg, checked.datasets))
     return checked
+
+
+def _look_at_images(cfg: Config, datasets: dict[str, Any]) -> list[str]:
+    """Warnings about values, of the training data, and sizes, of the first data that have any."""
+    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or cfg.get('data_preprocessor')
+    values, sizes = [], []
+    for name, dataset in datasets.items():
+        traces, place = list(trace_images(dataset)), f'{name}.dataset'
+        if name == 'train_dataloader':
+            values = check_values(traces, preprocessor or {}, place)
+        sizes = check_sizes(traces, cfg.get('default_scope') or '', place) or sizes
+    return values + sizes
 
 
 def _class_of(dataset: Any) -> type:
