@@ -24,6 +24,7 @@ VERBS = {
     'convert': 'convert',
     'export': 'export',
     'list': 'list_configs',
+    'stats': 'stats',
     'scan': 'scan',
     'split': 'split',
     'make-shapes': 'make_shapes',

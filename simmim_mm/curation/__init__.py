@@ -6,12 +6,16 @@ from simmim_mm.curation.inspection import FAULTS, Inspection, inspect_file
 from simmim_mm.curation.report import read_report, write_csv, write_html, write_lines
 from simmim_mm.curation.scan import Scan, scan_folder
 from simmim_mm.curation.split import split_groups
+from simmim_mm.curation.stats import FolderStats, config_lines, folder_stats
 
 __all__ = [
     'FAULTS',
+    'FolderStats',
     'Inspection',
     'Scan',
     'apply_plan',
+    'config_lines',
+    'folder_stats',
     'group_duplicates',
     'inspect_file',
     'near_pairs',

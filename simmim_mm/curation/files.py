@@ -1,12 +1,24 @@
-"""Moving and linking files, planned first."""
+"""Moving and linking files, planned first; and looking at them in several processes."""
 
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from simmim_mm.datasets.errors import DataError
 
 Plan = Iterable[tuple[str, str]]
+T = TypeVar('T')
+
+
+def map_files(function: Callable[[str], T], files: Sequence[str], workers: int) -> Iterator[T]:
+    """``map``, in so many processes; 0 works in this one."""
+    if workers < 1:
+        yield from map(function, files)
+        return
+    with multiprocessing.Pool(workers) as pool:
+        yield from pool.imap(function, files, chunksize=max(1, min(64, len(files) // workers)))
 
 
 def plan_files(root: str, paths: Iterable[str], target: str) -> Iterator[tuple[str, str]]:

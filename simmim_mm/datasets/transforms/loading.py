@@ -115,7 +115,7 @@ class LoadImage(BaseTransform):
     def transform(self, results: dict) -> dict:
         path = results['img_path']
         try:
-            img, nodata = self._load(path)
+            img, nodata = self.convert(self.decode(path))
         except Exception as error:  # decoders raise everything from SyntaxError to struct.error
             raise UnreadableImage(path, _reason(error)) from error
         results['img'] = img
@@ -131,10 +131,15 @@ class LoadImage(BaseTransform):
             return (self.channels,)
         return () if self.channels == 'unchanged' else (1, 3)
 
-    def _load(self, path: str) -> tuple[np.ndarray, np.ndarray | None]:
+    def decode(self, path: str) -> DecodedImage:
+        """A file as it is stored; may raise anything."""
         content = fileio.get(path, backend_args=self.backend_args)
+        raw = self.channels not in ('rgb', 'gray')
+        return decode(content, self.expected_channels, self.layout, self.max_pixels, raw)
+
+    def convert(self, decoded: DecodedImage) -> tuple[np.ndarray, np.ndarray | None]:
+        """The image as it is loaded, and its no-data, bool ``(H, W)``, if a value was declared."""
         converts, expected = self.channels in ('rgb', 'gray'), self.expected_channels
-        decoded = decode(content, expected, self.layout, self.max_pixels, raw=not converts)
         img, nodata = _to_float(decoded.array, keep_16_bit=converts), None
         if self.nodata is not None:
             value = decoded.nodata if self.nodata == 'file' else float(self.nodata)
@@ -142,7 +147,10 @@ class LoadImage(BaseTransform):
             img = fill_nodata(img, nodata)
         if img.dtype == np.float32 and not np.isfinite(img).all():
             if self.fill_nan is None:
-                raise ValueError('has NaN or infinite values; LoadImage(fill_nan=0) replaces them')
+                raise ValueError(
+                    'has NaN or infinite values; LoadImage(fill_nan=0) replaces them, '
+                    "LoadImage(nodata='nan') leaves them out of the loss"
+                )
             img = np.where(np.isfinite(img), img, np.float32(self.fill_nan))
         if self.window is not None:
             decoded = self._stretch(decoded._replace(array=img), nodata)

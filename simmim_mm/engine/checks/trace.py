@@ -69,8 +69,7 @@ def _trace(results: Any, steps: list) -> Trace | None:
     if not isinstance(path, str) or not isinstance(inputs, Tensor):
         return None
     loader = next((step for step in steps if isinstance(step, LoadImage)), None)
-    channels = (inputs.shape[0],) if loader is None else loader.expected_channels
-    stored = decode(fileio.get(path), channels, 'auto' if loader is None else loader.layout)
+    stored = loader.decode(path) if loader else decode(fileio.get(path), (inputs.shape[0],))
     size = (inputs.shape[1], inputs.shape[2])
     return Trace(path, loader, stored, shrinkage, size, inputs, results)
 
