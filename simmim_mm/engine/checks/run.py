@@ -18,7 +18,7 @@ from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
 from simmim_mm.engine.checks.sizes import check_sizes
 from simmim_mm.engine.checks.trace import trace_images
-from simmim_mm.engine.checks.values import check_values
+from simmim_mm.engine.checks.values import check_contrast, check_values
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')
 _MAX_TRIED = 20
@@ -85,6 +85,8 @@ def _look_at_images(cfg: Config, datasets: dict[str, Any]) -> list[str]:
         traces, place = list(trace_images(dataset)), f'{name}.dataset'
         if name == 'train_dataloader':
             values = check_values(traces, preprocessor or {}, place)
+            targets = (cfg.get('model') or {}).get('target') or []
+            values = values or check_contrast(traces, preprocessor or {}, targets, place)
         sizes = check_sizes(traces, cfg.get('default_scope') or '', place) or sizes
     return values + sizes
 

@@ -11,10 +11,12 @@ from torch import Tensor
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.values import find_nodata, suspect_nodata
 from simmim_mm.engine.checks.trace import Trace
+from simmim_mm.masking import patchify
 
 _FAR_MEAN = 4.0  # in standard deviations of the config; photographs stay below 3
 _STD = (0.05, 8.0)  # images of far less or more contrast than the config says
 _USELESS = 1e6  # with such values no training gets anywhere
+_FLAT, _MOSTLY = 0.05, 0.5  # three gray levels of photographs; fraction of the patches
 _SMALL_RANGE = 0.25  # of 16 bits: 64 gray levels of 256, or fewer
 
 
@@ -56,6 +58,43 @@ def check_values(traces: Sequence[Trace], preprocessor: Mapping[str, Any], place
     if any(not bool(score.abs().max() < _USELESS) for score in scores):
         raise DataError(text)
     return [text]
+
+
+def check_contrast(
+    traces: Sequence[Trace], preprocessor: Mapping[str, Any], targets: Sequence[Any], place: str
+) -> list[str]:
+    """Say if ``NormPix`` would blow up the noise of flat patches, which are most of the images.
+
+    Args:
+        traces: A few images of a data set.
+        preprocessor: Config of the data preprocessor.
+        targets: ``model.target`` of the config.
+        place: Where the data set stands in the config.
+
+    Returns:
+        One warning, or none.
+    """
+    mean, std = preprocessor.get('mean'), preprocessor.get('std')
+    target = next((t for t in targets if str(t.get('type')).endswith('NormPix')), None)
+    if not traces or target is None or target.get('min_std') or not (mean and std):
+        return []
+    side = target.get('patch_size') or 16
+    flat: list[bool] = []
+    for trace in traces:
+        height, width = (size // side * side for size in trace.size)
+        image = _normalize(trace.inputs, mean, std).view(trace.inputs.shape)
+        patches = image[None, :, :height, :width]
+        if patches.numel():
+            flat += (patchify(patches, side).std(-1) < _FLAT).flatten().tolist()
+    fraction = float(np.mean(flat or [False]))
+    if fraction < _MOSTLY:
+        return []
+    return [
+        f'{place}: {fraction:.0%} of the patches of {side} pixels are flat but for noise (standard '
+        f'deviation below {_FLAT} after normalization), as in {traces[0].path}. NormPix gives '
+        'their noise full contrast, which nothing can predict: set '
+        f"target=[dict(type='NormPix', min_std={_FLAT})], or target=[] to predict plain pixels."
+    ]
 
 
 def _check_packed(trace: Trace, place: str) -> None:

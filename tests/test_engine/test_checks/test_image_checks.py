@@ -9,7 +9,7 @@ from PIL import Image
 from simmim_mm.datasets import DataError, ImageDataset
 from simmim_mm.engine.checks.sizes import check_sizes
 from simmim_mm.engine.checks.trace import trace_images
-from simmim_mm.engine.checks.values import check_values
+from simmim_mm.engine.checks.values import check_contrast, check_values
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 CROP = dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.67, 1.0))
@@ -183,3 +183,34 @@ def test_the_advised_crops_end_the_warning(tmp_path):
 def test_images_that_fail_are_left_to_other_checks(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'x')
     assert not traces(tmp_path) and not check(tmp_path)
+
+
+def xrays(folder):
+    """Noise of two gray levels, and a soft bright spot."""
+    y, x = np.mgrid[:96, :96]
+    for i in range(4):
+        noise = np.random.default_rng(i).normal(4, 2, (96, 96))
+        spot = 150 * np.exp(-((y - 48) ** 2 + (x - 48) ** 2) / 150)
+        Image.fromarray((noise + spot).clip(0, 255).astype(np.uint8)).save(folder / f'{i}.png')
+
+
+@pytest.mark.parametrize(
+    'target', [dict(type='NormPix'), dict(type='simmim_mm.NormPix', patch_size=8)]
+)
+def test_patches_of_noise_are_told(tmp_path, target):
+    xrays(tmp_path)
+    crop = dict(type='ResizeToCover', size=96)
+    found, gray = (
+        traces(tmp_path, crop, MASK, PACK, channels='gray'),
+        dict(mean=[116.0], std=[57.0]),
+    )
+    (text,) = check_contrast(found, gray, [target], 'x')
+    assert f'patches of {target.get("patch_size", 16)} pixels are flat' in text
+    assert "target=[dict(type='NormPix', min_std=0.05)]" in text
+    assert not check_contrast(found, gray, [dict(target, min_std=0.05)], 'x')
+    assert not check_contrast(found, gray, [], 'x')
+
+
+def test_patches_of_photographs_are_not(tmp_path):
+    save(tmp_path, blobs(0, 255, np.uint8, 3, size=96))
+    assert not check_contrast(traces(tmp_path), IMAGENET, [dict(type='NormPix')], 'x')
