@@ -66,6 +66,7 @@ setup(
     extras_require={
         'stack': requirements('stack'),
         'demo': requirements('demo'),
+        'formats': requirements('formats'),
         'detection': requirements('detection'),
         'segmentation': requirements('segmentation'),
         'development': requirements('tests', 'lint'),

@@ -9,7 +9,7 @@ foreground = dict(type='LoadForeground', folders=('images', 'semantic'))
 foreground_weight = 0.1
 max_iters = 600
 
-pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground'])
+pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground', 'nodata'])
 crop, flip, jitter, mask = _base_.train_pipeline[1:5]
 resize = _base_.val_pipeline[1]
 # mmcv's, which crops the map too

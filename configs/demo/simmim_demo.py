@@ -31,7 +31,7 @@ model = dict(
 
 load = dict(type='LoadImage')
 mask = dict(type='RandomBlockMask', mask_patch_size=block, mask_ratio=0.6)
-pack = dict(type='mmpretrain.PackInputs', algorithm_keys=['mask'])
+pack = dict(type='mmpretrain.PackInputs', algorithm_keys=['mask', 'nodata'])
 train_pipeline = [
     load,
     dict(type='RandomResizedCrop', scale=img_size, crop_ratio_range=(0.2, 1.0)),

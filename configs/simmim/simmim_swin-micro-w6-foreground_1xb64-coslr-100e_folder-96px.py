@@ -10,7 +10,7 @@ _base_ = 'simmim_swin-micro-w6_1xb64-coslr-100e_folder-96px.py'
 foreground = dict(type='SaliencyForeground')
 foreground_weight = 0.1  # of its loss; the reconstruction's has 1
 
-pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground'])
+pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground', 'nodata'])
 model = dict(
     foreground=dict(
         type='ForegroundBranch',

@@ -25,6 +25,7 @@ VERBS = {
     'convert': 'convert',
     'export': 'export',
     'list': 'list_configs',
+    'stats': 'stats',
     'scan': 'scan',
     'cache': 'cache',
     'split': 'split',

@@ -121,6 +121,16 @@ def find_images(path: str, number: int) -> list[str]:
     return [files[i * len(files) // count] for i in range(count)]
 
 
+def add_nodata(parser: argparse.ArgumentParser) -> None:
+    """Add ``--nodata``, as ``LoadImage(nodata=...)``."""
+    parser.add_argument(
+        '--nodata',
+        metavar='VALUE',
+        help='what stands for no data: a number, nan, or file for what each file declares '
+        '(GDAL_NODATA, padding of DICOM)',
+    )
+
+
 def renew_options(verb: str, argv: Sequence[str], renamed: dict[str, str]) -> list[str]:
     """The arguments, with the names that options have today."""
     found = []

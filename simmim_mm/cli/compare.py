@@ -49,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seeds', type=int, default=2, help='trainings of each (default: 2)')
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time (default: 1)')
     parser.add_argument('--work-dir', help='folder for everything (./work_dirs/compare_TASK)')
+    parser.add_argument(
+        '--label-share',
+        type=float,
+        metavar='FRACTION',
+        help='train on this fraction of the labeled images, with an equal fraction of each class; '
+        'the same images from every start, and smaller shares are parts of larger ones',
+    )
     add_cfg_options(parser)
     group = parser.add_argument_group('classification')
     probes = ('finetune', 'linear', 'knn')
@@ -80,6 +87,8 @@ def check_args(args: argparse.Namespace) -> None:
         raise ValueError('give either DATA or --config, which says itself what to train on')
     if args.probe == 'knn' and (args.task != 'classification' or args.config):
         raise ValueError('--probe knn takes DATA of a classification, and no --config')
+    if args.probe == 'knn' and args.label_share:
+        raise ValueError('--label-share is of trainings; --probe knn does not train')
     for name in ('iters', 'epochs', 'seeds', 'jobs'):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -137,6 +146,8 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
     from simmim_mm._stack import require_mmcv_ops
     from simmim_mm.experiments.compare import check_starts, read_checkpoints
     from simmim_mm.experiments.downstream import set_budget
+    from simmim_mm.experiments.label_share import take_share
+    from simmim_mm.experiments.pretrained import check_config
 
     check_args(args)
     if args.task == 'detection':
@@ -151,6 +162,9 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
     for cfg in configs:
         set_budget(cfg, args.iters, args.epochs)
         cfg.merge_from_dict(args.cfg_options)
+    if args.label_share is not None:
+        check_config(configs[0])
+        say(take_share(configs, args.label_share))
     return check_starts(checkpoints, configs)
 
 

@@ -1,9 +1,16 @@
 """Look for broken, unfit and duplicate images: ``simmim scan FOLDER``."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
-from simmim_mm.cli.common import add_file_options, file_target, move_or_link, progress_ticks
+from simmim_mm.cli.common import (
+    add_file_options,
+    add_nodata,
+    file_target,
+    move_or_link,
+    progress_ticks,
+)
 
 HELP = 'look for broken, unfit and duplicate images'
 DESCRIPTION = """
@@ -31,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'finds more duplicates and more false ones; -1 looks for exact ones only (4)',
     )
     parser.add_argument('--mirrored', action='store_true', help='mirror images are duplicates too')
+    add_nodata(parser)
     add_file_options(
         parser, 'move what is not kept to this folder', 'link what is kept below this folder'
     )
@@ -38,14 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from simmim_mm import curation
+    from simmim_mm.datasets.values import check_nodata
 
+    nodata = check_nodata(args.nodata)
     if not -1 <= args.distance <= 12:
         raise ValueError(f'--distance must be -1 to 12, got {args.distance}')
     target = file_target(args)
     with progress_ticks('scanning') as tick:
         names = ('min_size', 'channels', 'distance', 'mirrored', 'workers')
         options = {name: getattr(args, name) for name in names}
-        scan = curation.scan_folder(args.folder, **options, tick=tick)
+        scan = curation.scan_folder(args.folder, **options, tick=tick, nodata=nodata)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     kept = [path for path, keep in zip(scan.paths, scan.kept) if keep]
@@ -54,6 +64,10 @@ def run(args: argparse.Namespace) -> None:
     curation.write_lines(kept, out / 'kept.txt')
     for status, number in scan.counts().most_common():
         print(f'{status:15} {number}')
+    for fault, number in Counter(fault for fault, _ in scan.faults.values()).items():
+        if fault in ('unsupported', 'not_finite'):
+            first = next(i for i in sorted(scan.faults) if scan.faults[i][0] == fault)
+            print(f'{number} {fault}, such as {scan.paths[first]}: {scan.faults[first][1]}')
     print(f'wrote {out}/report.html, report.csv and kept.txt')
     if target:
         paths = kept if args.link else [p for p, keep in zip(scan.paths, scan.kept) if not keep]

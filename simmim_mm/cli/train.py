@@ -145,6 +145,8 @@ def run(args: argparse.Namespace) -> None:
     runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
     for note in notes:
         runner.logger.info(note)
+    for warning in checked.warnings:
+        runner.logger.warning(warning)
     for mode, sample in checked.samples.items():
         check_model(model, sample, mode)
     runner.train()

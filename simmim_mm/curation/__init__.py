@@ -6,17 +6,23 @@ from simmim_mm.curation.files import apply_plan, plan_files
 from simmim_mm.curation.inspection import FAULTS, Inspection, inspect_file
 from simmim_mm.curation.report import read_report, write_csv, write_html, write_lines
 from simmim_mm.curation.scan import Scan, scan_folder
-from simmim_mm.curation.split import split_groups
+from simmim_mm.curation.split import join_groups, named_groups, split_groups
+from simmim_mm.curation.stats import FolderStats, config_lines, folder_stats
 
 __all__ = [
     'FAULTS',
     'CachedFile',
+    'FolderStats',
     'Inspection',
     'Scan',
     'apply_plan',
     'cache_folder',
+    'config_lines',
+    'folder_stats',
     'group_duplicates',
     'inspect_file',
+    'join_groups',
+    'named_groups',
     'near_pairs',
     'plan_files',
     'read_report',

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend, remove_stale_files
-from simmim_mm.curation.scan import map_files
+from simmim_mm.curation.files import map_files
 from simmim_mm.datasets.decode import decode
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_folder import list_images
@@ -73,7 +73,7 @@ def cache_folder(
         remove_stale_files(folder)
     cache = partial(_cache_file, root=root, out=out, short_side=short_side, quality=quality)
     results = []
-    for result in map_files(cache, files, workers, chunksize=4):
+    for result in map_files(cache, files, workers):
         results.append(result)
         if tick is not None:
             tick(len(files))

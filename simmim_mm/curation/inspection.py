@@ -10,15 +10,25 @@ import numpy as np
 from PIL import Image
 
 from simmim_mm._renamed import renamed_arguments
-from simmim_mm.datasets.decode import decode
+from simmim_mm.datasets.decode import MAX_PIXELS, decode
+from simmim_mm.datasets.errors import UnsupportedImage
+from simmim_mm.datasets.values import (
+    Nodata,
+    apply_window,
+    fill_nodata,
+    find_nodata,
+    suspect_nodata,
+)
 
 # What makes a file unfit, in the order in which it is looked for.
 FAULTS = dict(
     unreadable='cannot be opened, or is not an image',
     truncated='begins as an image, but cannot be decoded to its end',
+    unsupported='is sound, but training cannot read it as it is',
     zero_area='has no pixels',
     too_small='a side is shorter than wanted',
     wrong_mode='has another number of channels than wanted',
+    not_finite='has NaN or infinite values, which are not declared as no-data',
     constant='all pixels are the same',
 )
 
@@ -38,14 +48,19 @@ class Inspection(NamedTuple):
 
 
 @renamed_arguments(bands='channels')
-def inspect_file(path: str, min_size: int = 1, channels: Sequence[int] = ()) -> Inspection:
+def inspect_file(
+    path: str, min_size: int = 1, channels: Sequence[int] = (), nodata: Nodata = None
+) -> Inspection:
     """Decode a file and describe it. Whatever is wrong with it is returned, not raised.
+
+    It is decoded as ``LoadImage`` does, with the same limits.
 
     Args:
         path: A local file.
         min_size: Shortest side in pixels that is wanted.
         channels: Numbers of channels that are wanted: 1 gray, 3 RGB, 4 with opacity or CMYK.
             Empty: any.
+        nodata: See ``LoadImage``. Pixels without data do not count in what an image looks like.
     """
     try:
         content = Path(path).read_bytes()
@@ -53,41 +68,59 @@ def inspect_file(path: str, min_size: int = 1, channels: Sequence[int] = ()) -> 
         return Inspection('unreadable', str(error.strerror or error))
     seen = Inspection(size=len(content), content=blake2b(content, digest_size=16).digest())
     try:
-        array = decode(content).array
+        decoded = decode(content, tuple(channels), max_pixels=MAX_PIXELS)
+    except UnsupportedImage as error:
+        return seen._replace(fault='unsupported', detail=str(error))
     except Exception as error:  # decoders raise everything
         fault = 'truncated' if _begins_as_image(content) else 'unreadable'
         fault = 'zero_area' if str(error).startswith('no pixels') else fault
         return seen._replace(fault=fault, detail=str(error).splitlines()[0][:200])
+    array = decoded.array
+    if array.dtype.kind not in 'buif':
+        return seen._replace(fault='unsupported', detail=f'array of {array.dtype}')
     height, width, count = array.shape
     seen = seen._replace(height=height, width=width, channels=count)
     if min(height, width) < min_size:
         return seen._replace(fault='too_small', detail=f'{width} x {height} pixels')
     if channels and count not in channels:
         return seen._replace(fault='wrong_mode', detail=f'{count} channels')
+    if array.dtype.kind == 'f' and nodata is None and not np.isfinite(array).all():
+        detail = 'declare NaN as no-data, LoadImage(nodata=...), or replace it, fill_nan=0'
+        return seen._replace(fault='not_finite', detail=detail)
+    value = decoded.nodata if nodata in (None, 'file') else float(nodata)
+    if value is None and nodata is None:
+        value = suspect_nodata(array)
+    hidden = find_nodata(array, value)
+    if nodata is not None and hidden.all():
+        return seen._replace(fault='constant', detail='every pixel is no-data')
     if (array == array[:1, :1]).all():
         return seen._replace(fault='constant', detail=f'every pixel is {array[0, 0].tolist()}')
     key = blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
     key.update(np.ascontiguousarray(array).data)
-    return seen._replace(pixels=key.digest(), looks=perceptual_hashes(array))
+    return seen._replace(pixels=key.digest(), looks=perceptual_hashes(array, hidden))
 
 
-def perceptual_hashes(array: np.ndarray) -> tuple[int, int]:
+def perceptual_hashes(array: np.ndarray, hidden: np.ndarray | None = None) -> tuple[int, int]:
     """Two 64-bit hashes that survive re-encoding and resizing: of the image, and mirrored.
 
     ``imagehash.phash``: which of the 8x8 lowest frequencies of the gray image exceed their median.
 
     Args:
         array: ``(H, W, C)`` of any dtype.
+        hidden: Bool ``(H, W)``, True where there are no data; these pixels become flat.
     """
     import imagehash
 
+    hidden = find_nodata(array, None) if hidden is None else hidden
+    if not hidden.all():
+        array = fill_nodata(array, hidden)
     if array.dtype == np.uint8:
         colors = array.shape[-1] >= 3
         image = Image.fromarray(np.ascontiguousarray(array[..., :3] if colors else array[..., 0]))
     else:  # the range is not known: stretch what is there
-        gray = np.nan_to_num(array.astype(np.float64)).mean(-1)
-        gray = 255 * (gray - gray.min()) / max(gray.max() - gray.min(), 1e-12)
-        image = Image.fromarray(gray.astype(np.uint8))
+        gray = array.mean(-1, keepdims=True, dtype=np.float64)
+        gray = apply_window(gray, ('0%', '100%'), joint=True)
+        image = Image.fromarray(gray[..., 0].astype(np.uint8))
     # phash shrinks to 32x32 by itself; done here once for both
     image = image.convert('L').resize((32, 32), Image.Resampling.LANCZOS)
     mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -16,6 +16,7 @@ from simmim_mm.curation.inspection import FAULTS
 from simmim_mm.curation.scan import Scan
 from simmim_mm.datasets.decode import decode
 from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.values import apply_window, fill_nodata, find_nodata, suspect_nodata
 
 COLUMNS = ('path', 'status', 'group', 'height', 'width', 'channels', 'detail')
 _THUMBNAIL = 112  # pixels
@@ -123,11 +124,12 @@ def _figure(scan: Scan, index: int) -> str:
 def _thumbnail(path: str) -> str:
     try:
         array = decode(Path(path).read_bytes()).array
-        array = array[..., :3] if array.shape[-1] >= 3 else array[..., 0]
+        array = array[..., : 3 if array.shape[-1] >= 3 else 1]
         if array.dtype != np.uint8:
-            low, high = np.nanmin(array), np.nanmax(array)
-            array = (255.0 * (array - low) / max(high - low, 1e-12)).astype(np.uint8)
-        image = Image.fromarray(np.ascontiguousarray(array))
+            hidden = find_nodata(array, suspect_nodata(array))
+            array = apply_window(fill_nodata(array, hidden), ('1%', '99%'), joint=True)
+        array = array[..., 0] if array.shape[-1] == 1 else array
+        image = Image.fromarray(np.ascontiguousarray(array.astype(np.uint8)))
         image.thumbnail((_THUMBNAIL, _THUMBNAIL))
         buffer = io.BytesIO()
         image.convert('RGB').save(buffer, 'JPEG', quality=80)

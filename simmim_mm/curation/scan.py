@@ -1,19 +1,19 @@
 """All files of a folder."""
 
-import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from simmim_mm._renamed import renamed_arguments
 from simmim_mm.curation.duplicates import group_duplicates
+from simmim_mm.curation.files import map_files
 from simmim_mm.curation.inspection import inspect_file
 from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.datasets.values import Nodata
 
 
 class Scan(NamedTuple):
@@ -52,6 +52,7 @@ def scan_folder(
     mirrored: bool = False,
     workers: int = 0,
     tick: Callable[[int], None] | None = None,
+    nodata: Nodata = None,
 ) -> Scan:
     """Inspect every image file below a folder, and group the duplicates.
 
@@ -62,6 +63,7 @@ def scan_folder(
         mirrored: Take mirror images for near-duplicates.
         workers: Processes; 0 works in this one.
         tick: Called with the number of all files after each of them.
+        nodata: See :func:`inspect_file`.
 
     Raises:
         DataError: If the folder is missing or holds no image.
@@ -72,7 +74,7 @@ def scan_folder(
     looks = np.zeros((2, count), np.uint64)
     shapes, sizes = np.zeros((count, 3), np.int32), np.zeros(count, np.int64)
     faults: dict[int, tuple[str, str]] = {}
-    inspect = partial(inspect_file, min_size=min_size, channels=channels)
+    inspect = partial(inspect_file, min_size=min_size, channels=channels, nodata=nodata)
     for i, seen in enumerate(map_files(inspect, files, workers)):
         shapes[i], sizes[i] = (seen.height, seen.width, seen.channels), seen.size
         if seen.fault:
@@ -98,15 +100,3 @@ def scan_folder(
     exact[order] = (content[order] == content[best]) | (pixels[order] == pixels[best])
     paths = [os.path.relpath(file, root) for file in files]
     return Scan(root, paths, shapes, faults, groups, kept, exact)
-
-
-def map_files(
-    function: Callable, files: Sequence[str], workers: int, chunksize: int = 64
-) -> Iterator:
-    """Results of ``function(file)``, in order; of ``workers`` processes, 0 for this one."""
-    if workers < 1:
-        yield from map(function, files)
-        return
-    # One thread each, as in a data loader: more would hang in a forked process, and gain nothing.
-    with multiprocessing.Pool(workers, torch.set_num_threads, (1,)) as pool:
-        yield from pool.imap(function, files, chunksize)

@@ -1,8 +1,12 @@
 """Split images into parts, class by class, duplicates together."""
 
+import os
+import re
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 
 def split_groups(
@@ -54,6 +58,44 @@ def split_groups(
             room = _whole_numbers([len(images)], fractions)[0]
         parts[images] = np.repeat(np.arange(len(wanted)), room)
     return parts
+
+
+def named_groups(paths: Sequence[str], pattern: str) -> list[str]:
+    """Name of the group of each image, such as its patient, slide or video.
+
+    Args:
+        paths: Relative to the folder that is split.
+        pattern: ``'folder'``: the folder that holds the image. Else a regular expression that is
+            looked for in the path; the group is what its parentheses match, or all of it.
+
+    Raises:
+        ValueError: If the pattern is none, or is not found in a path.
+    """
+    if pattern == 'folder':
+        return [os.path.dirname(path) for path in paths]
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'--group {pattern!r} is no regular expression: {error}') from None
+    found = [expression.search(path.replace(os.sep, '/')) for path in paths]
+    if missing := [path for path, match in zip(paths, found) if match is None]:
+        raise ValueError(
+            f'--group {pattern!r} is not found in {len(missing)} of {len(paths)} paths, such as '
+            f'{missing[0]!r}'
+        )
+    return ['/'.join(map(str, match.groups() or (match[0],))) for match in found if match]
+
+
+def join_groups(first: Sequence, second: Sequence) -> np.ndarray:
+    """Groups of the images that either list connects, ``(n,)`` int64."""
+    number = len(first)
+    keys = [np.unique(groups, return_inverse=True)[1].ravel() for groups in (first, second)]
+    graph = coo_matrix(
+        (np.ones(number), (keys[0], keys[1])), shape=[key.max(initial=-1) + 1 for key in keys]
+    )
+    size = sum(graph.shape)
+    links = coo_matrix((graph.data, (graph.row, graph.col + graph.shape[0])), shape=(size, size))
+    return connected_components(links, directed=False)[1][keys[0]]
 
 
 def _whole_numbers(totals: Sequence[int] | np.ndarray, fractions: np.ndarray) -> np.ndarray:

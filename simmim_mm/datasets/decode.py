@@ -12,12 +12,16 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from simmim_mm._renamed import old_names, renamed_arguments
+from simmim_mm.datasets.dicom import decode_dicom, is_dicom
+from simmim_mm.datasets.errors import UnsupportedImage
+from simmim_mm.datasets.tiff import declared_nodata, named_layout, only_series
 
 # What Pillow may open, as far as it was built for it (HEIF needs a plugin). Its other formats are
 # of no use here, and one of them (EPS) runs a program.
 _FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
 _TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _NPY_MAGIC = b'\x93NUMPY'
+MAX_PIXELS = 178_956_970  # Pillow's limit
 
 
 class _UnknownToPillow(ValueError):
@@ -30,10 +34,19 @@ class DecodedImage(NamedTuple):
     Attributes:
         array: ``(H, W, C)`` in the file's own dtype and value range, RGB order where it has color.
         has_alpha: Whether the last channel is the opacity.
+        nodata: The value that stands for no data, where the file declares one.
+        window: Lowest and highest value to show, where the file suggests them.
     """
 
     array: np.ndarray
     has_alpha: bool = False
+    nodata: float | None = None
+    window: tuple[float, float] | None = None
+
+    @property
+    def colors(self) -> np.ndarray:
+        """The array without opacity."""
+        return self.array[..., :-1] if self.has_alpha else self.array
 
 
 @renamed_arguments(bands='channels')
@@ -54,6 +67,7 @@ def decode(
         raw: Keep CMYK as four channels; else convert it to RGB.
 
     Raises:
+        UnsupportedImage: If the file is sound, but cannot be read like this.
         Exception: Of any kind, if the content is damaged; ValueError with a readable message for
             what is found here.
     """
@@ -65,6 +79,11 @@ def decode(
             result = DecodedImage(_channels_last(array, channels, layout))
         elif content.startswith(_TIFF_MAGIC):
             result = _decode_tiff(content, channels, layout, max_pixels, raw)
+        elif is_dicom(content):
+            array, nodata, window = decode_dicom(content)
+            _check_size(*array.shape[:2], max_pixels)
+            array = array if array.ndim == 3 else array[..., None]
+            result = DecodedImage(array, nodata=nodata, window=window)
         else:
             result = _decode_pillow(content, max_pixels, raw)
     height, width = result.array.shape[:2]
@@ -117,23 +136,30 @@ def _decode_tiff(
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
-        series, page = tiff.series[0], tiff.pages[0]
+        series, page, nodata = only_series(tiff), tiff.pages[0], declared_nodata(tiff)
         axes = ''.join(a for a, n in zip(series.axes, series.shape) if n > 1 or a in 'YX')
         is_photo = axes == 'YX' or (
             axes in ('YXS', 'SYX') and page.bitspersample == 8 and page.samplesperpixel in (3, 4)
         )
         if is_photo:
             try:
-                return _decode_pillow(content, max_pixels, raw)
+                return _decode_pillow(content, max_pixels, raw)._replace(nodata=nodata)
             except _UnknownToPillow:  # float64, int8, ...
                 pass
         _check_size(page.imagelength, page.imagewidth, max_pixels)
-        array = series.asarray()
-        array = array.reshape([n for a, n in zip(series.axes, series.shape) if a in axes])
-        if len(axes) == 3 and axes.replace('C', 'S') in ('YXS', 'SYX'):
-            layout = 'hwc' if axes[0] == 'Y' else 'chw'
+        shape = [n for a, n in zip(series.axes, series.shape) if a in axes]
+        layout = named_layout(axes, shape, channels) or layout
+        try:
+            array = series.asarray().reshape(shape)
+        except ValueError as error:
+            if "'imagecodecs'" not in str(error):
+                raise
+            raise UnsupportedImage(
+                f'is a TIFF with {page.compression.name} compression, which needs imagecodecs: '
+                "pip install 'simmim_mm[formats]'"
+            ) from error
         has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 4
-    return DecodedImage(_channels_last(array, channels, layout), has_alpha)
+    return DecodedImage(_channels_last(array, channels, layout), has_alpha, nodata)
 
 
 def _channels_last(array: np.ndarray, channels: tuple[int, ...], layout: str) -> np.ndarray:
@@ -145,7 +171,7 @@ def _channels_last(array: np.ndarray, channels: tuple[int, ...], layout: str) ->
     if array.ndim == 2:
         return array[..., None]
     if array.ndim != 3:
-        raise ValueError(f'array of shape {array.shape}; give (H, W), (H, W, C) or (C, H, W)')
+        raise UnsupportedImage(f'array of shape {array.shape}; give (H, W), (H, W, C) or (C, H, W)')
     if layout == 'auto':
         first, last = array.shape[0], array.shape[2]
         if (first in channels) != (last in channels):
@@ -153,7 +179,7 @@ def _channels_last(array: np.ndarray, channels: tuple[int, ...], layout: str) ->
         elif first not in channels and first != last:
             layout = 'hwc' if last < first else 'chw'
         else:
-            raise ValueError(
+            raise UnsupportedImage(
                 f'array of shape {array.shape} may be (H, W, C) or (C, H, W): '
                 f"set LoadImage(layout='hwc') or 'chw'"
             )
@@ -162,7 +188,7 @@ def _channels_last(array: np.ndarray, channels: tuple[int, ...], layout: str) ->
 
 def _check_size(height: int, width: int, max_pixels: int | None) -> None:
     if max_pixels is not None and height * width > max_pixels:
-        raise ValueError(
+        raise UnsupportedImage(
             f'{width} x {height} pixels; if the file can be trusted, '
             f'raise LoadImage(max_pixels={max_pixels})'
         )

@@ -28,6 +28,10 @@ class UnreadableImage(DataError):
         return f'{self.path}: {self.reason}' if self.reason else str(self.path)
 
 
+class UnsupportedImage(ValueError):
+    """A file that is not damaged, but cannot be read as configured; the message says what to do."""
+
+
 class TooManyBadFiles(DataError):
     """More files are unreadable than ``max_bad_fraction`` allows."""
 

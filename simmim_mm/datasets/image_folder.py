@@ -9,6 +9,7 @@ from fnmatch import translate
 from mmengine import fileio
 
 from simmim_mm._renamed import renamed_arguments
+from simmim_mm.datasets.dicom import DICOM_EXTENSIONS
 from simmim_mm.datasets.errors import DataError, first_few
 
 IMAGE_EXTENSIONS = (
@@ -22,6 +23,8 @@ def list_images(
     root: str, extensions: Sequence[str] = IMAGE_EXTENSIONS, exclude: Sequence[str] = ()
 ) -> list[str]:
     """Paths of all image files below ``root``, sorted.
+
+    A folder that holds DICOM files (``.dcm``) and no other images gives these.
 
     Hidden files and folders (and so macOS' ``._*``) are left out. Symbolic links are followed, but
     each folder is entered once. A dangling link is listed, to be reported as a missing file.
@@ -66,6 +69,8 @@ def list_images(
                     found.append(name)
         folders += sorted(below, reverse=True)
     if not found:
+        if tuple(extensions) == IMAGE_EXTENSIONS and any(others[kind] for kind in DICOM_EXTENSIONS):
+            return list_images(root, DICOM_EXTENSIONS, exclude)
         raise DataError(_nothing_found(root, endings, others, num_excluded))
     return [os.path.join(root, name) for name in sorted(found)]
 

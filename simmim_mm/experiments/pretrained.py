@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 
 from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, read_config
@@ -91,7 +92,10 @@ def check_config(cfg: Config) -> list[Path]:
     for name in ('train_dataloader', 'val_dataloader'):
         if not cfg.get(name):
             raise ValueError(f'the config has no {name}')
-    datasets = check_run(cfg).datasets.values()
+    checked = check_run(cfg)
+    for warning in checked.warnings:
+        MMLogger.get_current_instance().warning(warning)
+    datasets = checked.datasets.values()
     return list(dict.fromkeys(path for dataset in datasets for path in _paths(dataset)))
 
 

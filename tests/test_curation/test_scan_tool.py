@@ -4,11 +4,12 @@ import os
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from skimage import data
 
 from simmim_mm.cli import parse_args
-from simmim_mm.curation import read_report, scan_folder
+from simmim_mm.curation import read_report, scan_folder, write_html
 from simmim_mm.datasets import DataError, ImageDataset
 
 
@@ -177,3 +178,53 @@ def test_split_by_class_with_duplicates_on_one_side(photos, tmp_path, monkeypatc
             assert (path in train) == (path.replace('_copy.jpg', '.png') in train)
     line = (tmp_path / 'one/train_labels.txt').read_text().splitlines()[0].split()
     assert line == [train[0], str(['a', 'b'].index(train[0][0]))]
+
+
+def smooth(seed, channels=4):
+    """A random image without edges, so that its hash means something."""
+    values = np.random.default_rng(seed).random((8, 8, channels))
+    return np.kron(values, np.ones((16, 16, 1))).astype(np.float32)
+
+
+@pytest.mark.parametrize('value', [-9999, -3.4e38, 0, np.nan])
+def test_tiles_with_no_data_are_no_duplicates(tmp_path, value):
+    for i in range(6):
+        image = smooth(i)
+        image[:50, :50] = value
+        np.save(tmp_path / f'{i}.npy', image)
+    nodata = value if value == 0 or np.isnan(value) else None  # a far value shows by itself
+    scan = scan_folder(str(tmp_path), nodata=nodata)
+    assert scan.counts() == {'kept': 6}
+
+
+def test_what_training_refuses_is_not_kept(tmp_path):
+    image = smooth(0)
+    np.save(tmp_path / 'sound.npy', image)
+    image[0, 0] = np.nan
+    np.save(tmp_path / 'nan.npy', image)
+    np.save(tmp_path / 'complex.npy', image.astype(complex))
+    tifffile.imwrite(
+        tmp_path / 'stack.tif',
+        np.zeros((5, 40, 60), np.uint8),
+        imagej=True,
+        metadata={'axes': 'ZYX'},
+    )
+    tifffile.imwrite(
+        tmp_path / '4d.tif', np.zeros((2, 5, 40, 60), np.uint8), photometric='minisblack'
+    )
+    scan = scan_folder(str(tmp_path))
+    found = {path: scan.faults[i] for i, path in enumerate(scan.paths) if i in scan.faults}
+    assert {path: fault for path, (fault, _) in found.items()} == {
+        'nan.npy': 'not_finite',
+        'complex.npy': 'unsupported',
+        'stack.tif': 'unsupported',
+        '4d.tif': 'unsupported',
+    }
+    assert '5 pages (its axes are ZYX)' in found['stack.tif'][1]
+    write_html(scan, tmp_path / 'report.html')  # warnings are errors here
+
+
+def test_the_limit_of_pixels_is_that_of_training(tmp_path, monkeypatch):
+    Image.new('L', (100, 100)).save(tmp_path / 'a.png')
+    monkeypatch.setattr('simmim_mm.curation.inspection.MAX_PIXELS', 9999)
+    assert 'max_pixels' in scan_folder(str(tmp_path)).faults[0][1]

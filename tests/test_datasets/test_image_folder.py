@@ -76,3 +76,13 @@ def test_excluding_everything_says_so(tmp_path):
     touch(tmp_path, 'a.jpg')
     with pytest.raises(DataError, match='1 files or folders were left out by exclude'):
         list_images(str(tmp_path), exclude=['*'])
+
+
+def test_dicom_files_are_listed_where_there_is_nothing_else(tmp_path):
+    (tmp_path / 'a.dcm').touch()
+    (tmp_path / 'b.DCM').touch()
+    assert len(list_images(str(tmp_path))) == 2
+    with pytest.raises(DataError):
+        list_images(str(tmp_path), extensions='.png')
+    (tmp_path / 'a.png').touch()
+    assert list_images(str(tmp_path)) == [str(tmp_path / 'a.png')]

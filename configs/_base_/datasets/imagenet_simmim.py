@@ -17,7 +17,7 @@ crop = dict(
 )
 flip = dict(type='mmpretrain.RandomFlip', prob=0.5)
 mask = dict(type='RandomBlockMask', mask_patch_size=32, mask_ratio=0.6)
-pack = dict(type='mmpretrain.PackInputs', algorithm_keys=['mask'])
+pack = dict(type='mmpretrain.PackInputs', algorithm_keys=['mask', 'nodata'])
 
 val_resize = dict(type='ResizeToCover', size=img_size, interpolation='bilinear')
 val_crop = dict(type='mmpretrain.CenterCrop', crop_size=img_size)

@@ -23,6 +23,7 @@ from simmim_mm.datasets.readers.coco_objects import check_masks, decode_segmenta
 from simmim_mm.datasets.readers.coco_report import CocoReport
 from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.datasets.saliency import estimate_saliency
+from simmim_mm.datasets.transforms.nodata import only_foreground, with_foreground
 from simmim_mm.registry import TRANSFORMS
 
 
@@ -46,7 +47,7 @@ class ForegroundTransform(BaseTransform, metaclass=ABCMeta):
             foreground = self.foreground(results)
         except (ValueError, OSError) as error:
             raise UnreadableImage(results['img_path'], f'no foreground map: {error}') from error
-        results['gt_seg_map'] = np.ascontiguousarray(foreground, np.uint8)
+        results['gt_seg_map'] = with_foreground(results, foreground)
         return results
 
     def __repr__(self) -> str:
@@ -237,7 +238,7 @@ def foreground_of(results: dict) -> np.ndarray:
             'crops or resizes the image alone; use those of simmim_mm and mmcv, which take '
             'gt_seg_map along'
         )
-    return foreground
+    return only_foreground(results, foreground)
 
 
 def otsu(values: np.ndarray) -> np.ndarray:

@@ -6,9 +6,19 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
 from simmim_mm._renamed import renamed_arguments
-from simmim_mm.datasets.decode import DecodedImage, decode
+from simmim_mm.datasets.decode import MAX_PIXELS, DecodedImage, decode
 from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.jpeg import DeferredImage, open_deferred
+from simmim_mm.datasets.transforms.nodata import add_nodata
+from simmim_mm.datasets.values import (
+    Nodata,
+    Window,
+    apply_window,
+    check_nodata,
+    check_window,
+    fill_nodata,
+    find_nodata,
+)
 from simmim_mm.registry import TRANSFORMS
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601-2, as Pillow's 'L'
@@ -38,11 +48,21 @@ class LoadImage(BaseTransform):
         A number, or ``'unchanged'``, keeps the channels and values of the file: uint8 stays, all
         else becomes float32. Alpha and CMYK count as channels.
 
+        ``window`` clips the values and stretches them to 0..255: uint8 for ``'rgb'`` and
+        ``'gray'``, else float32. It replaces the division by 257, and opacity is then left out.
+
+    No data:
+        Pixels with the value ``nodata`` become flat: the mean of the image's other pixels. They are
+        left out of the percentiles of ``window``, of the mask's budget and of the loss. 0 to 65535
+        may also be a value of the image, so there a pixel has no data if all of its channels have
+        that value; of any other value, one channel is enough. NaN and infinity then count, too.
+
     Channels of arrays:
         ``.npy`` files and TIFF stacks may be ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``. Unless a
         TIFF says which axis holds the channels, it is the one (first or last) as long as
         ``channels``, or 1 or 3 for ``'rgb'`` and ``'gray'``, or the shorter of the two for
-        ``'unchanged'``. If both would do, the file is refused: set ``layout``.
+        ``'unchanged'``. If both would do, the file is refused: set ``layout``. Pages that a TIFF
+        names Z, T or I are no channels unless ``channels`` is their number.
 
     Required keys: ``img_path``. Added keys: ``img``, ``img_shape``, ``ori_shape`` (both (H, W)).
 
@@ -54,6 +74,11 @@ class LoadImage(BaseTransform):
         fill_nan: Value that replaces NaN and infinity; without one such files are unreadable.
         max_pixels: Larger images are unreadable (a small file can unpack to any size). ``None``: no
             limit. The default is Pillow's.
+        window: Lowest and highest value to show, in the values of the file, such as (-160, 240) or
+            (0, 4095), or as percentiles of each image, such as ('1%', '99%'): of all channels
+            together for ``'rgb'`` and ``'gray'``, else of each. ``'file'``: the window of DICOM.
+        nodata: Value that stands for no data; ``'nan'``; or ``'file'``: what each file declares
+            (``GDAL_NODATA`` of TIFF, the padding value of DICOM).
         backend_args: For ``mmengine.fileio.get``.
 
     Raises:
@@ -67,8 +92,10 @@ class LoadImage(BaseTransform):
         layout: str = 'auto',
         background: Sequence[int] = (124, 117, 104),
         fill_nan: float | None = None,
-        max_pixels: int | None = 178_956_970,
+        max_pixels: int | None = MAX_PIXELS,
         backend_args: dict | None = None,
+        window: Window | None = None,
+        nodata: Nodata = None,
     ):
         is_number = isinstance(channels, int) and not isinstance(channels, bool) and channels > 0
         if not is_number and channels not in ('rgb', 'gray', 'unchanged'):
@@ -77,53 +104,90 @@ class LoadImage(BaseTransform):
             )
         if layout not in ('auto', 'hwc', 'chw'):
             raise ValueError(f"layout must be 'auto', 'hwc' or 'chw', got {layout!r}")
+        check_window(window)
         self.channels = channels
         self.layout = layout
         self.background = tuple(background)
         self.fill_nan = fill_nan
         self.max_pixels = max_pixels
         self.backend_args = backend_args
+        self.window = window
+        self.nodata = check_nodata(nodata)
         self.defers = False  # ImageDataset sets it where the next step takes a DeferredImage
 
     def transform(self, results: dict) -> dict:
         path = results['img_path']
         with _reading(path):
             content = fileio.get(path, backend_args=self.backend_args)
-        img = self._open_deferred(path, content)
-        if img is None:
-            img = self._decode(path, content)
+            img, nodata = self._open_deferred(path, content), None
+            if img is None:
+                img, nodata = self.convert(self._decode(content))
         results['img'] = img
+        if nodata is not None:
+            add_nodata(results, nodata)
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
     def _open_deferred(self, path: str, content: bytes) -> DeferredImage | None:
-        if not self.defers or self.channels != 'rgb':
+        if not self.defers or (self.channels, self.window, self.nodata) != ('rgb', None, None):
             return None
-        return open_deferred(content, self.max_pixels, lambda: self._decode(path, content))
 
-    def _decode(self, path: str, content: bytes) -> np.ndarray:
-        with _reading(path):
-            return self._to_channels(content)
+        def decode_all() -> np.ndarray:
+            with _reading(path):
+                return self.convert(self._decode(content))[0]
 
-    def _to_channels(self, content: bytes) -> np.ndarray:
-        converts = self.channels in ('rgb', 'gray')
+        return open_deferred(content, self.max_pixels, decode_all)
+
+    @property
+    def expected_channels(self) -> tuple[int, ...]:
+        """Numbers of channels that files may have; empty: any."""
         if isinstance(self.channels, int):
-            expected = (self.channels,)
-        else:
-            expected = (1, 3) if converts else ()
-        decoded = decode(content, expected, self.layout, self.max_pixels, raw=not converts)
-        img = _to_float(decoded.array, keep_16_bit=converts)
+            return (self.channels,)
+        return () if self.channels == 'unchanged' else (1, 3)
+
+    def decode(self, path: str) -> DecodedImage:
+        """A file as it is stored; may raise anything."""
+        return self._decode(fileio.get(path, backend_args=self.backend_args))
+
+    def _decode(self, content: bytes) -> DecodedImage:
+        raw = self.channels not in ('rgb', 'gray')
+        return decode(content, self.expected_channels, self.layout, self.max_pixels, raw)
+
+    def convert(self, decoded: DecodedImage) -> tuple[np.ndarray, np.ndarray | None]:
+        """The image as it is loaded, and its no-data, bool ``(H, W)``, if a value was declared."""
+        converts, expected = self.channels in ('rgb', 'gray'), self.expected_channels
+        img, nodata = _to_float(decoded.array, keep_16_bit=converts), None
+        if self.nodata is not None:
+            value = decoded.nodata if self.nodata == 'file' else float(self.nodata)
+            nodata = find_nodata(decoded.colors, value)
+            img = fill_nodata(img, nodata)
         if img.dtype == np.float32 and not np.isfinite(img).all():
             if self.fill_nan is None:
-                raise ValueError('has NaN or infinite values; LoadImage(fill_nan=0) replaces them')
+                raise ValueError(
+                    'has NaN or infinite values; LoadImage(fill_nan=0) replaces them, '
+                    "LoadImage(nodata='nan') leaves them out of the loss"
+                )
             img = np.where(np.isfinite(img), img, np.float32(self.fill_nan))
+        if self.window is not None:
+            decoded = self._stretch(decoded._replace(array=img), nodata)
+            img = decoded.array
         if converts:
             img = self._convert(DecodedImage(img, decoded.has_alpha))
         elif expected and img.shape[-1] not in expected:
             raise ValueError(
                 f'has {_channels(img)}, but LoadImage(channels={self.channels}) was set'
             )
-        return np.require(img, requirements=['C_CONTIGUOUS', 'WRITEABLE'])
+        return np.require(img, requirements=['C_CONTIGUOUS', 'WRITEABLE']), nodata
+
+    def _stretch(self, decoded: DecodedImage, nodata: np.ndarray | None) -> DecodedImage:
+        """The window of an image, without opacity; the alpha of other channels is one of them."""
+        converts = self.channels in ('rgb', 'gray')
+        window = decoded.window if self.window == 'file' else self.window
+        if window is None or isinstance(window, str):
+            raise ValueError('suggests no window; give LoadImage(window=(low, high))')
+        array = decoded.colors if converts else decoded.array
+        array = apply_window(array, window, joint=converts, nodata=nodata)
+        return DecodedImage(np.rint(array).astype(np.uint8) if converts else array)
 
     def _convert(self, decoded: DecodedImage) -> np.ndarray:
         """To three channels or one; 16 bits to 8."""
@@ -146,7 +210,9 @@ class LoadImage(BaseTransform):
         return _round_like(img @ _LUMA, img)[..., None]
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(channels={self.channels!r}, layout={self.layout!r})'
+        values = dict(channels=self.channels, layout=self.layout)
+        values |= {k: v for k in ('window', 'nodata') if (v := getattr(self, k)) is not None}
+        return f'{type(self).__name__}({", ".join(f"{k}={v!r}" for k, v in values.items())})'
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from simmim_mm._renamed import renamed_arguments
+from simmim_mm.datasets.transforms.nodata import nodata_of, spare_nodata
 from simmim_mm.registry import TRANSFORMS
 
 
@@ -26,7 +27,9 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
     which is why both are kept as their authors compute them.
 
     Required keys: ``img``, whose first two axes are height and width, which may differ.
-    Added keys: ``mask``, bool ``(H / mask_patch_size, W / mask_patch_size)``, True where masked.
+    Added keys: ``mask``, bool ``(H / mask_patch_size, W / mask_patch_size)``, True where masked;
+    and ``nodata``, bool ``(H, W)``, if ``LoadImage(nodata=...)`` was set. Blocks that hold nothing
+    else are masked in the same fraction as the others.
 
     Args:
         mask_patch_size: Side of a block in pixels. Has to divide the image's height and width, and
@@ -38,6 +41,8 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
         ValueError: If the block does not divide the image, the ratio is out of range, or the image
             has so few blocks that none would stay visible.
     """
+
+    spares_nodata = True
 
     def __init__(
         self, mask_patch_size: int = 32, mask_ratio: float = 0.6, rounding: str = 'ceil_masked'
@@ -92,7 +97,13 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
                 f'mask_ratio={self.mask_ratio} masks all {rows * cols} blocks of {size} pixels in '
                 f'an image of {height} x {width}: use smaller blocks or a lower ratio'
             )
-        results['mask'] = self.draw(rows, cols, num_masked, results)
+        mask = self.draw(rows, cols, num_masked, results)
+        nodata = nodata_of(results)
+        if nodata is not None:
+            results['nodata'] = nodata
+            if self.spares_nodata:
+                mask = spare_nodata(mask, nodata.reshape(rows, size, cols, size).all((1, 3)))
+        results['mask'] = mask
         return results
 
     def __repr__(self) -> str:
@@ -121,6 +132,8 @@ class UniformMask(MaskTransform):
     A quarter of the image is visible, spread evenly. Height and width have to be multiples of two
     blocks, of ``mask_patch_size`` pixels.
     """
+
+    spares_nodata = False  # one of each 2 x 2 stays visible, whatever it holds
 
     def __init__(self, mask_patch_size: int = 16) -> None:
         super().__init__(mask_patch_size, mask_ratio=0.75)

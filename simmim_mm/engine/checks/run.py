@@ -21,6 +21,9 @@ from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
 from simmim_mm.engine.checks.repaired import RepairedCopies
 from simmim_mm.engine.launch import launched_rank
+from simmim_mm.engine.checks.sizes import check_sizes
+from simmim_mm.engine.checks.trace import trace_images
+from simmim_mm.engine.checks.values import check_contrast, check_values
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')
 _MAX_TRIED = 20
@@ -36,11 +39,13 @@ class CheckedRun(NamedTuple):
         samples: A sample by mode of the model: ``'loss'`` of the training data, ``'predict'`` of
             the validation data.
         evaluators: The built ``val_evaluator`` if it has to read a repaired json.
+        warnings: What may be wrong, for the user.
     """
 
     datasets: dict[str, Any]
     samples: dict[str, dict]
     evaluators: dict[str, Evaluator]
+    warnings: list[str]
 
 
 def check_run(cfg: Config) -> CheckedRun:
@@ -61,7 +66,7 @@ def check_run(cfg: Config) -> CheckedRun:
     is_first = launched_rank(cfg.get('launcher') or 'none') == 0
     most = None if is_first and cfg.get('check_images', True) else _MAX_OPENED
     MMLogger.get_current_instance()  # made now, or its output would be redirected below
-    checked = CheckedRun({}, {}, {})
+    checked = CheckedRun({}, {}, {}, [])
     places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
     with TemporaryDirectory() as folder:
         copies = RepairedCopies(folder)
@@ -91,7 +96,22 @@ def check_run(cfg: Config) -> CheckedRun:
         with redirect_stdout(io.StringIO()):
             if evaluator := copies.build_evaluator(cfg):
                 checked.evaluators['val_evaluator'] = evaluator
+    checked.warnings.extend(_look_at_images(cfg, checked.datasets))
     return checked
+
+
+def _look_at_images(cfg: Config, datasets: dict[str, Any]) -> list[str]:
+    """Warnings about values, of the training data, and sizes, of the first data that have any."""
+    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or cfg.get('data_preprocessor')
+    values, sizes = [], []
+    for name, dataset in datasets.items():
+        traces, place = list(trace_images(dataset)), f'{name}.dataset'
+        if name == 'train_dataloader':
+            values = check_values(traces, preprocessor or {}, place)
+            targets = (cfg.get('model') or {}).get('target') or []
+            values = values or check_contrast(traces, preprocessor or {}, targets, place)
+        sizes = check_sizes(traces, cfg.get('default_scope') or '', place) or sizes
+    return values + sizes
 
 
 def _class_of(dataset: Any) -> type:

@@ -142,17 +142,22 @@ class MaskedImageModel(BaseModel):
         mask, labels = self.stack_masks(data_samples, inputs), None
         if self.foreground is not None:
             labels = self.foreground.stack_labels(data_samples, inputs)
-        return self.compute_losses(self, inputs, mask, labels)
+        valid = self.stack_valid(data_samples, inputs)
+        return self.compute_losses(self, inputs, mask, labels, *valid)
 
     @staticmethod
     def compute_losses(
-        model: 'MaskedImageModel', inputs: Tensor, mask: Tensor, labels: Tensor | None
+        model: 'MaskedImageModel',
+        inputs: Tensor,
+        mask: Tensor,
+        labels: Tensor | None,
+        *valid: Tensor,
     ) -> dict[str, Tensor]:
         """The method, on tensors alone; compiled if asked for."""
         feats = model.encode(inputs, mask)
         pred = model.neck(feats, mask)
         target = model.target(inputs)
-        losses = model.head.loss(pred, target, mask)
+        losses = model.head.loss(pred, target, mask, *valid)
         if labels is not None:
             losses.update(model.foreground.loss(model.foreground(feats, mask), labels))
         return losses
@@ -167,7 +172,8 @@ class MaskedImageModel(BaseModel):
         mask = self.stack_masks(data_samples, inputs)
         feats = self.encode(inputs, mask)
         pred, target = self.neck(feats, mask), self.target(inputs)
-        for sample, *one in zip(data_samples, pred.split(1), target.split(1), mask.split(1)):
+        parts = [x.split(1) for x in (pred, target, mask, *self.stack_valid(data_samples, inputs))]
+        for sample, *one in zip(data_samples, *parts):
             losses = {name: float(loss) for name, loss in self.head.loss(*one).items()}
             sample.set_field(losses, 'masked_losses', field_type='metainfo')
         if self.foreground is not None:
@@ -225,6 +231,15 @@ class MaskedImageModel(BaseModel):
             )
         masks = torch.stack([torch.as_tensor(sample.mask) for sample in data_samples])
         return self.token_mask(masks.to(inputs.device, torch.bool), inputs)
+
+    @staticmethod
+    def stack_valid(data_samples: list, inputs: Tensor) -> list[Tensor]:
+        """Bool ``(B, 1, H, W)``, False where there are no data; nothing where none are declared."""
+        if not any('nodata' in sample for sample in data_samples):
+            return []
+        absent = torch.zeros(inputs.shape[-2:], dtype=torch.bool)
+        maps = [torch.as_tensor(sample.get('nodata', absent)) for sample in data_samples]
+        return [~torch.stack(maps).unsqueeze(1).to(inputs.device, torch.bool)]
 
     def token_mask(self, mask: Tensor, inputs: Tensor) -> Tensor:
         """A mask ``(B, rows, columns)`` on the grid of the tokens, see :func:`fit_mask`."""

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -33,7 +34,9 @@ class PixelHead(BaseModule):
                 'simmim_mm.models.losses.PixelLoss: derive it from that class'
             )
 
-    def loss(self, pred: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def loss(
+        self, pred: Tensor, target: Tensor, mask: Tensor, valid: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Loss of a prediction, ``dict(loss=scalar)``.
 
         Args:
@@ -41,6 +44,8 @@ class PixelHead(BaseModule):
             target: ``(B, C, H, W)``.
             mask: ``(B, h, w)`` boolean, True = masked; H and W are multiples of h and w, or their
                 divisors.
+            valid: ``(B, 1, H', W')`` boolean, False for pixels without data, which do not count; H'
+                and W' are multiples of H and W.
 
         Raises:
             ValueError: If prediction and target do not belong together.
@@ -54,6 +59,9 @@ class PixelHead(BaseModule):
                 'patch_size out of the decoder (neck), or set them accordingly'
             )
         weight = masked_fraction(mask, pred.shape[-2:]) if self.masked_only else None
+        if valid is not None:
+            counts = F.adaptive_avg_pool2d(valid.float(), pred.shape[-2:])
+            weight = counts if weight is None else weight * counts
         return dict(loss=self.loss_fn(pred, target, weight))
 
     def decode(self, pred: Tensor) -> Tensor:

@@ -17,16 +17,26 @@ class NormPix(TargetGenerator):
         patch_size: Side of the patches in pixels; height and width of the images are multiples.
         eps: Added to the variance.
         token_stride: Default of ``patch_size``.
+        min_std: Standard deviations below this one, in normalized units, count as this one. The
+            paper has none, so that patches that are flat but for noise become noise of full
+            contrast, which nothing can predict. 0.05 is three gray levels of photographs.
     """
 
     value_range = 'normalized'
 
     def __init__(
-        self, patch_size: int | None = None, eps: float = 1e-6, token_stride: int = 16
+        self,
+        patch_size: int | None = None,
+        eps: float = 1e-6,
+        token_stride: int = 16,
+        min_std: float = 0.0,
     ) -> None:
         super().__init__()
         self.patch_size = patch_size or token_stride
         self.eps = eps
+        if min_std < 0:
+            raise ValueError(f'min_std must be 0 or more, got {min_std}')
+        self.min_std = min_std
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -55,7 +65,7 @@ class NormPix(TargetGenerator):
     def _stats(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation ``(B, h, w, 1)`` of ``(B, h, w, p * p * C)``."""
         var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-        return mean, (var + self.eps).sqrt()
+        return mean, (var + self.eps).sqrt().clamp(min=self.min_std)
 
 
 def _visible_mean(x: Tensor, hidden: Tensor, default: float) -> Tensor:

@@ -3,6 +3,7 @@
 import io
 import logging
 import struct
+import sys
 import warnings
 import zlib
 
@@ -373,3 +374,129 @@ def test_the_size_limit_can_be_moved(tmp_path):
 def test_wrong_arguments_are_named(kwargs):
     with pytest.raises(ValueError, match=str(*kwargs.values())):
         LoadImage(**kwargs)
+
+
+@pytest.mark.parametrize('channels', ['rgb', 'gray', 1])
+def test_a_window_is_stretched_to_8_bits(tmp_path, channels):
+    np.save(tmp_path / 'a.npy', np.array([[-1000, -160, 40, 240, 3000]], np.int16))
+    img = load(tmp_path / 'a.npy', channels=channels, window=(-160, 240))
+    assert img.dtype == (np.float32 if channels == 1 else np.uint8)
+    np.testing.assert_allclose(img[0, :, 0], [0, 0, 127.5, 255, 255], atol=0.5)
+
+
+def test_a_window_replaces_the_division_by_257(tmp_path):
+    values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+    tifffile.imwrite(tmp_path / 'a.tif', values)
+    assert len(np.unique(load(tmp_path / 'a.tif'))) == 17
+    assert len(np.unique(load(tmp_path / 'a.tif', window=(0, 4095)))) == 256
+    assert len(np.unique(load(tmp_path / 'a.tif', window=('0%', '100%')))) == 256
+    assert 'suggests no window' in reason(tmp_path / 'a.tif', window='file')
+
+
+@pytest.mark.parametrize('axes', ['ZYX', 'TYX'])
+def test_pages_are_no_channels_unless_their_number_is_asked_for(tmp_path, axes):
+    path, stack = tmp_path / 'a.tif', np.moveaxis(PLANES, -1, 0)[:3]
+    tifffile.imwrite(path, stack, imagej=True, metadata={'axes': axes})
+    for channels in ('rgb', 'gray', 'unchanged', 5):
+        assert f'holds 3 pages (its axes are {axes})' in reason(path, channels=channels)
+    np.testing.assert_array_equal(load(path, channels=3), PLANES[..., :3])
+
+
+def test_y_and_x_are_the_picture_however_many_pages_there_are(tmp_path):
+    """A stack of 60 pages of 40 x 50 was read as 60 x 40 with 50 channels."""
+    stack = RNG.integers(0, 256, (60, 40, 50), dtype=np.uint8)
+    for name, kwargs in (('a.tif', dict(imagej=True)), ('b.tif', dict(ome=True))):
+        tifffile.imwrite(tmp_path / name, stack, **kwargs, metadata={'axes': 'ZYX'})
+        assert 'holds 60 pages' in reason(tmp_path / name, channels=50)
+        assert load(tmp_path / name, channels=60).shape == (40, 50, 60)
+
+
+def test_pages_of_pillow_and_separate_images(tmp_path):
+    pages = [Image.fromarray(GRAY) for _ in range(3)]
+    pages[0].save(tmp_path / 'a.tif', save_all=True, append_images=pages[1:])
+    assert 'holds 3 pages' in reason(tmp_path / 'a.tif')
+    with tifffile.TiffWriter(tmp_path / 'b.tif') as tiff:
+        tiff.write(GRAY, metadata=None)
+        tiff.write(RGB, metadata=None)
+    assert 'holds 2 separate images (6 x 9, 6 x 9 x 3)' in reason(tmp_path / 'b.tif')
+
+
+def test_overviews_and_masks_are_no_images_of_their_own(tmp_path):
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as tiff:
+        tiff.write(np.repeat(np.repeat(RGB, 4, 0), 4, 1), metadata=None)
+        tiff.write(RGB, subfiletype=1, metadata=None)
+        tiff.write(np.zeros((24, 36), bool), subfiletype=4, photometric='mask', metadata=None)
+    assert load(tmp_path / 'a.tif').shape == (24, 36, 3)
+
+
+def test_a_missing_codec_is_named_with_the_extra(tmp_path, monkeypatch):
+    def needs_imagecodecs(*args, **kwargs):
+        raise ValueError("<COMPRESSION.ZSTD: 50000> requires the 'imagecodecs' package")
+
+    tifffile.imwrite(tmp_path / 'a.tif', PLANES, photometric='minisblack', planarconfig='contig')
+    monkeypatch.setattr(tifffile.TiffPageSeries, 'asarray', needs_imagecodecs)
+    assert "pip install 'simmim_mm[formats]'" in reason(tmp_path / 'a.tif', channels=5)
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [dict(compression=kind) for kind in ('lzw', 'zstd', 'deflate')]
+    + [dict(compression='lzw', predictor=True), dict(compression='zstd', predictor=3)],
+)
+def test_compressed_channels(tmp_path, kwargs):
+    pytest.importorskip('imagecodecs')
+    array = PLANES.astype(np.float32 if kwargs.get('predictor') == 3 else np.uint16)
+    layout = dict(photometric='minisblack', planarconfig='contig')
+    tifffile.imwrite(tmp_path / 'a.tif', array, **layout, **kwargs)
+    np.testing.assert_array_equal(load(tmp_path / 'a.tif', channels=5), array)
+
+
+def save_dicom(path, stored, **tags):
+    pydicom = pytest.importorskip('pydicom')
+    dataset = pydicom.Dataset()
+    dataset.Rows, dataset.Columns = stored.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, 'MONOCHROME2'
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = stored.astype(np.uint16).tobytes()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID = pydicom.uid.CTImageStorage
+    dataset.SOPInstanceUID = pydicom.uid.generate_uid()
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+
+
+STORED = np.linspace(0, 4095, 48).round().reshape(6, 8)
+
+
+def test_dicom_is_rescaled(tmp_path):
+    save_dicom(tmp_path / 'a.dcm', STORED, RescaleSlope=2, RescaleIntercept=-1024)
+    img = load(tmp_path / 'a.dcm', channels=1)
+    np.testing.assert_allclose(img[..., 0], STORED * 2 - 1024)
+    shown = load(tmp_path / 'a.dcm', channels='gray', window=(-160, 240))[..., 0]
+    np.testing.assert_allclose(shown, ((STORED * 2 - 864) / 400 * 255).clip(0, 255), atol=0.51)
+
+
+def test_inverted_dicom_looks_like_the_other(tmp_path):
+    tags = dict(WindowCenter=1000, WindowWidth=500, PixelPaddingValue=0)
+    save_dicom(tmp_path / 'a.dcm', STORED, **tags)
+    tags.update(WindowCenter=3095, PixelPaddingValue=4095, PhotometricInterpretation='MONOCHROME1')
+    save_dicom(tmp_path / 'b.dcm', 4095 - STORED, **tags)
+    for kwargs in (dict(), dict(window='file'), dict(nodata='file')):
+        first, second = (load(tmp_path / name, channels=1, **kwargs) for name in ('a.dcm', 'b.dcm'))
+        np.testing.assert_allclose(first, second)
+    assert load(tmp_path / 'a.dcm', channels=1, window='file').max() == 255
+
+
+def test_dicom_of_several_frames_is_refused(tmp_path):
+    save_dicom(tmp_path / 'a.dcm', STORED, NumberOfFrames=3)
+    assert 'holds 3 frames' in reason(tmp_path / 'a.dcm', channels=1)
+
+
+def test_dicom_without_pydicom_says_how(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pydicom', None)
+    (tmp_path / 'a.dcm').write_bytes(bytes(128) + b'DICM' + bytes(1000))
+    text = reason(tmp_path / 'a.dcm')
+    assert "pip install 'simmim_mm[formats]'" in text and 'convert' in text

@@ -68,3 +68,13 @@ def test_nothing_visible_is_finite():
 def test_size_that_is_not_whole_patches_is_told():
     with pytest.raises(ValueError, match='20x16'):
         NormPix(8)(images(1, 3, 20, 16))
+
+
+def test_a_floor_keeps_flat_patches_flat():
+    x = torch.cat([0.003 * images(1, 3, 8, 8), images(1, 3, 8, 8)], -1)
+    plain, floored = NormPix(8), NormPix(8, min_std=0.05)
+    assert plain(x)[..., :8].std() > 0.9 and floored(x)[..., :8].std() < 0.3
+    assert_close(floored(x)[..., 8:], plain(x)[..., 8:])
+    assert_close(floored.invert(floored(x), x), x, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match='min_std must be 0 or more, got -1'):
+        NormPix(8, min_std=-1)

@@ -1,0 +1,74 @@
+"""DICOM files, by pydicom, which the extra ``formats`` installs."""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+
+from simmim_mm.datasets.errors import UnsupportedImage
+
+DICOM_EXTENSIONS = ('.dcm', '.dicom')
+DICOM_HELP = (
+    "needs pydicom: pip install 'simmim_mm[formats]'; or convert DICOM to TIFF or .npy beforehand"
+)
+
+
+class DicomImage(NamedTuple):
+    """Values of the modality, such as Hounsfield units, bright where much is absorbed.
+
+    Attributes:
+        array: ``(H, W)``, or ``(H, W, C)`` of color.
+        nodata: The padding value, if the file declares one.
+        window: Lowest and highest value of the window that the file suggests.
+    """
+
+    array: np.ndarray
+    nodata: float | None
+    window: tuple[float, float] | None
+
+
+def is_dicom(content: bytes) -> bool:
+    """Whether the bytes of a file begin as those of DICOM."""
+    return content[128:132] == b'DICM'
+
+
+def decode_dicom(content: bytes) -> DicomImage:
+    """Decode a file of one frame: rescaled, and inverted if it is ``MONOCHROME1``.
+
+    Raises:
+        UnsupportedImage: If pydicom is not installed, or the file holds several frames.
+        Exception: Of any kind, if the content is damaged, or its codec is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError:
+        raise UnsupportedImage(f'is DICOM, which {DICOM_HELP}') from None
+
+    data = pydicom.dcmread(io.BytesIO(content))
+    if int(data.get('NumberOfFrames') or 1) > 1:
+        raise UnsupportedImage(
+            f'holds {data.NumberOfFrames} frames: save each in a file of its own'
+        )
+    raw = data.pixel_array
+    slope = float(data.get('RescaleSlope') or 1)
+    intercept = float(data.get('RescaleIntercept') or 0)
+    as_stored = (slope, intercept) == (1, 0)
+    inverted = data.PhotometricInterpretation == 'MONOCHROME1'
+    ends = -1 if data.PixelRepresentation else 2**data.BitsStored - 1  # lowest plus highest value
+
+    def rescale(stored: np.ndarray) -> np.ndarray:
+        stored = ends - stored if inverted else stored
+        return stored if as_stored else stored.astype(np.float32) * slope + np.float32(intercept)
+
+    padding = data.get('PixelPaddingValue')
+    nodata = None if padding is None else float(rescale(np.array(int(padding))))
+    window = None
+    if data.get('WindowCenter') is not None and data.get('WindowWidth') is not None:
+        center, width = (_first(data.WindowCenter), _first(data.WindowWidth))
+        center = slope * ends + 2 * intercept - center if inverted else center
+        window = (center - width / 2, center + width / 2)
+    return DicomImage(rescale(raw), nodata, window)
+
+
+def _first(value: object) -> float:
+    return float(value[0] if hasattr(value, '__len__') else value)  # type: ignore[index, arg-type]

@@ -1,0 +1,65 @@
+"""What a TIFF file says of its pages and axes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from simmim_mm.datasets.errors import UnsupportedImage, first_few
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPageSeries
+
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_GDAL_NODATA = 42113
+
+
+def only_series(tiff: 'TiffFile') -> 'TiffPageSeries':
+    """The image of a file, beside its thumbnails, overviews and masks.
+
+    Raises:
+        UnsupportedImage: If there are several.
+    """
+    images = [s for s in tiff.series if not int(s.keyframe.subfiletype) & (_REDUCED | _MASK)]
+    if len(images) > 1 and images[0].kind in ('generic', 'uniform', 'shaped'):
+        shapes = first_few((' x '.join(map(str, s.shape)) for s in images), 3)
+        raise UnsupportedImage(
+            f'holds {len(images)} separate images ({shapes}): save each in a file of its own'
+        )
+    return tiff.series[0]
+
+
+def named_layout(axes: str, shape: Sequence[int], channels: Sequence[int]) -> str | None:
+    """``'hwc'`` or ``'chw'``, where the file names its axes; None where it does not.
+
+    Y and X are the picture, S and C its channels. All else (Z, T, I, ...) are pages, which are
+    channels only if their number was asked for.
+
+    Args:
+        axes: Of tifffile, those of length 1 left out. ``Q`` means that the file does not say.
+        shape: Their lengths.
+        channels: Numbers of channels that are expected; a single one was asked for.
+
+    Raises:
+        UnsupportedImage: If there are pages that are no channels.
+    """
+    if axes.replace('C', 'S') in ('YXS', 'SYX'):
+        return 'hwc' if axes[0] == 'Y' else 'chw'
+    pages = [(axis, number) for axis, number in zip(axes, shape) if axis not in 'YXSCQ']
+    if not pages:
+        return None
+    if len(axes) == 3 and axes.endswith('YX') and tuple(channels) == (pages[0][1],):
+        return 'chw'
+    number = ' x '.join(str(n) for _, n in pages)
+    as_channels = f', or set LoadImage(channels={number}) to take them for channels'
+    raise UnsupportedImage(
+        f'holds {number} pages (its axes are {axes}): save each page in a file of its own'
+        + (as_channels if len(axes) == 3 else '')
+    )
+
+
+def declared_nodata(tiff: 'TiffFile') -> float | None:
+    """The value of ``GDAL_NODATA``, if the file has it."""
+    tag = tiff.pages.first.tags.get(_GDAL_NODATA)
+    try:
+        return None if tag is None else float(str(tag.value).strip('\0 '))
+    except ValueError:
+        return None

@@ -1,0 +1,208 @@
+"""Values of the images, against the mean and standard deviation of the config."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.values import find_nodata, suspect_nodata
+from simmim_mm.engine.checks.trace import Trace
+from simmim_mm.masking import patchify
+
+_FAR_MEAN = 4.0  # in standard deviations of the config; photographs stay below 3
+_STD = (0.05, 8.0)  # images of far less or more contrast than the config says
+_USELESS = 1e6  # with such values no training gets anywhere
+_FLAT, _MOSTLY = 0.05, 0.5  # three gray levels of photographs; fraction of the patches
+_SMALL_RANGE = 0.25  # of 16 bits: 64 gray levels of 256, or fewer
+
+
+def check_values(traces: Sequence[Trace], preprocessor: Mapping[str, Any], place: str) -> list[str]:
+    """Compare what a pipeline gives with what the model takes.
+
+    Args:
+        traces: A few images of a data set.
+        preprocessor: Config of the data preprocessor; without ``mean`` and ``std`` nothing is
+            compared with them.
+        place: Where the data set stands in the config.
+
+    Returns:
+        One warning, or none: a file, its values and the lines to set.
+
+    Raises:
+        DataError: If no training is possible, because of huge values, or if no-data is declared
+            and the pipeline does not hand it to the model.
+    """
+    if not traces:
+        return []
+    _check_packed(traces[0], place)
+    mean, std = preprocessor.get('mean'), preprocessor.get('std')
+    scores = [_normalize(t.inputs, mean, std) for t in traces] if mean and std else []
+    findings = _nodata(traces) or _small_range(traces) or _constant(traces)
+    misfit = _misfit(scores)
+    if misfit and not findings:
+        findings = [misfit, _lines(traces, preprocessor)]
+    elif misfit:
+        findings.insert(0, misfit)
+    if not findings:
+        return []
+    low, high = _range([t.stored.array for t in traces])
+    text = (
+        f'{place}: the values of the images do not suit the config. {traces[0].path} is of '
+        f'{traces[0].stored.array.dtype}; {len(traces)} images tried have values from {low:g} to '
+        f'{high:g}. ' + ' '.join(findings)
+    )
+    if any(not bool(score.abs().max() < _USELESS) for score in scores):
+        raise DataError(text)
+    return [text]
+
+
+def check_contrast(
+    traces: Sequence[Trace], preprocessor: Mapping[str, Any], targets: Sequence[Any], place: str
+) -> list[str]:
+    """Say if ``NormPix`` would blow up the noise of flat patches, which are most of the images.
+
+    Args:
+        traces: A few images of a data set.
+        preprocessor: Config of the data preprocessor.
+        targets: ``model.target`` of the config.
+        place: Where the data set stands in the config.
+
+    Returns:
+        One warning, or none.
+    """
+    mean, std = preprocessor.get('mean'), preprocessor.get('std')
+    target = next((t for t in targets if str(t.get('type')).endswith('NormPix')), None)
+    if not traces or target is None or target.get('min_std') or not (mean and std):
+        return []
+    side = target.get('patch_size') or 16
+    flat: list[bool] = []
+    for trace in traces:
+        height, width = (size // side * side for size in trace.size)
+        image = _normalize(trace.inputs, mean, std).view(trace.inputs.shape)
+        patches = image[None, :, :height, :width]
+        if patches.numel():
+            flat += (patchify(patches, side).std(-1) < _FLAT).flatten().tolist()
+    fraction = float(np.mean(flat or [False]))
+    if fraction < _MOSTLY:
+        return []
+    return [
+        f'{place}: {fraction:.0%} of the patches of {side} pixels are flat but for noise (standard '
+        f'deviation below {_FLAT} after normalization), as in {traces[0].path}. NormPix gives '
+        'their noise full contrast, which nothing can predict: set '
+        f"target=[dict(type='NormPix', min_std={_FLAT})], or target=[] to predict plain pixels."
+    ]
+
+
+def _check_packed(trace: Trace, place: str) -> None:
+    sample = trace.sample.get('data_samples')
+    if trace.loader is None or trace.loader.nodata is None or 'mask' not in (sample or ()):
+        return
+    if 'nodata' not in sample:
+        raise DataError(
+            f'{place}: LoadImage(nodata={trace.loader.nodata!r}) is set, but the model is not told '
+            "of it: write PackInputs(algorithm_keys=['mask', 'nodata'])"
+        )
+
+
+def _normalize(inputs: Tensor, mean: Any, std: Any) -> Tensor:
+    """``(C, N)`` float64, normalized."""
+    values = inputs.reshape(len(inputs), -1).double()
+    mean, std = (torch.tensor(list(x), dtype=torch.float64).view(-1, 1) for x in (mean, std))
+    fits = len(mean) in (1, len(values))  # if not, the model says so
+    return (values - mean) / std if fits else values.new_zeros(values.shape)
+
+
+def _misfit(scores: Sequence[Tensor]) -> str:
+    """What is wrong with the normalized values, of the worst channel."""
+    if not scores or not any(score.any() for score in scores):
+        return ''
+    pooled = torch.cat([score[:, :: -(-score.shape[1] // 100_000)] for score in scores], 1)
+    mean, std = pooled.mean(1), pooled.std(1)
+    badness = torch.maximum(mean.abs() / _FAR_MEAN, std / _STD[1])
+    badness = torch.maximum(badness, _STD[0] / std.clamp(min=1e-9))
+    worst = int(badness.argmax())
+    if bool(badness[worst] <= 1):
+        return ''
+    return (
+        f'Normalized by mean and std of data_preprocessor, channel {worst} has mean '
+        f'{mean[worst]:.3g} and standard deviation {std[worst]:.3g}, which should be near 0 and 1.'
+    )
+
+
+def _nodata(traces: Sequence[Trace]) -> list[str]:
+    """The file's own word on no-data, or a far value that repeats."""
+    for trace in traces:
+        stored, loader = trace.stored, trace.loader
+        if loader is not None and loader.nodata is not None:
+            continue
+        argument, value = "'file'", stored.nodata
+        found = find_nodata(stored.colors, value).mean() if value is not None else 0
+        if not found:
+            value = suspect_nodata(stored.colors)
+            if value is None:
+                continue
+            found = (stored.colors == value).mean()
+            argument = str(stored.array.dtype.type(value))  # -3.4e+38, however it is rounded
+        says = 'declares' if argument == "'file'" else 'seems to use'
+        return [
+            f'{trace.path} {says} {value:g} for no-data ({found:.1%} of it): set '
+            f'LoadImage(nodata={argument}), or it is learned as if it were an image.'
+        ]
+    return []
+
+
+def _small_range(traces: Sequence[Trace]) -> list[str]:
+    """16 bits of which a few are used."""
+    stored = [t.stored.array for t in traces]
+    loader = traces[0].loader
+    by_257 = loader is None or (loader.channels in ('rgb', 'gray') and loader.window is None)
+    if not by_257 or any(x.dtype.kind != 'u' or x.dtype.itemsize != 2 for x in stored):
+        return []
+    low, high = map(int, _range(stored))
+    if not 0 < high < _SMALL_RANGE * 65535 or low == high:
+        return []
+    bits = max(8, high.bit_length())
+    window = (low, high) if low > high / 4 else (0, 2**bits - 1)
+    levels = round(high / 257) - round(low / 257) + 1
+    return [
+        f'16 bits are divided by 257, which leaves {levels} of 256 gray levels: '
+        f"set dict(type='simmim_mm.LoadImage', window={window}), or "
+        "window=('1%', '99%') for percentiles of each image."
+    ]
+
+
+def _constant(traces: Sequence[Trace]) -> list[str]:
+    if any(bool((t.inputs != t.inputs[:, :1, :1]).any()) for t in traces):
+        return []
+    return ['In each of them all pixels are the same: `simmim scan` lists such files.']
+
+
+def _lines(traces: Sequence[Trace], preprocessor: Mapping[str, Any]) -> str:
+    values = torch.cat([t.inputs.flatten(1)[:, ::7].double() for t in traces], 1)
+    if len(preprocessor['mean']) == 1:
+        values = values.reshape(1, -1)
+    mean, std = (', '.join(f'{x:.4g}' for x in v.tolist()) for v in (values.mean(1), values.std(1)))
+    text = f'Set mean=[{mean}] and std=[{std}], or what `simmim stats` finds in all images'
+    loader, stored = traces[0].loader, [t.stored.array for t in traces]
+    if loader is None or loader.channels not in ('rgb', 'gray') or loader.window is not None:
+        return f'{text}.'
+    low, high = _range(stored)
+    if stored[0].dtype == np.uint8 or not (isfinite(low) and isfinite(high)) or low == high:
+        return f'{text}.'
+    low, high = (0, 1) if low >= 0 and 0.5 < high <= 1 else (low, high)
+    return (
+        f'{text}; or keep them, and stretch a range to 0..255: '
+        f'LoadImage(window=({low:g}, {high:g})).'
+    )
+
+
+def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
+    finite = [a[np.isfinite(a)] if a.dtype.kind == 'f' else a for a in arrays]
+    finite = [a for a in finite if a.size]
+    if not finite:
+        return (float('nan'),) * 2
+    return float(min(a.min() for a in finite)), float(max(a.max() for a in finite))
