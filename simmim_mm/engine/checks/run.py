@@ -20,10 +20,10 @@ from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, singl
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
 from simmim_mm.engine.checks.repaired import RepairedCopies
-from simmim_mm.engine.launch import launched_rank
 from simmim_mm.engine.checks.sizes import check_sizes
 from simmim_mm.engine.checks.trace import trace_images
 from simmim_mm.engine.checks.values import check_contrast, check_values
+from simmim_mm.engine.launch import launched_rank
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')
 _MAX_TRIED = 20
