@@ -1,6 +1,7 @@
 from abc import ABCMeta, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from mmcv.cnn.bricks.drop import DropPath
 from mmengine.model import BaseModule, PretrainedInit, update_init_info
 from torch import Tensor, nn
 
@@ -124,3 +125,13 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
                 'get_layer_depth, or train without layer-wise learning rates'
             )
         return inherited(param_name, prefix)
+
+
+def as_python_rates(model: nn.Module) -> None:
+    """Make rates of drop path Python floats: compilers take the numpy ones of mmpretrain for data.
+
+    A branch that depends on data breaks their graph.
+    """
+    for module in model.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = float(module.drop_prob)

@@ -5,7 +5,7 @@ from mmpretrain.models.backbones.beit import BEiTViT
 from torch import Tensor, nn
 
 from simmim_mm.masking import replace_masked
-from simmim_mm.models.backbones.base import BaseMaskedBackbone
+from simmim_mm.models.backbones.base import BaseMaskedBackbone, as_python_rates
 from simmim_mm.registry import MODELS
 
 
@@ -34,6 +34,7 @@ class MaskedBEiT(BaseMaskedBackbone, BEiTViT):
         kwargs = dict(final_norm=True, out_type='featmap', use_shared_rel_pos_bias=True) | kwargs
         kwargs = dict(use_rel_pos_bias=False, layer_cfgs=layer_cfgs or once) | kwargs
         super().__init__(*args, **kwargs)
+        as_python_rates(self)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.token_stride = self.patch_embed.projection.stride[0]
         self.out_channels = (self.embed_dims,) * len(self.out_indices)

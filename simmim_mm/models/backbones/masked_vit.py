@@ -5,7 +5,7 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from simmim_mm.masking import replace_masked, visible_ids
-from simmim_mm.models.backbones.base import BaseMaskedBackbone
+from simmim_mm.models.backbones.base import BaseMaskedBackbone, as_python_rates
 from simmim_mm.models.backbones.position import sincos_position_embedding
 from simmim_mm.registry import MODELS
 
@@ -37,6 +37,7 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
         if mask_mode not in ('token', 'gather'):
             raise ValueError(f"mask_mode must be 'token' or 'gather', got {mask_mode!r}")
         super().__init__(*args, out_type=out_type, **kwargs)
+        as_python_rates(self)
         self.mask_mode = mask_mode
         self.token_stride = self.patch_embed.projection.stride[0]
         self.out_channels = (self.embed_dims,) * len(self.out_indices)

@@ -33,8 +33,11 @@ class WindowLayout(NamedTuple):
     shift_mask: Tensor | None
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+def is_traced(x: Tensor) -> bool:
+    """Whether a tracer records what is done to ``x``: export, compile, jit, a fake tensor."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
+
+
 def window_layout(H: int, W: int, window: int, shift: int, device: torch.device) -> WindowLayout:
     """Layout of ``H x W`` tokens, multiples of ``window``, rolled by ``-shift``."""
 
@@ -43,6 +46,8 @@ def window_layout(H: int, W: int, window: int, shift: int, device: torch.device)
         return x.transpose(1, 2).reshape(-1, window**2)
 
     order = windows(torch.arange(H * W).view(H, W).roll((-shift, -shift), (0, 1))).flatten()
+    inverse = torch.arange(H * W).view(H // window, W // window, window, window)
+    inverse = inverse.transpose(1, 2).reshape(H, W).roll((shift, shift), (0, 1)).flatten()
     shift_mask = None
     if shift:
         # After the roll, up to two seams cross a window; each token is in one of 3 x 3 regions.
@@ -52,7 +57,16 @@ def window_layout(H: int, W: int, window: int, shift: int, device: torch.device)
         region = windows(3 * rows[:, None] + cols)
         apart = region[:, None, :] != region[:, :, None]
         shift_mask = torch.zeros(apart.shape).masked_fill_(apart, -100.0)[:, None].to(device)
-    return WindowLayout(order.to(device), order.argsort().to(device), shift_mask)
+    return WindowLayout(order.to(device), inverse.to(device), shift_mask)
+
+
+# For tensors that no tracer records: its tensors are of no use outside, nor ours to it.
+kept_layout = lru_cache(maxsize=64)(torch.inference_mode(False)(window_layout))
+
+
+def permute_tokens(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    """``x[:, order]``."""
+    return x.index_select(1, order) if is_traced(x) else PermuteTokens.apply(x, order, inverse)
 
 
 class PermuteTokens(torch.autograd.Function):
@@ -147,7 +161,7 @@ def window_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0
         scale: Factor of the logits.
         dropout: Of the attention weights.
     """
-    if qkv.device.type == 'cpu' and not dropout:
+    if qkv.device.type == 'cpu' and not dropout and not is_traced(qkv):
         return CPUAttention.apply(qkv, bias, scale)
     return fused_attention(qkv, bias, scale, dropout)
 
@@ -156,7 +170,7 @@ def fused_attention(qkv: Tensor, bias: Tensor, scale: float, dropout: float = 0.
     """:func:`window_attention` by PyTorch's kernels, which on a GPU give the bias its gradient."""
     q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
     if len(bias) > 1:  # of a shift: differs from window to window
-        bias = bias.expand(len(q) // len(bias), *bias.shape).flatten(0, 1)
+        bias = bias.expand(q.shape[0] // len(bias), *bias.shape).flatten(0, 1)
     out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype), dropout, scale=scale)
     return out.transpose(1, 2).flatten(2)
 
@@ -187,12 +201,14 @@ class ShiftedWindowAttention(BaseModule):
         if pad_r or pad_b:
             x = F.pad(x.view(B, H, W, C), (0, 0, 0, pad_r, 0, pad_b)).flatten(1, 2)
         H_pad, W_pad = H + pad_b, W + pad_r
-        layout = window_layout(H_pad, W_pad, window, shift, x.device)
+        layout = (window_layout if is_traced(x) else kept_layout)(
+            H_pad, W_pad, window, shift, x.device
+        )
 
-        windows = PermuteTokens.apply(x, layout.order, layout.inverse).view(-1, window**2, C)
+        windows = permute_tokens(x, layout.order, layout.inverse).view(-1, window**2, C)
         qkv = self.project(windows).view(-1, window**2, 3, msa.num_heads, C // msa.num_heads)
         out = msa.proj_drop(msa.proj(self.attend(qkv, layout.shift_mask)))
-        out = PermuteTokens.apply(out.view(B, -1, C), layout.inverse, layout.order)
+        out = permute_tokens(out.view(B, -1, C), layout.inverse, layout.order)
 
         if pad_r or pad_b:
             out = out.view(B, H_pad, W_pad, C)[:, :H, :W].reshape(B, H * W, C)

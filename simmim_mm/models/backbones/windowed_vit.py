@@ -42,7 +42,7 @@ class WindowedAttention(BaseModule):
             """``(N, h * w, D)`` to ``(N, rows * cols, a * b, D)``."""
             x = F.pad(x.unflatten(1, (h, w)), pad)
             x = x.unflatten(2, (cols, b)).unflatten(1, (rows, a))
-            return x.transpose(2, 3).reshape(len(x), rows * cols, a * b, -1)
+            return x.transpose(2, 3).reshape(x.shape[0], rows * cols, a * b, -1)
 
         # each window with a copy of the extra tokens in front
         qkv = self.qkv(x)
