@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Protocol, runtime_checkable
@@ -11,9 +11,16 @@ from torch import Tensor, nn
 
 from simmim_mm.checkpoint.fetch import fetch
 from simmim_mm.checkpoint.fit_weights import GEOMETRY
-from simmim_mm.checkpoint.safe_load import CheckpointError, find_state_dict, load_weights
+from simmim_mm.checkpoint.safe_load import (
+    CheckpointError,
+    find_state_dict,
+    load_weights,
+    state_dicts,
+)
 
 Shape = tuple[int, ...]
+# What wrappers put before the names of a model: DataParallel, compile, Lightning, DINO.
+_WRAPPER = re.compile(r'((module|_orig_mod|model|net|teacher|student|ema|model_ema)\.)+')
 _MASK_TOKENS = ('mask_token', 'backbone.mask_token')
 
 
@@ -43,6 +50,7 @@ class LoadReport:
     regenerated: list[str] = field(default_factory=list)
     # Source names of entries that the converter does not know.
     left_over: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # which of several was taken, a sentence each
     listed: int | None = 3  # how many names str(report) gives of each kind; None gives all
 
     @property
@@ -73,7 +81,7 @@ class LoadReport:
         total = len(self.loaded) + len(self.missing) + len(self.mismatched)
         where = f"prefix '{self.prefix}'" if self.prefix else 'no prefix'
         source = f' from {self.file} ({where})' if self.file else ''
-        lines = [f'{len(self.loaded)} of {total} weights loaded{source}']
+        lines = [f'{len(self.loaded)} of {total} weights loaded{source}', *self.notes]
         if self.resized:
             name, (old, new) = next(iter(self.resized.items()))
             lines.append(f'{len(self.resized)} resized, such as {name}: {old} to {new}')
@@ -117,7 +125,8 @@ def load_into(
         module: Any module; parts of it that are :class:`FitsWeights` resize their entries.
         weights: A state dict; or a checkpoint file or its address (:func:`fetch`), read without
             running anything that it carries.
-        prefix: What the module's names begin with in ``weights``; None finds it.
+        prefix: What the module's names begin with in ``weights``; None finds it. Where nothing is
+            found so, what a wrapper put before it (``module.``) is taken off.
         file: Name of the weights in messages, where they are a state dict.
         check: Called with the report before anything is loaded; raises to refuse the weights.
         resize: Whether entries of another size are fitted. If not, they are left out.
@@ -125,16 +134,24 @@ def load_into(
     Raises:
         CheckpointError: If the file cannot be read, or an entry does not fit.
     """
+    notes = []
     if isinstance(weights, (str, PathLike)):
         file = str(weights)
-        weights = find_state_dict(load_weights(fetch(weights)), file)
+        checkpoint = load_weights(fetch(weights))
+        weights = find_state_dict(checkpoint, file)
+        notes = choice(list(state_dicts(checkpoint)))
     own = module.state_dict()
     if prefix is None:
-        prefix = next(iter(find_prefixes(weights, own)), '')
+        found = find_prefixes(weights, own)
+        prefix, notes = next(iter(found), ''), notes + choice(found)
     elif prefix and not prefix.endswith('.'):
         prefix += '.'
+    if not any(k.startswith(prefix) and k[len(prefix) :] in own for k in weights):
+        found = find_prefixes(weights, own)
+        found = [p for p in found if p.endswith(prefix) and is_wrapper(p.removesuffix(prefix))]
+        prefix, notes = next(iter(found), prefix), notes + choice(found)
     entries = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
-    report = LoadReport(file, prefix, outside=len(weights) - len(entries))
+    report = LoadReport(file, prefix, outside=len(weights) - len(entries), notes=notes)
     before = {name: tuple(tensor.shape) for name, tensor in entries.items()}
     if resize:
         for name, part in module.named_modules():
@@ -182,7 +199,19 @@ def find_prefixes(names: Iterable[str], own: Iterable[str]) -> list[str]:
         votes.update([name[:i] for i in starts if name[i:] in own][:1])
     most = max(votes.values(), default=0)
     # a name or two may be found under others, such as the norm of a decoder
-    return [prefix for prefix, n in votes.most_common() if n > most / 2]
+    found = [prefix for prefix, n in votes.most_common() if n > most / 2]
+    return sorted(found, key=lambda prefix: 'student' in prefix)  # the teacher comes first
+
+
+def is_wrapper(prefix: str) -> bool:
+    """Whether a prefix is what wrappers of a model put before its names."""
+    return _WRAPPER.fullmatch(prefix) is not None
+
+
+def choice(candidates: Sequence[str]) -> list[str]:
+    """A sentence on which of several candidates was taken, the first; none if it is the only."""
+    named = [name.rstrip('.') or 'the names without prefix' for name in candidates]
+    return [f'{named[0]} taken, not {", ".join(named[1:])}'] if named[1:] else []
 
 
 def first_names(names: Iterable[str], n: int = 3) -> str:

@@ -8,8 +8,13 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from simmim_mm.checkpoint.fetch import fetch
-from simmim_mm.checkpoint.load import LoadReport, find_prefixes, first_names, load_into
-from simmim_mm.checkpoint.safe_load import CheckpointError, find_state_dict, load_weights
+from simmim_mm.checkpoint.load import LoadReport, choice, find_prefixes, first_names, load_into
+from simmim_mm.checkpoint.safe_load import (
+    CheckpointError,
+    find_state_dict,
+    load_weights,
+    state_dicts,
+)
 
 # What may rightly be absent is small: norms of the output maps, tokens, position embeddings, and
 # ConvMAE's fusion layers, 5 % of the base model, the largest of these. Whole blocks never are.
@@ -35,7 +40,8 @@ def load_backbone(
             weights, by size, are missing or of the file's unexpected. The model is as it was then.
     """
     file, name = str(checkpoint), type(model).__name__
-    state = find_state_dict(load_weights(fetch(checkpoint)), file)
+    stored = load_weights(fetch(checkpoint))
+    state = find_state_dict(stored, file)
     own = model.state_dict()
 
     def check(report: LoadReport) -> None:
@@ -50,6 +56,7 @@ def load_backbone(
             raise CheckpointError(f'{file} is not of this {name}: {reason}')
 
     report = load_into(model, state, prefix, file=file, check=check)
+    report.notes += choice(list(state_dicts(stored)))
     print_log(f'{name}: {report}', 'current')
     return report
 

@@ -6,6 +6,7 @@ numpy numbers) are replaced by inert stand-ins, and a file that names anything e
 """
 
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +67,6 @@ _OPAQUE = (
 )
 _KNOWN = {*_PLAIN, *_OPAQUE, 'collections.OrderedDict', 'collections.Counter', '_codecs.encode'}
 _KNOWN |= {'builtins.set', 'builtins.bytearray', 'builtins.complex'}  # allowed by torch itself
-_CONTAINERS = ('state_dict', 'model', 'module', 'teacher')
 _STAND_INS: list[Any] = [(_Plain, name) for name in _PLAIN] + [(_Opaque, name) for name in _OPAQUE]
 
 
@@ -107,20 +107,42 @@ def load_weights(path: str | Path) -> dict:
 
 
 def find_state_dict(checkpoint: Mapping, path: str | Path = 'the checkpoint') -> dict:
-    """The state dict inside a loaded checkpoint: ``{name: tensor}``.
+    """The first of the :func:`state_dicts` inside a loaded checkpoint, ``{name: tensor}``.
 
     Raises:
-        NotWeights: If neither the checkpoint nor its ``'state_dict'``, ``'model'``, ``'module'`` or
-            ``'teacher'`` entry holds named tensors.
+        NotWeights: If there is none.
     """
-    for candidate in (*map(checkpoint.get, _CONTAINERS), checkpoint):
-        entries = candidate.items() if isinstance(candidate, Mapping) else ()
-        if tensors := {k: v for k, v in entries if isinstance(k, str) and isinstance(v, Tensor)}:
-            return tensors
+    for tensors in state_dicts(checkpoint).values():
+        return tensors
     raise NotWeights(
         f'{path} holds no tensors (its keys: {sorted(map(str, checkpoint))[:8]}): it is not a '
         'checkpoint of a model'
     )
+
+
+def state_dicts(checkpoint: Mapping, where: str = '') -> dict[str, dict[str, Tensor]]:
+    """All state dicts inside a loaded checkpoint, the likeliest first, by where they are.
+
+    Returns:
+        ``{'teacher': {name: tensor}}``, ``{'a.b': ...}`` for one inside another, ``''`` for the
+        checkpoint itself. Entries whose name speaks of something else are left out.
+    """
+    inside = [k for k in checkpoint if isinstance(k, str) and isinstance(checkpoint[k], Mapping)]
+    first = [k for k in _CONTAINERS if k in inside]
+    others = [k for k in inside if k not in first and _LIKELY.search(k)]
+    tensors = {k: v for k, v in checkpoint.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    found: dict[str, dict[str, Tensor]] = {}
+    for name in [*first, None, *others]:
+        if name is None:
+            found |= {where: tensors} if tensors else {}
+        elif where.count('.') < 2:
+            found |= state_dicts(checkpoint[name], f'{where}.{name}'.lstrip('.'))
+    return found
+
+
+# Where training scripts put weights. A teacher is the average that its authors evaluate.
+_CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'module', 'teacher')
+_LIKELY = re.compile('state_dict|model|net|teacher|student|ema|encoder|backbone|params|weights')
 
 
 def plain_dict(value: Any) -> dict:
@@ -151,7 +173,7 @@ def _explain(path: Path, error: Exception) -> CheckpointError:
     with path.open('rb') as file:
         pickled = file.read(2) in (b'PK', b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05')
     if pickled and isinstance(error, pickle.UnpicklingError) and 'GLOBAL' in str(error):
-        unknown.add(str(error).split('GLOBAL ')[-1].split()[0])
+        unknown |= set(str(error).split('GLOBAL ')[-1].split()[:1])
     if unknown:
         return UnsafeCheckpoint(
             f'{path} is refused: besides weights it asks to run or build '

@@ -15,7 +15,12 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 
 from simmim_mm._renamed import TYPES
-from simmim_mm.checkpoint.safe_load import CheckpointError, find_state_dict, load_weights
+from simmim_mm.checkpoint.safe_load import (
+    CheckpointError,
+    find_state_dict,
+    load_weights,
+    plain_dict,
+)
 
 GIVE_CONFIG = "give the run's config with --config"
 
@@ -31,7 +36,7 @@ def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Con
     Raises:
         CheckpointError: If the checkpoint carries none, or something else than settings.
     """
-    text = (checkpoint.get('meta') or {}).get('cfg')
+    text = plain_dict(checkpoint.get('meta')).get('cfg')
     if not isinstance(text, str):
         raise CheckpointError(
             f'{path} carries no config: use a checkpoint that training or simmim convert wrote'

@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--family', default='auto', help=text)
     text = 'list the families, and exit'
     parser.add_argument('--families', nargs=0, action=_ListFamilies, help=text)
+    text = 'which weights, of a file that holds several: student, model_ema, ...'
+    parser.add_argument('--entry', help=text)
     parser.add_argument('--config-out', help='also write the config, as a file')
     parser.add_argument('--force', action='store_true', help='replace the target')
     text = "the authors' constructor arguments that the file does not hold: num_heads=3"
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         raise CheckpointError(f'{args.config_out} exists: give another name, or --force')
     family = None if args.family == 'auto' else args.family
     family, config, report = convert_checkpoint(
-        args.source, args.target, family, args.args, args.force
+        args.source, args.target, family, args.args, args.force, args.entry
     )
     print(f'{args.source}: {families()[family].title}')
     print(report)

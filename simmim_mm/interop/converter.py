@@ -6,13 +6,19 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from torch import nn
+from torch import Tensor, nn
 
 from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, write_checkpoint
-from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights, plain_dict
+from simmim_mm.checkpoint.load import choice
+from simmim_mm.checkpoint.safe_load import (
+    find_state_dict,
+    load_weights,
+    plain_dict,
+    state_dicts,
+)
 from simmim_mm.interop.family import Family
 from simmim_mm.interop.keymap import Conversion
-from simmim_mm.interop.registry import convert, detect_family, get_family
+from simmim_mm.interop.registry import convert, detect_family, get_family, unwrap
 from simmim_mm.registry import MODELS
 from simmim_mm.version import __version__
 
@@ -23,6 +29,7 @@ def convert_checkpoint(
     family: str | None = None,
     arguments: dict[str, Any] | None = None,
     overwrite: bool = False,
+    entry: str | None = None,
 ) -> tuple[str, Config, LoadReport]:
     """Convert a checkpoint file, without running anything it carries.
 
@@ -35,6 +42,8 @@ def convert_checkpoint(
         family: Name of the family; None = by the names of the weights.
         arguments: Constructor arguments of the authors that the file does not tell, by name.
         overwrite: Replace an existing ``target``.
+        entry: Which weights, of a file that holds several, such as ``'student'``; None = the
+            likeliest (of teacher and student, the teacher). The report says which were taken.
 
     Returns:
         The family, the config, and the report on all entries.
@@ -42,14 +51,13 @@ def convert_checkpoint(
     Raises:
         CheckpointError: If the source is no checkpoint or unsafe, the encoder is incomplete, or the
             target exists.
-        ValueError: If the family or the architecture is unknown.
+        ValueError: If there is no family of that name, or the architecture is unknown.
     """
     target = Path(target)
     if target.exists() and not overwrite:
         raise CheckpointError(f'{target} exists: give another name, or --force to replace it')
     checkpoint = load_weights(source)
-    state = find_state_dict(checkpoint, source)
-    known = get_family(family or detect_family(state))
+    state, known, notes = choose_weights(checkpoint, source, family, entry)
     hints = plain_dict(checkpoint.get('config')) | plain_dict(checkpoint.get('args'))
     hints |= stored_arguments(Path(source))
     init_default_scope('simmim_mm')
@@ -57,11 +65,16 @@ def convert_checkpoint(
         config = _build_config(known, state, hints, arguments or {})
         model = MODELS.build(config.model)
         conversion = convert(state, known.name)
+    except CheckpointError:
+        raise
+    except ValueError as error:  # says what is wrong, and not of which file
+        raise CheckpointError(f'{source}: {error}') from error
     except _FAILURES as error:
         raise CheckpointError(
             f'{source} does not fit {known.title} ({type(error).__name__}: {error})'
         ) from error
     report = load_converted(model, conversion)
+    report.notes = notes
     absent = [*report.missing, *report.mismatched]
     # of a file that was not pretrained with mask tokens, it starts anew
     lost = [n for n in absent if n.startswith('backbone.') and n != 'backbone.mask_token']
@@ -75,6 +88,47 @@ def convert_checkpoint(
     meta['simmim_mm_version'] = __version__
     write_checkpoint(dict(meta=meta, state_dict=weights), target)
     return known.name, config, report
+
+
+def choose_weights(
+    checkpoint: dict, source: str | Path, family: str | None = None, entry: str | None = None
+) -> tuple[dict[str, Tensor], Family, list[str]]:
+    """The weights of a loaded checkpoint that a family knows, without what wrappers put around.
+
+    Args:
+        checkpoint: Of :func:`~simmim_mm.checkpoint.load_weights`.
+        source: The file, for messages.
+        family: See :func:`convert_checkpoint`.
+        entry: See there.
+
+    Returns:
+        Names to tensors; the family; and what was taken off or chosen, a sentence each.
+
+    Raises:
+        CheckpointError: If no family knows the names, or there is no such entry.
+    """
+    found = {}
+    for where, tensors in state_dicts(checkpoint).items():
+        for prefix, (name, bare) in unwrap(tensors, family).items():
+            notes = [f"prefix '{prefix}' taken off {len(bare)} of {len(tensors)} names"]
+            label = f'{where}.{prefix}'.strip('.')
+            found[label] = bare, get_family(name), notes if prefix else []
+    labels = sorted(found, key=lambda label: 'student' in label)
+    if entry is not None:
+        labels = [label for label in labels if f'{label}.'.startswith(f'{entry}.')]
+    if labels:
+        state, known, notes = found[labels[0]]
+        return state, known, notes + choice(labels)
+    if entry is not None:
+        raise CheckpointError(
+            f'{source} has no weights of a known family under {entry!r}: '
+            + (f'choose from {", ".join(found)}' if found else 'it has none at all')
+        )
+    state = find_state_dict(checkpoint, source)
+    try:
+        return state, get_family(family or detect_family(state)), []
+    except ValueError as error:
+        raise CheckpointError(f'{source}: {error}') from None
 
 
 def load_converted(model: nn.Module, conversion: Conversion) -> LoadReport:
@@ -108,13 +162,22 @@ def stored_arguments(checkpoint: Path) -> dict:
     if not isinstance(config, dict):
         return {}
     arguments = {native: config[name] for name, native in _HINTS.items() if name in config}
-    if timm_size := config.get('pretrained_cfg', {}).get('input_size'):
+    timm_size = plain_dict(config.get('pretrained_cfg')).get('input_size')
+    if isinstance(timm_size, list) and timm_size:
         arguments['img_size'] = timm_size[-1]
-    return {**arguments, **config.get('model_args', {})}
+    return {**arguments, **plain_dict(config.get('model_args'))}
 
 
 # What wrong shapes or arguments of the wrong kind come to, in the arithmetic or in a constructor.
-_FAILURES = (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ZeroDivisionError)
+_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+)
 
 
 def _build_config(family: Family, state: dict, hints: dict, arguments: dict) -> Config:

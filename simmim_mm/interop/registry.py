@@ -72,6 +72,32 @@ def detect_family(state_dict: Mapping[str, Tensor]) -> str:
     )
 
 
+def unwrap(state_dict: Mapping[str, Tensor], family: str | None) -> dict[str, tuple[str, dict]]:
+    """Take off what wrappers (``module.``, ``teacher.backbone.``) put before a family's names.
+
+    Args:
+        state_dict: The weights.
+        family: Name of the family; None = any.
+
+    Returns:
+        By prefix, the family and the entries under it without the prefix. Several where models of
+        the same kind stand beside one another; empty where no prefix of up to three words helps.
+    """
+    known = list(_FAMILIES.values()) if family is None else [get_family(family)]
+    for depth in range(4):
+        parts = (key.split('.') for key in state_dict)
+        found = {}
+        for prefix in dict.fromkeys('.'.join([*p[:depth], '']) for p in parts if len(p) > depth):
+            prefix = prefix if depth else ''
+            bare = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+            name = next((f.name for f in known if f.detect(f.bare(bare))), None)
+            if name is not None:
+                found[prefix] = name, bare
+        if found:
+            return found
+    return {}
+
+
 def model_config(family: str, config: dict) -> dict:
     """Config of our model from the authors' constructor arguments (those of the parity cases)."""
     return get_family(family).model_config(config)
