@@ -10,7 +10,7 @@ from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from torch import Tensor, nn
 
 from simmim_mm.masking import replace_masked
-from simmim_mm.models.backbones.base import BaseMaskedBackbone
+from simmim_mm.models.backbones.base import BaseMaskedBackbone, drop_bounds
 from simmim_mm.models.backbones.window_attention import ShiftedWindowAttention
 from simmim_mm.registry import MODELS
 
@@ -141,11 +141,7 @@ def swap_attention(stages: nn.ModuleList, attention: type) -> None:
 
 
 def init_swin_weights(model: nn.Module) -> None:
-    """Linear layers, mask token and bias tables of std 0.02; norms to the identity.
-
-    By PyTorch's ``trunc_normal_``, not mmengine's: that one is ``erfinv`` of a float32 uniform, and
-    once in ten million values or so gives the bound of -2 itself, a weight of 100 sigma.
-    """
+    """Linear layers, mask token and bias tables of std 0.02; norms to the identity."""
     for name, p in model.named_parameters():
         if name.endswith(('mask_token', 'absolute_pos_embed', 'relative_position_bias_table')):
             nn.init.trunc_normal_(p, std=0.02)
@@ -156,6 +152,7 @@ def init_swin_weights(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             module.reset_parameters()
+    drop_bounds(model)
 
 
 class FastPatchMerging(BaseModule):

@@ -343,3 +343,19 @@ def test_code_in_the_file_does_not_run(name, tmp_path):
     with pytest.raises(CheckpointError, match=r'evil\.pth is refused'):
         build(name, init_cfg=init_cfg).init_weights()
     assert not (tmp_path / 'ran').exists()
+
+
+class _OldTorch(MaskedSwin):
+    """Initialized as by a ``trunc_normal_`` that gives its bound itself, as PyTorch's did."""
+
+    def reset_weights(self) -> None:
+        super().reset_weights()
+        with torch.no_grad():
+            self.stages[0].blocks[0].ffn.layers[1].weight[3, 5] = 2.0
+            self.patch_embed.projection.weight[0, 0, 0, 0] = -2.0
+
+
+def test_no_initial_weight_is_a_hundred_sigma():
+    model = _OldTorch(dict(embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 2, 3, 4]), 64)
+    model.init_weights()
+    assert max(p.abs().max() for p in model.parameters() if p.ndim > 1) < 1
