@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from simmim_mm._renamed import warn_renamed
 from simmim_mm.catalog import load_config as load_config
+from simmim_mm.cli.values import parse_value
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -25,15 +26,17 @@ DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
 
 
 class _CfgOptions(argparse.Action):
-    """mmengine's ``DictAction``, which is imported where the option is given and not before."""
+    """Collects ``key=value``; see :func:`~simmim_mm.cli.values.parse_value`."""
 
     def __call__(self, parser, namespace, values: Any, option_string=None) -> None:
-        from mmengine.config import DictAction
-
-        for text in values:
-            if '=' not in text:
-                parser.error(f'argument {option_string}: {text!r} is not like name=value')
-        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string or '')
+        options = dict(getattr(namespace, self.dest))
+        for before, text in zip([None, *values], values):
+            key, equals, value = text.partition('=')
+            if not equals:
+                hint = f'. Quote a value with blanks: "{before} {text}"' if before else ''
+                parser.error(f'argument {option_string}: {text!r} is not like name=value{hint}')
+            options[key] = parse_value(key, value)
+        setattr(namespace, self.dest, options)
 
 
 def add_cfg_options(

@@ -19,6 +19,7 @@ IoU of a classifier, detector or segmenter.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of a training with that config')
+    parser.add_argument('--data', metavar='FOLDER', help='images to validate on')
     parser.add_argument('--work-dir', help='folder for the log (./work_dirs/NAME_OF_CONFIG/test)')
     parser.add_argument('--amp', action='store_true', help='validate in mixed precision')
     add_run_options(parser)
@@ -33,6 +34,10 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> None:
         raise ValueError(
             f'{args.config} has no val_dataloader: give it one, with val_cfg and val_evaluator'
         )
+    if args.data:
+        from simmim_mm.experiments.downstream import set_data_root
+
+        set_data_root(cfg.val_dataloader.dataset, args.data)
     cfg.launcher = args.launcher
     folder = cfg.get('work_dir') or default_work_dir(args.config)
     cfg.work_dir = args.work_dir or os.path.join(folder, 'test')

@@ -124,15 +124,20 @@ def set_run(
         if number is not None and number < 1:
             raise ValueError(f'{name} must be at least 1, got {number}')
     if data is not None:
-        parts = [part for _, part in single_datasets(cfg.train_dataloader.dataset)]
-        if len(parts) > 1:
-            raise ValueError(
-                f'the config trains on {len(parts)} data sets: change the data_root of each in it'
-            )
-        parts[0].data_root = str(data)
+        set_data_root(cfg.train_dataloader.dataset, data)
     if batch_size is not None:
         cfg.train_dataloader.batch_size = batch_size
     set_budget(cfg, iters, epochs)
+
+
+def set_data_root(dataset: Any, folder: str | Path) -> None:
+    """Change the folder of the one data set in a config; a ValueError if it has several."""
+    parts = [part for _, part in single_datasets(dataset)]
+    if len(parts) > 1:
+        raise ValueError(
+            f'the config has {len(parts)} data sets there: change the data_root of each in it'
+        )
+    parts[0].data_root = str(folder)
 
 
 def _source(task: str, split: Split, data: LabeledData) -> dict:

@@ -181,6 +181,20 @@ def test_data_of_a_wrapped_data_set(tmp_path):
     assert 'data_root' not in cfg.train_dataloader.dataset
 
 
+def test_a_checkpoint_is_validated_on_the_folder_of_data(tmp_path):
+    from simmim_mm.cli import test
+
+    path = tmp_path / 'held_out.py'
+    path.write_text(
+        "val_dataloader = dict(dataset=dict(type='RepeatDataset', times=2,\n"
+        "    dataset=dict(type='ImageDataset', data_root='a')))\n"
+    )
+    _, args = parse_args(['test', str(path), 'a.pth', '--data', '2024, left'])
+    cfg = Config.fromfile(path)
+    test.merge_args(cfg, args)
+    assert cfg.val_dataloader.dataset.dataset.data_root == '2024, left'
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [(['--iters', '5'], 'counts epochs'), (['--batch-size', '0'], 'at least 1')],
@@ -203,7 +217,7 @@ def test_data_goes_to_the_data_set_in_wrappers_if_there_is_one():
     (part,) = cfg.train_dataloader.dataset.dataset.datasets
     assert part.data_root == 'new' and 'data_root' not in cfg.train_dataloader.dataset.dataset
     cfg.train_dataloader.dataset.dataset.datasets = [dict(one), dict(one)]
-    with pytest.raises(ValueError, match='trains on 2 data sets'):
+    with pytest.raises(ValueError, match='has 2 data sets'):
         set_run(cfg, data='new')
 
 
