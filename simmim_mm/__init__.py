@@ -12,6 +12,7 @@ _imports.install()
 # What is imported when it is used; type checkers read the same from __init__.pyi.
 _PUBLIC = [
     'convert',
+    'embed',
     'export',
     'extract_features',
     'get_config',

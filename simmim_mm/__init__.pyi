@@ -1,5 +1,6 @@
 from simmim_mm import registry as registry
 from simmim_mm.api import convert as convert
+from simmim_mm.api import embed as embed
 from simmim_mm.api import export as export
 from simmim_mm.api import extract_features as extract_features
 from simmim_mm.api import get_config as get_config

@@ -4,7 +4,7 @@ Nothing that a checkpoint holds is executed. Files of other code (the authors', 
 OpenMMLab) will do: they are converted on the way.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from simmim_mm import checkpoint as _checkpoint
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError, LoadReport
 from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.evaluation.embedding import Embedding, check_format, embed_images
 from simmim_mm.evaluation.features import FeatureExtractor
 from simmim_mm.experiments.downstream import set_run
 from simmim_mm.interop import convert_checkpoint as convert
@@ -29,6 +30,7 @@ from simmim_mm.visualization.reconstructor import Reconstructor
 
 __all__ = [
     'convert',
+    'embed',
     'export',
     'extract_features',
     'get_config',
@@ -196,6 +198,49 @@ def extract_features(
     with _native(checkpoint, config=config) as (file, _):
         extractor = FeatureExtractor.from_checkpoint(file, config, device, **loading)
     return extractor([str(path) for path in _files(images)])
+
+
+def embed(
+    checkpoint: str | Path,
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    patches: bool = False,
+    batch_size: int = 64,
+    num_workers: int = 0,
+    config: Config | None = None,
+    device: str = 'cpu',
+    progress: Callable[[int], None] = lambda total: None,
+) -> Embedding:
+    """Features with the paths of their images; files that cannot be read are left out and named.
+
+    Args:
+        checkpoint: Of a pretraining, or of other code.
+        images: A file, several, or a folder.
+        out: File to write them to: ``.npy``, ``.csv`` or ``.parquet``, see
+            :meth:`~simmim_mm.evaluation.embedding.Embedding.save`.
+        patches: ``(N, h, w, C)``, a feature for each position of the last map, instead of their
+            mean ``(N, C)``.
+        batch_size: Images at once.
+        num_workers: Processes that load images.
+        config: Instead of the config in the checkpoint.
+        device: Where the backbone runs.
+        progress: Called after each image with the number of all.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If weights of the backbone are missing, no image can be read, or ``out`` cannot
+            be written.
+    """
+    if out is not None:
+        check_format(Path(out))
+    loading = dict(batch_size=batch_size, num_workers=num_workers)
+    with _native(checkpoint, config=config) as (file, _):
+        extract = FeatureExtractor.from_checkpoint(file, config, device, **loading)
+    found = embed_images(extract, [str(path) for path in _files(images)], patches, progress)
+    if out is not None:
+        found.save(out)
+    return found
 
 
 def _files(images: str | Path | Sequence[str | Path]) -> list[str | Path]:

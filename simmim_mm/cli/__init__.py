@@ -21,6 +21,7 @@ VERBS = {
     'compare': 'compare',
     'sweep': 'sweep',
     'knn': 'knn',
+    'embed': 'embed',
     'convert': 'convert',
     'export': 'export',
     'list': 'list_configs',

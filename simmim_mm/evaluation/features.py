@@ -1,6 +1,6 @@
 """Features of image files by a pretrained backbone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from simmim_mm.checkpoint import LoadReport, load_into, open_run
+from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.seeding import seeded_rng
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
@@ -65,9 +66,29 @@ class FeatureExtractor:
         preprocessor = MODELS.build(config.model.data_preprocessor)
         return cls(model['backbone'].to(device), preprocessor.to(device), config, **kwargs)
 
-    @torch.no_grad()
     def __call__(self, paths: Sequence[str]) -> Tensor:
         """Features ``(N, C)`` of image files; ``UnreadableImage`` if one cannot be loaded."""
+        features = []
+        for batch, failed in self.batches(paths):
+            for path, reason in failed.items():
+                raise UnreadableImage(path, reason)
+            features.append(batch)
+        return torch.cat(features)
+
+    @torch.no_grad()
+    def batches(
+        self, paths: Sequence[str], patches: bool = False
+    ) -> Iterator[tuple[Tensor, dict[str, str]]]:
+        """Features batch by batch, and the files of the batch that cannot be loaded.
+
+        Args:
+            paths: Image files.
+            patches: All positions of the map instead of their mean.
+
+        Yields:
+            ``(n, C)`` float32, or ``(n, h, w, C)`` of patches, of those that can; and path to
+            reason of the others.
+        """
         loader = DataLoader(
             list(enumerate(paths)),  # type: ignore[arg-type]  # a list will do
             self.batch_size,
@@ -78,20 +99,30 @@ class FeatureExtractor:
         self.backbone.eval()
         try:
             with seeded_rng(0):
-                features = [self._pooled(batch) for batch in loader]
+                for images, failed in loader:
+                    features = self._features(images, patches) if len(images) else images
+                    yield features, failed
         finally:
             self.backbone.train(training)
-        return torch.cat(features)
 
-    def _pooled(self, batch: Tensor) -> Tensor:
+    def _features(self, batch: Tensor, patches: bool) -> Tensor:
         inputs = self.data_preprocessor(dict(inputs=batch), False)['inputs']
-        return self.backbone(inputs)[-1].flatten(2).mean(2).float().cpu()
+        features = self.backbone(inputs)[-1].float()
+        features = features.permute(0, 2, 3, 1) if patches else features.flatten(2).mean(2)
+        return features.cpu()
 
 
-def _load(pipeline: Callable, files: list[tuple[int, str]]) -> Tensor:
-    """Images ``(B, C, H, W)`` of numbered files."""
-    images = [pipeline(dict(img_path=path, sample_idx=i))['img'] for i, path in files]
-    return torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in images])
+def _load(pipeline: Callable, files: list[tuple[int, str]]) -> tuple[Tensor, dict[str, str]]:
+    """Images ``(B, C, H, W)`` of numbered files, and the reasons of those that failed by path."""
+    images, failed = [], {}
+    for i, path in files:
+        try:
+            image = pipeline(dict(img_path=path, sample_idx=i))['img']
+        except UnreadableImage as error:
+            failed[path] = error.reason
+        else:
+            images.append(torch.from_numpy(image).permute(2, 0, 1))
+    return torch.stack(images) if images else torch.empty(0), failed
 
 
 def _parts(config: Config) -> list:

@@ -1,0 +1,121 @@
+"""Features of many images in a file: for search, clustering or a model on top."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.evaluation.features import FeatureExtractor
+
+FORMATS = ('.npy', '.csv', '.parquet')
+
+
+@dataclass
+class Embedding:
+    """Features of images, and where they are from.
+
+    Attributes:
+        paths: The images that could be read.
+        features: ``(N, C)`` float32; of patches ``(N, h, w, C)``, h rows of w positions.
+        unreadable: Path to reason, of those that could not.
+    """
+
+    paths: list[str]
+    features: Tensor
+    unreadable: dict[str, str]
+
+    def save(self, out: str | Path) -> list[Path]:
+        """Write a file of the kind that its ending says; returns all that were written.
+
+        - ``.npy``: the array; the paths beside it in ``.txt``, one a line.
+        - ``.csv``: a row with the path and the numbers; of patches a row for each, with its row and
+          column.
+        - ``.parquet`` (needs pyarrow): columns ``path`` and ``feature``, and of patches as above.
+
+        Images that could not be read are listed beside it in ``.unreadable.txt``.
+        """
+        out = Path(out)
+        check_format(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        written = [out]
+        array = self.features.numpy()
+        if out.suffix == '.npy':
+            np.save(out, array)
+            written.append(out.with_suffix('.txt'))
+            written[-1].write_text(''.join(f'{path}\n' for path in self.paths), encoding='utf-8')
+        elif out.suffix == '.csv':
+            with out.open('w', newline='', encoding='utf-8') as file:
+                rows = csv.writer(file)
+                rows.writerow([*self._columns, *(f'f{i}' for i in range(array.shape[-1]))])
+                for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
+                    rows.writerow([*where, *row.tolist()])
+        else:
+            import pyarrow
+            from pyarrow import parquet
+
+            columns = dict(zip(self._columns, zip(*self._places())))
+            columns['feature'] = list(array.reshape(-1, array.shape[-1]))
+            parquet.write_table(pyarrow.table(columns), out)
+        if self.unreadable:
+            written.append(out.with_suffix('.unreadable.txt'))
+            lines = (f'{path}: {reason}\n' for path, reason in self.unreadable.items())
+            written[-1].write_text(''.join(lines), encoding='utf-8')
+        return written
+
+    @property
+    def _columns(self) -> list[str]:
+        return ['path', 'row', 'column'] if self.features.ndim == 4 else ['path']
+
+    def _places(self) -> list[tuple]:
+        """What stands before each feature, in the order of the rows."""
+        grid = np.ndindex(*self.features.shape[1:-1])
+        places = list(grid)
+        return [(path, *place) for path in self.paths for place in places]
+
+
+def check_format(out: Path) -> None:
+    """Refuse a file that could not be written, before the work is done."""
+    if out.suffix not in FORMATS:
+        raise ValueError(f'{out}: the file is to end in {", ".join(FORMATS)}')
+    if out.suffix == '.parquet':
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError:
+            raise ValueError(f'{out}: .parquet needs pyarrow: pip install pyarrow') from None
+
+
+@torch.no_grad()
+def embed_images(
+    extract: FeatureExtractor,
+    paths: Sequence[str],
+    patches: bool = False,
+    progress: Callable[[int], None] = lambda total: None,
+) -> Embedding:
+    """Features of image files; those that cannot be read are left out and named.
+
+    Args:
+        extract: The backbone with the loading of its pretraining.
+        paths: The files.
+        patches: Features of all positions instead of their mean.
+        progress: Called after each image with the number of all.
+
+    Raises:
+        DataError: If none can be read.
+    """
+    found: list[Tensor] = []
+    unreadable: dict[str, str] = {}
+    for features, failed in extract.batches(paths, patches):
+        found.append(features)
+        unreadable.update(failed)
+        for _ in range(len(features) + len(failed)):
+            progress(len(paths))
+    if len(unreadable) == len(paths):
+        reasons = [f'{path}: {reason}' for path, reason in unreadable.items()]
+        raise DataError(f'no image can be read: {first_few(reasons)}')
+    sound = [path for path in paths if path not in unreadable]
+    return Embedding(sound, torch.cat([f for f in found if len(f)]), unreadable)

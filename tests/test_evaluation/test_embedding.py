@@ -1,0 +1,100 @@
+"""Features of a folder in a file: as the backbone gives them, in the order of the paths."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from vis_toys import save_checkpoint, tiny_config, write_photos
+
+import simmim_mm
+from simmim_mm.cli import main
+from simmim_mm.datasets.errors import DataError
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Images of several sizes, grey ones and two that cannot be read; and a checkpoint."""
+    folder = tmp_path_factory.mktemp('embedding')
+    write_photos(folder / 'images')
+    Image.new('L', (90, 50), 77).save(folder / 'images' / 'grey, 2.png')
+    (folder / 'images' / 'empty.png').touch()
+    (folder / 'images' / 'text.jpg').write_text('no image')
+    save_checkpoint(folder / 'run.pth', tiny_config())
+    return folder
+
+
+def test_features_are_those_of_the_images_that_can_be_read(folder):
+    found = simmim_mm.embed(folder / 'run.pth', folder / 'images', batch_size=2)
+    assert sorted(map(str, found.unreadable)) == [
+        str(folder / 'images' / name) for name in ('empty.png', 'text.jpg')
+    ]
+    assert all(found.unreadable.values())
+    expected = simmim_mm.extract_features(folder / 'run.pth', found.paths)
+    torch.testing.assert_close(found.features, expected)
+    assert len(found.paths) == len(found.features) > 3
+
+
+def test_patches_are_the_positions_whose_mean_is_the_feature(folder):
+    found = simmim_mm.embed(folder / 'run.pth', folder / 'images', patches=True)
+    assert found.features.ndim == 4
+    pooled = simmim_mm.extract_features(folder / 'run.pth', found.paths)
+    torch.testing.assert_close(found.features.mean((1, 2)), pooled)
+    backbone, _ = simmim_mm.load_backbone(folder / 'run.pth')
+    assert found.features.shape[-1] == backbone.out_channels[-1]
+
+
+def test_the_command_writes_an_array_and_the_paths(folder, tmp_path, capsys):
+    out = tmp_path / 'to' / 'features.npy'
+    command = ['embed', str(folder / 'run.pth'), str(folder / 'images'), '--out', str(out)]
+    main([*command, '--num-workers', '0', '--batch-size', '3'])
+    shown = capsys.readouterr()
+    assert 'empty.png' in shown.err and 'text.jpg' in shown.err
+    array, paths = np.load(out), out.with_suffix('.txt').read_text().splitlines()
+    found = simmim_mm.embed(folder / 'run.pth', folder / 'images')
+    assert paths == found.paths
+    np.testing.assert_allclose(array, found.features, rtol=1e-4, atol=1e-5)
+    listed = out.with_suffix('.unreadable.txt').read_text()
+    assert 'empty.png' in listed and 'text.jpg' in listed
+    with pytest.raises(SystemExit):
+        main(command)
+    assert 'exists' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('patches', [False, True])
+def test_a_table_has_a_row_for_each_feature(folder, tmp_path, patches):
+    out = tmp_path / 'features.csv'
+    found = simmim_mm.embed(folder / 'run.pth', folder / 'images', out=out, patches=patches)
+    with out.open(newline='') as file:
+        header, *rows = csv.reader(file)
+    first = header.index('f0')
+    assert header[:first] == (['path', 'row', 'column'] if patches else ['path'])
+    values = np.array([row[first:] for row in rows], dtype=np.float32)
+    np.testing.assert_array_equal(values, found.features.flatten(0, -2))
+    if patches:
+        _, h, w, _ = found.features.shape
+        assert (
+            rows[w + 1][:3] == [found.paths[0], '1', '1'] and len(rows) == len(found.paths) * h * w
+        )
+    else:
+        assert [row[0] for row in rows] == found.paths
+
+
+def test_parquet(folder, tmp_path):
+    parquet = pytest.importorskip('pyarrow.parquet')
+    found = simmim_mm.embed(folder / 'run.pth', folder / 'images', out=tmp_path / 'f.parquet')
+    table = parquet.read_table(tmp_path / 'f.parquet').to_pydict()
+    assert table['path'] == found.paths
+    np.testing.assert_array_equal(np.float32(table['feature']), found.features)
+
+
+@pytest.mark.parametrize('name', ['features', 'features.xls'])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder, tmp_path, name):
+    with pytest.raises(ValueError, match=r'\.npy, \.csv, \.parquet'):
+        simmim_mm.embed('nowhere.pth', folder / 'images', out=tmp_path / name)
+
+
+def test_no_readable_image_is_an_error(folder):
+    with pytest.raises(DataError, match=r'no image can be read: .*empty\.png'):
+        simmim_mm.embed(folder / 'run.pth', folder / 'images' / 'empty.png')
