@@ -12,6 +12,8 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from simmim_mm._renamed import old_names
+from simmim_mm.models.algorithms import MaskedImageModel
+from simmim_mm.registry import MODELS
 
 # Where each launcher leaves rank, number of processes, and rank on this machine.
 _VARIABLES = dict(
@@ -82,13 +84,24 @@ class _Loader(dict):
 def build_runner(cfg: Config, datasets: dict[str, Any]) -> Runner:
     """``Runner.from_cfg(cfg)`` with data sets that are built, by the name of their dataloader.
 
-    The config that it writes to the work directory and into checkpoints is ``cfg`` as it is.
+    The config that it writes to the work directory and into checkpoints is ``cfg`` as it is, but
+    that ``compile`` becomes an argument of a model of ours: mmengine compiles ``train_step``, whose
+    contexts of mixed precision the compiler does not take.
     """
     cfg = deepcopy(cfg)
+    kind = MODELS.get(cfg.model.type) if cfg.get('compile') else None
+    if isinstance(kind, type) and issubclass(kind, MaskedImageModel):
+        cfg.model.compile, cfg.compile = cfg.compile, False
     settings = {key: cfg[key] for key in signature(Runner).parameters if key in cfg}
     for name, dataset in datasets.items():
         settings[name] = _Loader(cfg[name], dataset=dataset)
-    return Runner(**settings, cfg=cfg)
+    runner = Runner(**settings, cfg=cfg)
+    if cfg.model.get('compile'):
+        runner.logger.info(
+            'Forward and loss will be compiled: the first iterations take up to minutes, fewer in '
+            'later runs (TORCHINDUCTOR_CACHE_DIR names the cache).'
+        )
+    return runner
 
 
 __getattr__ = old_names(__name__)

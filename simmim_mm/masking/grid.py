@@ -107,6 +107,7 @@ def masked_fraction(mask: Tensor, size: Sequence[int]) -> Tensor:
     return upsample_mask(mask, size)
 
 
+@torch.compiler.disable  # how many there are depends on the mask: compiled, it breaks the graph
 def visible_ids(mask: Tensor) -> Tensor:
     """Indices ``(B, n_visible)`` of the visible tokens among all ``h * w``, in raster order.
 

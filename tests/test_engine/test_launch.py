@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmengine.config import Config
+from vis_toys import tiny_config
 
 from simmim_mm.datasets import ImageDataset
 from simmim_mm.engine.launch import build_runner, launched_rank, prepare_cpu_launch
@@ -78,3 +79,27 @@ def test_a_runner_takes_data_sets_as_they_are_built(folder, tmp_path):
     assert loader.dataset is dataset and loader.batch_size == 2
     # not a copy: the list of a million files is there once, and its file status is shared
     assert cfg.pretty_text == text == runner.cfg.pretty_text
+
+
+def test_a_pretraining_runs_compiled(folder, tmp_path):
+    """mmengine would compile train_step, in which the compiler fails."""
+    cfg = tiny_config()
+    cfg.train_dataloader.update(num_workers=0, batch_size=7, drop_last=True)
+    cfg.train_dataloader.update(sampler=dict(type='ReproducibleSampler', shuffle=True))
+    cfg.train_dataloader.dataset.data_root = str(folder)
+    cfg.merge_from_dict(
+        dict(
+            work_dir=str(tmp_path / 'run'),
+            compile=dict(backend='aot_eager'),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(
+                type='AmpOptimWrapper', optimizer=dict(type='AdamW', lr=1e-3), dtype='bfloat16'
+            ),
+        )
+    )
+    runner = build_runner(cfg, {})
+    before = [p.detach().clone() for p in runner.model.parameters()]
+    runner.train()
+    assert not all(map(torch.equal, before, runner.model.parameters()))
+    assert runner.cfg.model.compile == dict(backend='aot_eager')
+    torch.compiler.reset()

@@ -35,6 +35,8 @@ class MaskedImageModel(BaseModel):
         fill: What takes the place of masked pixels in the image. None: the backbone's own mask
             token, or nothing in gather mode.
         foreground: A :class:`ForegroundBranch` on the same features; its loss is added.
+        compile: Compile forward and loss of the training by ``torch.compile``; a dict has its
+            arguments.
     """
 
     data_preprocessor: Any
@@ -48,6 +50,7 @@ class MaskedImageModel(BaseModel):
         target: Sequence[dict] = (),
         fill: dict | None = None,
         foreground: dict | None = None,
+        compile: bool | dict = False,
         init_cfg: dict | None = None,
     ) -> None:
         # built here: BaseModel would look it up in the default scope, perhaps another package's
@@ -73,6 +76,9 @@ class MaskedImageModel(BaseModel):
         if foreground is not None:
             foreground = dict(foreground, neck=self._decoder_config(foreground['neck'], 1))
         self.foreground = None if foreground is None else MODELS.build(foreground)
+        if compile:  # a function of the model: copies of it (of an average) share it
+            options = dict(dynamic=False) | (compile if isinstance(compile, dict) else {})
+            self.compute_losses = torch.compile(self.compute_losses, **options)
         check_parts(self)
         if self.fill is not None:  # no gradient reaches mask tokens: distributed training objects
             for name, parameter in self.backbone.named_parameters():
@@ -133,14 +139,22 @@ class MaskedImageModel(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses of a batch of normalized images ``(B, C, H, W)`` under their masks."""
-        mask = self.stack_masks(data_samples, inputs)
-        feats = self.encode(inputs, mask)
-        pred = self.neck(feats, mask)
-        target = self.target(inputs)
-        losses = self.head.loss(pred, target, mask)
+        mask, labels = self.stack_masks(data_samples, inputs), None
         if self.foreground is not None:
             labels = self.foreground.stack_labels(data_samples, inputs)
-            losses.update(self.foreground.loss(self.foreground(feats, mask), labels))
+        return self.compute_losses(self, inputs, mask, labels)
+
+    @staticmethod
+    def compute_losses(
+        model: 'MaskedImageModel', inputs: Tensor, mask: Tensor, labels: Tensor | None
+    ) -> dict[str, Tensor]:
+        """The method, on tensors alone; compiled if asked for."""
+        feats = model.encode(inputs, mask)
+        pred = model.neck(feats, mask)
+        target = model.target(inputs)
+        losses = model.head.loss(pred, target, mask)
+        if labels is not None:
+            losses.update(model.foreground.loss(model.foreground(feats, mask), labels))
         return losses
 
     @torch.no_grad()

@@ -60,8 +60,13 @@ def window_layout(H: int, W: int, window: int, shift: int, device: torch.device)
     return WindowLayout(order.to(device), inverse.to(device), shift_mask)
 
 
-# For tensors that no tracer records: its tensors are of no use outside, nor ours to it.
+# Kept where no tracer records: its tensors are of no use outside. Compiled, they are constants.
 kept_layout = lru_cache(maxsize=64)(torch.inference_mode(False)(window_layout))
+
+
+@torch.compiler.assume_constant_result
+def _constant_layout(*args: Any) -> WindowLayout:
+    return kept_layout(*args)
 
 
 def permute_tokens(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
@@ -201,9 +206,9 @@ class ShiftedWindowAttention(BaseModule):
         if pad_r or pad_b:
             x = F.pad(x.view(B, H, W, C), (0, 0, 0, pad_r, 0, pad_b)).flatten(1, 2)
         H_pad, W_pad = H + pad_b, W + pad_r
-        layout = (window_layout if is_traced(x) else kept_layout)(
-            H_pad, W_pad, window, shift, x.device
-        )
+        make = window_layout if is_traced(x) else kept_layout
+        make = _constant_layout if torch.compiler.is_dynamo_compiling() else make
+        layout = make(H_pad, W_pad, window, shift, x.device)
 
         windows = permute_tokens(x, layout.order, layout.inverse).view(-1, window**2, C)
         qkv = self.project(windows).view(-1, window**2, 3, msa.num_heads, C // msa.num_heads)
