@@ -210,7 +210,7 @@ def embed(
     num_workers: int = 0,
     config: Config | None = None,
     device: str = 'cpu',
-    progress: Callable[[int], None] = lambda total: None,
+    progress: Callable[[int], None] | None = None,
 ) -> Embedding:
     """Features with the paths of their images; files that cannot be read are left out and named.
 

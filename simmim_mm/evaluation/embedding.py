@@ -94,7 +94,7 @@ def embed_images(
     extract: FeatureExtractor,
     paths: Sequence[str],
     patches: bool = False,
-    progress: Callable[[int], None] = lambda total: None,
+    progress: Callable[[int], None] | None = None,
 ) -> Embedding:
     """Features of image files; those that cannot be read are left out and named.
 
@@ -112,7 +112,7 @@ def embed_images(
     for features, failed in extract.batches(paths, patches):
         found.append(features)
         unreadable.update(failed)
-        for _ in range(len(features) + len(failed)):
+        for _ in range(len(features) + len(failed)) if progress else ():
             progress(len(paths))
     if len(unreadable) == len(paths):
         reasons = [f'{path}: {reason}' for path, reason in unreadable.items()]
