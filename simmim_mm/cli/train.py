@@ -90,9 +90,10 @@ def use_amp(cfg: 'Config') -> None:
 
 def start_from(cfg: 'Config', checkpoint: str, name: str) -> None:
     """Let the backbone start from a pretraining."""
-    from simmim_mm.checkpoint import load_weights
+    from simmim_mm.checkpoint import find_state_dict, load_weights, require_finite
 
-    load_weights(checkpoint)  # to know now that it can be read
+    # to know now that it can be read
+    require_finite(find_state_dict(load_weights(checkpoint)), checkpoint)
     if 'backbone' not in cfg.model:
         raise ValueError(f'--pretrained: the model of {name} has no backbone')
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
@@ -115,7 +116,7 @@ def scale_lr(cfg: 'Config') -> list[str]:
 
 def choose_checkpoint(cfg: 'Config', resume: str | None) -> list[str]:
     """Set ``resume`` and ``load_from`` to a checkpoint that is known to load."""
-    from simmim_mm.checkpoint import load_weights
+    from simmim_mm.checkpoint import find_state_dict, load_weights, require_finite
     from simmim_mm.engine.resume import check_resumable, find_resumable
 
     if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
@@ -127,13 +128,14 @@ def choose_checkpoint(cfg: 'Config', resume: str | None) -> list[str]:
     if cfg.get('load_from') and cfg.get('resume'):
         check_resumable(cfg.load_from)
     elif cfg.get('load_from') and '://' not in cfg.load_from:
-        load_weights(cfg.load_from)
+        require_finite(find_state_dict(load_weights(cfg.load_from)), cfg.load_from)
     return []
 
 
 def run(args: argparse.Namespace) -> None:
     from simmim_mm._stack import require_mmcv_ops
     from simmim_mm.engine.checks import check_model, check_run
+    from simmim_mm.engine.hooks.standard import add_standard_hooks
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
@@ -143,6 +145,7 @@ def run(args: argparse.Namespace) -> None:
 
     checked = check_run(cfg)  # before anything is written
     runner, model = load_runner(cfg, checked.datasets)
+    add_standard_hooks(runner)
     for note in notes:
         runner.logger.info(note)
     for mode, sample in checked.samples.items():

@@ -179,7 +179,7 @@ class Run:
         shown = errors[-1:] or lines[-_TAIL:]
         if code == 0:
             found = ', '.join(known_metrics(self.work_dir)) or 'nothing'
-            shown = [f'no validation gave {self.trial.metric}; it wrote {found}']
+            shown = [f'no validation gave a finite {self.trial.metric}; it wrote {found}']
         elif not errors:
             shown.append(f'the process ended with code {code}')
         shown.append(f'see {self.work_dir / "train.log"}')

@@ -1,6 +1,7 @@
 """What a training has written into mmengine's ``scalars.json``."""
 
 import json
+import math
 import re
 import time
 from contextlib import suppress
@@ -62,7 +63,8 @@ def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progre
             if value is None and 'data_time' in line and 'iter' not in line:  # a validation's
                 value = trial.absent
             if isinstance(value, (int, float)):
-                progress.value, progress.validated = float(value), True
+                progress.validated = math.isfinite(value)  # NaN is no result
+                progress.value = float(value) if progress.validated else None
                 progress.scalars = {
                     k.removeprefix('val/'): v
                     for k, v in line.items()

@@ -8,7 +8,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, write_checkpoint
+from simmim_mm.checkpoint import (
+    CheckpointError,
+    LoadReport,
+    load_into,
+    require_finite,
+    write_checkpoint,
+)
 from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights, plain_dict
 from simmim_mm.interop.family import Family
 from simmim_mm.interop.keymap import Conversion
@@ -40,8 +46,8 @@ def convert_checkpoint(
         The family, the config, and the report on all entries.
 
     Raises:
-        CheckpointError: If the source is no checkpoint or unsafe, the encoder is incomplete, or the
-            target exists.
+        CheckpointError: If the source is no checkpoint or unsafe, holds NaN or infinity, the encoder
+            is incomplete, or the target exists.
         ValueError: If the family or the architecture is unknown.
     """
     target = Path(target)
@@ -61,6 +67,7 @@ def convert_checkpoint(
         raise CheckpointError(
             f'{source} does not fit {known.title} ({type(error).__name__}: {error})'
         ) from error
+    require_finite(conversion.state_dict, source)
     report = load_converted(model, conversion)
     absent = [*report.missing, *report.mismatched]
     # of a file that was not pretrained with mask tokens, it starts anew

@@ -37,7 +37,7 @@ for i in range(first + 1, 5):
     if cfg.get('wait_at') == i and not (args.work_dir / 'go').exists():
         time.sleep(60)
 if first < 4 and cfg.get('validates', True):
-    write(**{'accuracy/top1': cfg['gain'] * (1 + cfg['randomness']['seed']),
+    write(**{'accuracy/top1': float(cfg['gain']) * (1 + cfg['randomness']['seed']),
              'other': 5.0, 'data_time': 0.1, 'time': 0.2, 'step': 4})
 elif first < 4:
     write(data_time=0.1, time=0.2, step=4)
