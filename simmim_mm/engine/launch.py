@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from simmim_mm._renamed import old_names
+from simmim_mm.visualization.guarded_backend import guarded
 
 # Where each launcher leaves rank, number of processes, and rank on this machine.
 _VARIABLES = dict(
@@ -82,12 +83,16 @@ class _Loader(dict):
 def build_runner(cfg: Config, datasets: dict[str, Any]) -> Runner:
     """``Runner.from_cfg(cfg)`` with data sets that are built, by the name of their dataloader.
 
+    Its trackers are guarded (:class:`GuardedVisBackend`).
+
     The config that it writes to the work directory and into checkpoints is ``cfg`` as it is.
     """
     cfg = deepcopy(cfg)
     settings = {key: cfg[key] for key in signature(Runner).parameters if key in cfg}
     for name, dataset in datasets.items():
         settings[name] = _Loader(cfg[name], dataset=dataset)
+    if settings.get('visualizer'):
+        settings['visualizer'] = guarded(settings['visualizer'])
     return Runner(**settings, cfg=cfg)
 
 

@@ -46,8 +46,8 @@ def convert_checkpoint(
         The family, the config, and the report on all entries.
 
     Raises:
-        CheckpointError: If the source is no checkpoint or unsafe, holds NaN or infinity, the encoder
-            is incomplete, or the target exists.
+        CheckpointError: If the source is no checkpoint or unsafe, holds NaN or infinity, the
+            encoder is incomplete, or the target exists.
         ValueError: If the family or the architecture is unknown.
     """
     target = Path(target)

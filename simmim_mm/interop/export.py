@@ -176,8 +176,8 @@ def read_source(path: str | Path) -> Source:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If it is no checkpoint, holds NaN or infinity, or carries no config that can be
-            used.
+        CheckpointError: If it is no checkpoint, holds NaN or infinity, or carries no config that
+            can be used.
         ExportError: If it has no backbone of ours.
     """
     from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked

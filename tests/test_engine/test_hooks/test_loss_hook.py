@@ -73,7 +73,7 @@ def test_an_image_that_is_not_finite_is_named(make_runner):
     images = [torch.ones(3, 2, 2), torch.full((3, 2, 2), float('inf'))]
     samples = [BaseDataElement(metainfo=dict(img_path=name)) for name in ('good', 'bad')]
     batch = dict(inputs=images, data_samples=samples)
-    with pytest.raises(NonFiniteLossError, match='these images hold NaN or infinity: bad. '):
+    with pytest.raises(NonFiniteLossError, match=r'these images hold NaN or infinity: bad\. '):
         LossHook().after_train_iter(runner, 0, batch, dict(loss=torch.tensor(float('nan'))))
 
 
