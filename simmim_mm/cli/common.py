@@ -225,7 +225,8 @@ def is_user_error(error: BaseException) -> bool:
     """Whether an error says all that its reader needs: a traceback would only hide it.
 
     That holds for files that cannot be opened, for this package's own error classes, for a
-    ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), and for a type name that no registry knows.
+    ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), and for
+    a type name that no registry knows.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
         return True

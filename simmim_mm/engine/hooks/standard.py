@@ -3,9 +3,10 @@
 from mmengine.runner import Runner
 
 from simmim_mm.engine.hooks.loss_hook import LossHook
+from simmim_mm.engine.hooks.schedule_hook import ScheduleHook
 from simmim_mm.engine.hooks.throughput_hook import ThroughputHook
 
-STANDARD = (LossHook, ThroughputHook)
+STANDARD = (LossHook, ScheduleHook, ThroughputHook)
 
 
 def add_standard_hooks(runner: Runner) -> None:
