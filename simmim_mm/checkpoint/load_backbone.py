@@ -31,9 +31,9 @@ def load_backbone(
 
     Raises:
         CheckpointError: If the file cannot be read or holds NaN or infinity; if it has nothing
-            under the prefix; or if it is of another architecture: a weight has another shape, or more
-            than a tenth of the model's weights, by size, are missing or of the file's unexpected.
-            The model is as it was then.
+            under the prefix; or if it is of another architecture: a weight has another shape, or
+            more than a tenth of the model's weights, by size, are missing or of the file's
+            unexpected. The model is as it was then.
     """
     file, name = str(checkpoint), type(model).__name__
     state = find_state_dict(load_weights(fetch(checkpoint)), file)

@@ -31,4 +31,3 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 auto_scale_lr = dict(base_batch_size=32)
-find_unused_parameters = True  # the mask token is not used after the pretraining

@@ -74,9 +74,9 @@ class MaskedImageModel(BaseModel):
             foreground = dict(foreground, neck=self._decoder_config(foreground['neck'], 1))
         self.foreground = None if foreground is None else MODELS.build(foreground)
         check_parts(self)
-        if self.fill is not None:  # no gradient reaches mask tokens: distributed training objects
-            for name, parameter in self.backbone.named_parameters():
-                parameter.requires_grad_(parameter.requires_grad and 'mask_token' not in name)
+        for name, parameter in self.backbone.named_parameters():
+            if 'mask_token' in name:  # with a fill it gets no gradient, which DDP objects to
+                parameter.requires_grad_(self.fill is None)
 
     def _target_config(self, cfg: dict) -> dict:
         """A target's config, with the token if the decoder predicts token by token."""

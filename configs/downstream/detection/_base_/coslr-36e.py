@@ -5,7 +5,6 @@ custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
 default_hooks = dict(checkpoint=dict(type='simmim_mm.AtomicCheckpointHook', max_keep_ckpts=1))
 randomness = dict(seed=0)
 custom_hooks = [dict(type='simmim_mm.LossHook')]  # stops a training that diverges
-find_unused_parameters = True  # the mask token is not used after the pretraining
 
 max_epochs = 36
 lr = 2e-4

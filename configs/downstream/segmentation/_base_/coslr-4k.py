@@ -6,7 +6,6 @@ _base_ = __import__('mmseg').__path__[0] + '/.mim/configs/_base_/default_runtime
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
 randomness = dict(seed=0)
 custom_hooks = [dict(type='simmim_mm.LossHook')]  # stops a training that diverges
-find_unused_parameters = True  # the mask token is not used after the pretraining
 
 max_iters = 4000
 warmup_iters = 100
