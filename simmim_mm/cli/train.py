@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     """Enter the command line into the config; returns what there is to tell the user."""
-    from simmim_mm.engine.launch import adapt_dataloaders
+    from simmim_mm.engine.launch import adapt_dataloaders, complete_validation
 
     notes = []
     if (args.data, args.epochs, args.iters, args.batch_size) != (None,) * 4:
@@ -61,6 +61,7 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
 
         set_run(cfg, args.data, args.epochs, args.iters, args.batch_size)
     cfg.merge_from_dict(args.cfg_options)
+    complete_validation(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config)
     if args.no_validate:

@@ -12,6 +12,8 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from simmim_mm._renamed import old_names
+from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
+from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.visualization.guarded_backend import guarded
 
 # Where each launcher leaves rank, number of processes, and rank on this machine.
@@ -35,6 +37,34 @@ def adapt_dataloaders(cfg: Config) -> None:
             loader.persistent_workers = False  # torch refuses it
         if loader and not torch.cuda.is_available():
             loader.pin_memory = False  # it only warns
+
+
+def complete_validation(cfg: Config) -> None:
+    """Fill in what the validation of a pretraining does not say.
+
+    ``val_dataloader=dict(dataset=dict(data_root=...))`` is enough: the rest is that of the training
+    data, without random steps (:func:`evaluation_pipeline`) and with the same masks in every
+    validation, and the loss under the mask.
+    """
+    loader, train = cfg.get('val_dataloader'), cfg.get('train_dataloader')
+    data = (train or {}).get('dataset') or {}
+    images = next((part for _, part in single_datasets(data)), {}).get('type') == 'ImageDataset'
+    if not loader or not images:
+        return
+    for setting in (loader, cfg.get('val_cfg') or {}, cfg.get('val_evaluator') or {}):
+        if isinstance(setting, dict):
+            setting.pop('_delete_', None)  # which recipes for folders needed in version 0.1
+    dataset = loader.setdefault('dataset', {})
+    dataset.setdefault('type', 'ImageDataset')
+    if dataset.type == 'ImageDataset' and not dataset.get('pipeline'):
+        dataset.pipeline = evaluation_pipeline(cfg)
+    for key in ('batch_size', 'num_workers', 'persistent_workers', 'pin_memory'):
+        if key in train:
+            loader.setdefault(key, train[key])
+    sampler = dict(type='ReproducibleSampler', shuffle=False, fixed=True)
+    loader.setdefault('sampler', sampler)
+    cfg.val_cfg = cfg.get('val_cfg') or {}
+    cfg.val_evaluator = cfg.get('val_evaluator') or dict(type='MaskedLoss')
 
 
 def prepare_cpu_launch(cfg: Config) -> None:
