@@ -137,6 +137,7 @@ def run(args: argparse.Namespace) -> None:
     from simmim_mm._stack import require_mmcv_ops
     from simmim_mm.engine.checks import check_model, check_run
     from simmim_mm.engine.hooks.standard import add_standard_hooks
+    from simmim_mm.engine.launch import release_loaders
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
@@ -151,4 +152,7 @@ def run(args: argparse.Namespace) -> None:
         runner.logger.info(note)
     for mode, sample in checked.samples.items():
         check_model(model, sample, mode)
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        release_loaders(runner)

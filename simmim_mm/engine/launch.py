@@ -29,6 +29,11 @@ def launched_rank(launcher: str) -> int:
     return 0 if launcher == 'none' else int(os.environ.get(_VARIABLES[launcher][0], 0))
 
 
+def launched_processes(launcher: str) -> int:
+    """Number of processes, known before they are connected."""
+    return 1 if launcher == 'none' else int(os.environ.get(_VARIABLES[launcher][1], 1))
+
+
 def adapt_dataloaders(cfg: Config) -> None:
     """Take back what data loaders cannot do: persist without workers, pin memory without a GPU."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -124,6 +129,18 @@ def build_runner(cfg: Config, datasets: dict[str, Any]) -> Runner:
     if settings.get('visualizer'):
         settings['visualizer'] = guarded(settings['visualizer'])
     return Runner(**settings, cfg=cfg)
+
+
+def release_loaders(runner: Runner) -> None:
+    """End the processes that load images.
+
+    Persistent ones last as long as their loader, and hold up the end of the program: some versions
+    of PyTorch wait five seconds for each.
+    """
+    for loop in (runner.train_loop, runner.val_loop):
+        for name in ('dataloader', 'dataloader_iterator'):
+            if getattr(loop, name, None) is not None:
+                setattr(loop, name, None)
 
 
 __getattr__ = old_names(__name__)
