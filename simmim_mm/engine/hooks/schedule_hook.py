@@ -190,6 +190,15 @@ def _log_batch(runner: Runner) -> None:
     text += f' x {processes} processes' if processes > 1 else ''
     text += f' x {counts} accumulated' if counts > 1 else ''
     total = batch * processes * counts
+    images = len(runner.train_dataloader.dataset)
+    if (
+        images < batch * processes
+        and 'Infinite' not in type(runner.train_dataloader.sampler).__name__
+    ):
+        runner.logger.warning(
+            f'{images} images are fewer than a batch of {batch * processes}: an epoch is one step '
+            'on all of them. --batch-size sets the batch.'
+        )
     runner.logger.info(
         'Effective batch, of one step of the optimizer: '
         + (text if total == batch else f'{text} = {total} images')

@@ -66,5 +66,5 @@ def _advice(runner: Any, share: float) -> str:
     elif not loader.persistent_workers and loader.num_workers:
         text += 'Keep them between epochs: train_dataloader.persistent_workers=True. '
     return text + (
-        'Large originals load faster from copies whose shorter side is about twice that of the crop.'
+        'Large originals load faster from copies with a shorter side of about twice the crop.'
     )
