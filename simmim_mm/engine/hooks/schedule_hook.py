@@ -6,8 +6,9 @@ from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.optim.scheduler.param_scheduler import INF
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop
 
 from simmim_mm.engine.schedulers import CosineThroughWarmupLR, WarmupLR
 from simmim_mm.registry import HOOKS
@@ -33,12 +34,12 @@ class ScheduleHook(Hook):
     # Before the hooks that log the rate.
     priority = 'VERY_HIGH'
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Any) -> None:
         """Note what the config asks for, before a checkpoint takes its place."""
         self._states = deepcopy([scheduler.state_dict() for scheduler in _schedulers(runner)])
         self._groups = deepcopy(_groups(runner))
 
-    def before_train(self, runner: Runner) -> None:
+    def before_train(self, runner: Any) -> None:
         """Compare it with what the checkpoint has brought, and with the length of the training."""
         loop: Any = runner.train_loop
         unit = 'epochs' if isinstance(loop, EpochBasedTrainLoop) else 'iters'
@@ -58,7 +59,7 @@ class ScheduleHook(Hook):
             runner.logger.warning(line)
         _log_batch(runner)
 
-    def _follow_config(self, runner: Runner) -> None:
+    def _follow_config(self, runner: Any) -> None:
         schedulers, groups = _schedulers(runner), runner.optim_wrapper.param_groups
         changed = self._changes(runner)
         if not changed or any(hasattr(s, 'need_val_args') for s in schedulers):  # ReduceOnPlateau
@@ -75,7 +76,7 @@ class ScheduleHook(Hook):
             f'checkpoint {before:.4g}).'
         )
 
-    def _changes(self, runner: Runner) -> list[str]:
+    def _changes(self, runner: Any) -> list[str]:
         """Settings that differ from those of the checkpoint, from there to here."""
         found = []
         for i, (scheduler, planned) in enumerate(zip(_schedulers(runner), self._states)):
@@ -93,14 +94,14 @@ class ScheduleHook(Hook):
         return found
 
 
-def _schedulers(runner: Runner) -> list:
+def _schedulers(runner: Any) -> list:
     found = runner.param_schedulers
     return found if isinstance(found, list) else []  # a dict: of several optimizers
 
 
-def _groups(runner: Runner) -> list[dict]:
+def _groups(runner: Any) -> list[dict]:
     """Settings of the parameter groups, without the parameters."""
-    if isinstance(runner.param_schedulers, dict):
+    if isinstance(runner.optim_wrapper, OptimWrapperDict):
         return []
     groups = runner.optim_wrapper.param_groups
     return [{k: v for k, v in group.items() if k != 'params'} for group in groups]
@@ -120,7 +121,7 @@ def _short(old: Any, new: Any) -> str:
     return f'{old} -> {new}'
 
 
-def _replay(runner: Runner) -> None:
+def _replay(runner: Any) -> None:
     """Step fresh schedulers as often as the training has."""
     loop: Any = runner.train_loop
     epochs, done = 0, loop.iter
@@ -139,7 +140,7 @@ def _replay(runner: Runner) -> None:
                         scheduler.step()
 
 
-def _misfits(runner: Runner) -> Iterator[str]:
+def _misfits(runner: Any) -> Iterator[str]:
     """A line for each schedule that ends elsewhere than the training."""
     loop: Any = runner.train_loop
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
@@ -180,7 +181,7 @@ def _misfits(runner: Runner) -> Iterator[str]:
         )
 
 
-def _log_batch(runner: Runner) -> None:
+def _log_batch(runner: Any) -> None:
     batch = (runner.cfg.get('train_dataloader') or {}).get('batch_size')
     if not batch:
         return

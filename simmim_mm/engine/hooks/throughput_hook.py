@@ -39,12 +39,13 @@ class ThroughputHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch: Any = None, outputs=None) -> None:
         self._seen += 1
-        if self._seen <= self.skip:
+        images = data_batch.get('inputs') if isinstance(data_batch, dict) else None
+        if self._seen <= self.skip or images is None:
             return
         seconds = float(runner.message_hub.get_scalar('train/time').current())
         scalars = runner.message_hub.log_scalars
         waited = scalars['train/data_time'].current() if 'train/data_time' in scalars else 0.0
-        self._recent.append((len(data_batch['inputs']) * get_world_size(), seconds, float(waited)))
+        self._recent.append((len(images) * get_world_size(), seconds, float(waited)))
         images, seconds, waited = map(sum, zip(*self._recent))
         runner.message_hub.update_scalar('train/images_per_second', images / max(seconds, 1e-9))
         self._waited += self._recent[-1][2]
