@@ -18,6 +18,7 @@ from simmim_mm import checkpoint as _checkpoint
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError, LoadReport
 from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.engine.launch import complete_validation
 from simmim_mm.evaluation.embedding import Embedding, check_format, embed_images
 from simmim_mm.evaluation.features import FeatureExtractor
 from simmim_mm.experiments.downstream import set_run
@@ -67,6 +68,7 @@ def get_config(
     cfg = load_config(name)
     set_run(cfg, data, epochs, iters, batch_size)
     cfg.merge_from_dict(overrides)
+    complete_validation(cfg)
     return cfg
 
 

@@ -5,7 +5,6 @@ data_root = 'work_dirs/demo_transfer/data/classification'
 num_classes = 4
 max_iters = 250
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
-find_unused_parameters = True  # the mask token is not used after the pretraining
 
 model = dict(
     type='simmim_mm.Classifier',

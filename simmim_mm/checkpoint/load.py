@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from simmim_mm.checkpoint.fetch import fetch
+from simmim_mm.checkpoint.finite import require_finite
 from simmim_mm.checkpoint.fit_weights import GEOMETRY
 from simmim_mm.checkpoint.safe_load import (
     CheckpointError,
@@ -132,7 +133,7 @@ def load_into(
         resize: Whether entries of another size are fitted. If not, they are left out.
 
     Raises:
-        CheckpointError: If the file cannot be read, or an entry does not fit.
+        CheckpointError: If the file cannot be read, or an entry does not fit or is not finite.
     """
     notes = []
     if isinstance(weights, (str, PathLike)):
@@ -173,6 +174,7 @@ def load_into(
     report.unexpected = [k for k in entries if k not in own and not k.endswith(GEOMETRY)]
     if check is not None:
         check(report)
+    require_finite({name: entries[name] for name in report.loaded}, file)
 
     if not resize:
         entries = {name: v for name, v in entries.items() if name not in report.mismatched}

@@ -35,9 +35,10 @@ def load_backbone(
             None finds it.
 
     Raises:
-        CheckpointError: If the file cannot be read; if it has nothing under the prefix; or if it is
-            of another architecture: a weight has another shape, or more than a tenth of the model's
-            weights, by size, are missing or of the file's unexpected. The model is as it was then.
+        CheckpointError: If the file cannot be read or holds NaN or infinity; if it has nothing
+            under the prefix; or if it is of another architecture: a weight has another shape, or
+            more than a tenth of the model's weights, by size, are missing or of the file's
+            unexpected. The model is as it was then.
     """
     file, name = str(checkpoint), type(model).__name__
     stored = load_weights(fetch(checkpoint))

@@ -6,6 +6,8 @@ imports only the standard library and :mod:`simmim_mm.cli.common`, so that ``--h
 """
 
 import argparse
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -57,6 +59,7 @@ def parse_args(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``simmim`` with a verb and its arguments; None takes those of the process."""
+    atexit.register(gc.freeze)  # Python's last search for garbage takes a second after torch
     verb, args = parse_args(sys.argv[1:] if argv is None else argv)
     rank = 0
     if getattr(args, 'launcher', 'none') != 'none':

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from simmim_mm.experiments import Outcome, Trial
 
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
+_PACKAGE = Path(__file__).parents[1]
 
 
 class _CfgOptions(argparse.Action):
@@ -238,8 +239,8 @@ def is_user_error(error: BaseException) -> bool:
     """Whether an error says all that its reader needs: a traceback would only hide it.
 
     That holds for files that cannot be opened, for this package's own error classes, for a
-    ValueError that it or a script in ``tools/`` raises on purpose (the innermost frame is a
-    ``raise`` there), and for a type name that no registry knows.
+    ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), and for
+    a type name that no registry knows.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
         return True
@@ -249,10 +250,10 @@ def is_user_error(error: BaseException) -> bool:
     if not frames:
         return False
     last = frames[-1]
-    folder = Path(last.filename).parts
-    if isinstance(error, ValueError) and ('simmim_mm' in folder or folder[-2:-1] == ('tools',)):
+    file = Path(last.filename)
+    if isinstance(error, ValueError) and file.is_relative_to(_PACKAGE):
         return (last.line or '').startswith('raise')
-    return isinstance(error, KeyError) and 'registry' in folder and 'mmengine' in folder
+    return isinstance(error, KeyError) and file.parts[-3:-1] == ('mmengine', 'registry')
 
 
 def _exit(error: BaseException, rank: int) -> NoReturn:

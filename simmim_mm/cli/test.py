@@ -27,12 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> None:
     """Enter the command line into the config, and leave out what only a training needs."""
-    from simmim_mm.engine.launch import adapt_dataloaders
+    from simmim_mm.engine.launch import adapt_dataloaders, complete_validation
 
     cfg.merge_from_dict(args.cfg_options)
+    complete_validation(cfg)
     if not cfg.get('val_dataloader'):
         raise ValueError(
-            f'{args.config} has no val_dataloader: give it one, with val_cfg and val_evaluator'
+            f'{args.config} has no val_dataloader: give it one, for a pretraining with '
+            '--cfg-options val_dataloader.dataset.data_root=FOLDER'
         )
     if args.data:
         from simmim_mm.experiments.downstream import set_data_root

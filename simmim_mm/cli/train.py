@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     """Enter the command line into the config; returns what there is to tell the user."""
-    from simmim_mm.engine.launch import adapt_dataloaders
+    from simmim_mm.engine.launch import adapt_dataloaders, complete_validation
 
     notes = []
     if (args.data, args.epochs, args.iters, args.batch_size) != (None,) * 4:
@@ -61,6 +61,7 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
 
         set_run(cfg, args.data, args.epochs, args.iters, args.batch_size)
     cfg.merge_from_dict(args.cfg_options)
+    complete_validation(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config)
     if args.no_validate:
@@ -90,9 +91,10 @@ def use_amp(cfg: 'Config') -> None:
 
 def start_from(cfg: 'Config', checkpoint: str, name: str) -> None:
     """Let the backbone start from a pretraining."""
-    from simmim_mm.checkpoint import load_weights
+    from simmim_mm.checkpoint import find_state_dict, load_weights, require_finite
 
-    load_weights(checkpoint)  # to know now that it can be read
+    # to know now that it can be read
+    require_finite(find_state_dict(load_weights(checkpoint)), checkpoint)
     if 'backbone' not in cfg.model:
         raise ValueError(f'--pretrained: the model of {name} has no backbone')
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
@@ -115,7 +117,7 @@ def scale_lr(cfg: 'Config') -> list[str]:
 
 def choose_checkpoint(cfg: 'Config', resume: str | None) -> list[str]:
     """Set ``resume`` and ``load_from`` to a checkpoint that is known to load."""
-    from simmim_mm.checkpoint import load_weights
+    from simmim_mm.checkpoint import find_state_dict, load_weights, require_finite
     from simmim_mm.engine.resume import check_resumable, find_resumable
 
     if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
@@ -127,13 +129,15 @@ def choose_checkpoint(cfg: 'Config', resume: str | None) -> list[str]:
     if cfg.get('load_from') and cfg.get('resume'):
         check_resumable(cfg.load_from)
     elif cfg.get('load_from') and '://' not in cfg.load_from:
-        load_weights(cfg.load_from)
+        require_finite(find_state_dict(load_weights(cfg.load_from)), cfg.load_from)
     return []
 
 
 def run(args: argparse.Namespace) -> None:
     from simmim_mm._stack import require_mmcv_ops
     from simmim_mm.engine.checks import check_model, check_run
+    from simmim_mm.engine.hooks.standard import add_standard_hooks
+    from simmim_mm.engine.launch import release_loaders
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
@@ -143,10 +147,14 @@ def run(args: argparse.Namespace) -> None:
 
     checked = check_run(cfg)  # before anything is written
     runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
+    add_standard_hooks(runner)
     for note in notes:
         runner.logger.info(note)
     for warning in checked.warnings:
         runner.logger.warning(warning)
     for mode, sample in checked.samples.items():
         check_model(model, sample, mode)
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        release_loaders(runner)

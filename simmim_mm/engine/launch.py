@@ -12,8 +12,11 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from simmim_mm._renamed import old_names
+from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
+from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.registry import MODELS
+from simmim_mm.visualization.guarded_backend import guarded
 
 # Where each launcher leaves rank, number of processes, and rank on this machine.
 _VARIABLES = dict(
@@ -28,6 +31,11 @@ def launched_rank(launcher: str) -> int:
     return 0 if launcher == 'none' else int(os.environ.get(_VARIABLES[launcher][0], 0))
 
 
+def launched_processes(launcher: str) -> int:
+    """Number of processes, known before they are connected."""
+    return 1 if launcher == 'none' else int(os.environ.get(_VARIABLES[launcher][1], 1))
+
+
 def adapt_dataloaders(cfg: Config) -> None:
     """Take back what data loaders cannot do: persist without workers, pin memory without a GPU."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -36,6 +44,34 @@ def adapt_dataloaders(cfg: Config) -> None:
             loader.persistent_workers = False  # torch refuses it
         if loader and not torch.cuda.is_available():
             loader.pin_memory = False  # it only warns
+
+
+def complete_validation(cfg: Config) -> None:
+    """Fill in what the validation of a pretraining does not say.
+
+    ``val_dataloader=dict(dataset=dict(data_root=...))`` is enough: the rest is that of the training
+    data, without random steps (:func:`evaluation_pipeline`) and with the same masks in every
+    validation, and the loss under the mask.
+    """
+    loader, train = cfg.get('val_dataloader'), cfg.get('train_dataloader')
+    data = (train or {}).get('dataset') or {}
+    images = next((part for _, part in single_datasets(data)), {}).get('type') == 'ImageDataset'
+    if not loader or not images:
+        return
+    for setting in (loader, cfg.get('val_cfg') or {}, cfg.get('val_evaluator') or {}):
+        if isinstance(setting, dict):
+            setting.pop('_delete_', None)  # which recipes for folders needed in version 0.1
+    dataset = loader.setdefault('dataset', {})
+    dataset.setdefault('type', 'ImageDataset')
+    if dataset.type == 'ImageDataset' and not dataset.get('pipeline'):
+        dataset.pipeline = evaluation_pipeline(cfg)
+    for key in ('batch_size', 'num_workers', 'persistent_workers', 'pin_memory'):
+        if key in train:
+            loader.setdefault(key, train[key])
+    sampler = dict(type='ReproducibleSampler', shuffle=False, fixed=True)
+    loader.setdefault('sampler', sampler)
+    cfg.val_cfg = cfg.get('val_cfg') or {}
+    cfg.val_evaluator = cfg.get('val_evaluator') or dict(type='MaskedLoss')
 
 
 def prepare_cpu_launch(cfg: Config) -> None:
@@ -84,6 +120,8 @@ class _Loader(dict):
 def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
     """``Runner.from_cfg(cfg)`` with data sets and evaluators that are built.
 
+    Its trackers are guarded (:class:`GuardedVisBackend`).
+
     Args:
         cfg: Written as it is to the work directory and into checkpoints, but that ``compile``
             becomes an argument of a model of ours: mmengine compiles ``train_step``, whose contexts
@@ -98,6 +136,8 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
     for name, part in built.items():
         is_data = name.endswith('dataloader')
         settings[name] = _Loader(cfg[name], dataset=part) if is_data else part
+    if settings.get('visualizer'):
+        settings['visualizer'] = guarded(settings['visualizer'])
     runner = Runner(**settings, cfg=cfg)
     if cfg.model.get('compile'):
         runner.logger.info(
@@ -105,6 +145,18 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
             'later runs (TORCHINDUCTOR_CACHE_DIR names the cache).'
         )
     return runner
+
+
+def release_loaders(runner: Runner) -> None:
+    """End the processes that load images.
+
+    Persistent ones last as long as their loader, and hold up the end of the program: some versions
+    of PyTorch wait five seconds for each.
+    """
+    for loop in (runner.train_loop, runner.val_loop):
+        for name in ('dataloader', 'dataloader_iterator'):
+            if getattr(loop, name, None) is not None:
+                setattr(loop, name, None)
 
 
 __getattr__ = old_names(__name__)

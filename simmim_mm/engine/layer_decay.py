@@ -50,9 +50,16 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
                 f'and {type(backbone).__name__} has no get_layer_depth(name, prefix): define it, '
                 'or remove constructor and layer_decay_rate from optim_wrapper'
             )
+        # A mask token keeps its place in the groups, which saved states of optimizers have.
+        tokens = [p for n, p in module.named_parameters() if n.endswith('mask_token')]
+        frozen = [token for token in tokens if not token.requires_grad]
+        for token in frozen:
+            token.requires_grad_()
         super().add_params(
             params, module, prefix, lambda name: backbone.get_layer_depth(name, 'backbone.')
         )
+        for token in frozen:
+            token.requires_grad_(False)
         params[:] = self._merged_and_logged(params)
 
     def _merged_and_logged(self, params: list) -> list:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from simmim_mm.checkpoint.safe_load import load_weights
+from simmim_mm.checkpoint import find_state_dict, load_weights, require_finite
 
 _NEEDED = ('meta', 'state_dict', 'message_hub', 'optimizer')
 
@@ -13,7 +13,8 @@ def find_resumable(work_dir: str | Path) -> tuple[str | None, list[str]]:
 
     The one that ``last_checkpoint`` names is tried first, then all ``epoch_*.pth`` and
     ``iter_*.pth``, newest first. Every candidate is read, so that a file cut short by a full disk
-    or a kill is passed over. The notes are for the user, one sentence each.
+    or a kill is passed over, and one of a training that had diverged. The notes are for the user,
+    one sentence each.
     """
     work_dir = Path(work_dir)
     notes: list[str] = []
@@ -34,15 +35,17 @@ def check_resumable(path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read or holds weights only.
+        ValueError: If it cannot be read, holds weights only, or weights that are NaN or infinite.
     """
-    missing = [key for key in _NEEDED if key not in load_weights(path)]
+    checkpoint = load_weights(path)
+    missing = [key for key in _NEEDED if key not in checkpoint]
     if missing:
         raise ValueError(
             f'{path} has no {", ".join(missing)}: it holds weights, but not the state of a '
             'training. To start a new training from these weights, use '
             f'--cfg-options load_from={path}'
         )
+    require_finite(find_state_dict(checkpoint, path), path)
 
 
 def _candidates(work_dir: Path, notes: list[str]) -> list[Path]:

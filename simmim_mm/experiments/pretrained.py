@@ -9,7 +9,13 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 
-from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, read_config
+from simmim_mm.checkpoint import (
+    CheckpointError,
+    LoadReport,
+    load_into,
+    read_config,
+    require_finite,
+)
 from simmim_mm.checkpoint.safe_load import find_state_dict, load_weights
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.engine.checks import check_run
@@ -56,6 +62,7 @@ def read_pretrained(name: str, path: str | Path) -> Pretrained:
     """
     checkpoint = load_weights(path)
     state = find_state_dict(checkpoint, path)
+    require_finite(state, path)
     try:
         cfg = read_config(checkpoint, path).to_dict()
     except CheckpointError:  # none, or code: as good as none

@@ -181,7 +181,7 @@ class Run:
         shown = errors[-1:] or lines[-_TAIL:]
         if code == 0:
             found = ', '.join(known_metrics(self.work_dir)) or 'nothing'
-            shown = [f'no validation gave {self.trial.metric}; it wrote {found}']
+            shown = [f'no validation gave a finite {self.trial.metric}; it wrote {found}']
             if self._progress().unscored:
                 shown = [
                     f'{self.trial.metric} is -1: the validation data have no object to score (none '

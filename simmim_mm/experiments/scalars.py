@@ -1,6 +1,7 @@
 """What a training has written into mmengine's ``scalars.json``."""
 
 import json
+import math
 import re
 import time
 from contextlib import suppress
@@ -65,8 +66,9 @@ def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progre
                 value = trial.absent
             if isinstance(value, (int, float)):
                 progress.unscored = is_unscored(trial.metric, value)
-                progress.value = None if progress.unscored else float(value)
-                progress.validated = True
+                sound = math.isfinite(value) and not progress.unscored  # NaN is no result
+                progress.value = float(value) if sound else None
+                progress.validated = math.isfinite(value)
                 progress.scalars = {
                     k.removeprefix('val/'): v
                     for k, v in line.items()

@@ -8,7 +8,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, write_checkpoint
+from simmim_mm.checkpoint import (
+    CheckpointError,
+    LoadReport,
+    load_into,
+    require_finite,
+    write_checkpoint,
+)
 from simmim_mm.checkpoint.load import choice
 from simmim_mm.checkpoint.safe_load import (
     find_state_dict,
@@ -49,8 +55,8 @@ def convert_checkpoint(
         The family, the config, and the report on all entries.
 
     Raises:
-        CheckpointError: If the source is no checkpoint or unsafe, the encoder is incomplete, or the
-            target exists.
+        CheckpointError: If the source is no checkpoint or unsafe, holds NaN or infinity, the
+            encoder is incomplete, or the target exists.
         ValueError: If there is no family of that name, or the architecture is unknown.
     """
     target = Path(target)
@@ -73,6 +79,7 @@ def convert_checkpoint(
         raise CheckpointError(
             f'{source} does not fit {known.title} ({type(error).__name__}: {error})'
         ) from error
+    require_finite(conversion.state_dict, source)
     report = load_converted(model, conversion)
     report.notes = notes
     absent = [*report.missing, *report.mismatched]

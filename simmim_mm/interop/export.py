@@ -11,7 +11,13 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from simmim_mm._renamed import renamed_attributes
-from simmim_mm.checkpoint import find_state_dict, load_into, load_weights, read_config
+from simmim_mm.checkpoint import (
+    find_state_dict,
+    load_into,
+    load_weights,
+    read_config,
+    require_finite,
+)
 from simmim_mm.checkpoint.stored_config import check_types, refused_config
 from simmim_mm.interop.family import Family
 from simmim_mm.interop.keymap import undo_rules
@@ -170,7 +176,8 @@ def read_source(path: str | Path) -> Source:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If it is no checkpoint, or carries no config that can be used.
+        CheckpointError: If it is no checkpoint, holds NaN or infinity, or carries no config that
+            can be used.
         ExportError: If it has no backbone of ours.
     """
     from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
@@ -183,6 +190,7 @@ def read_source(path: str | Path) -> Source:
             f'{path} has no weights of a backbone (backbone.*); its first names are '
             f'{", ".join(list(state)[:3])}. Checkpoints of other code become ours by simmim convert'
         )
+    require_finite(weights, path)
     config = read_config(checkpoint, path)
     model = config.get('model') or {}
     backbone = dict(model.get('backbone') or {})

@@ -48,6 +48,16 @@ def test_every_entry_is_in_the_report():
     ]
 
 
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused_unless_they_are_not_used(value):
+    target = model()
+    spoiled = {**WEIGHTS, 'neck.weight': torch.tensor([[1.0, value]])}
+    with pytest.raises(CheckpointError, match=r'a\.pth holds NaN or infinity in 1 of 3 .*neck'):
+        load_into(target, spoiled, file='a.pth')
+    assert target['backbone'].weight.tolist() == [0, 0]  # nothing was loaded
+    load_into(Resizing(3), spoiled, 'backbone')
+
+
 def test_the_mapping_is_left_as_it_was():
     load_into(model(), WEIGHTS)
     assert WEIGHTS['backbone.weight'].shape == (3,)

@@ -1,3 +1,4 @@
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,19 @@ def test_mistakes_of_the_user_take_one_line_of_the_first_process(
 def test_other_errors_keep_their_traceback(body, error):
     with pytest.raises(error):
         run_tool(body)
+
+
+@pytest.mark.parametrize('place', ['simmim_mm/.venv/lib/python3/site-packages/other', 'tools'])
+def test_an_error_of_a_package_below_our_folder_is_not_ours(tmp_path, place):
+    file = tmp_path / place / 'inside.py'
+    file.parent.mkdir(parents=True)
+    file.write_text("def fail():\n    raise ValueError('unknown thing')\n")
+    spec = importlib.util.spec_from_file_location('other_inside', file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(ValueError, match='unknown thing'):
+        run_tool(module.fail)
 
 
 def test_similar_config_names_are_offered(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from simmim_mm.engine.launch import complete_validation
 from simmim_mm.registry import MODELS
 
 SMALL = [name for name in FILES if '_folder-' in name]
@@ -29,7 +30,7 @@ def image_file(tmp_path_factory):
 def samples(cfg, image_file):
     """What the training and the validation pipeline make of an image."""
     init_default_scope('simmim_mm')
-    loaders = [cfg.train_dataloader, cfg.val_dataloader]
+    loaders = [cfg.train_dataloader, cfg.get('val_dataloader')]
     return [Compose(dl.dataset.pipeline)(dict(img_path=image_file)) for dl in loaders if dl]
 
 
@@ -111,3 +112,25 @@ def test_model_index_lists_every_recipe_of_the_papers():
     assert listed == {name for name in FILES if '_in1k' in name and name not in RENAMED}
     assert {model['In Collection'] for model in index['Models']} == collections
     assert all((ROOT.parent / c['README']).is_file() for c in index['Collections'])
+
+
+LINES = """
+_base_ = {base!r}
+val_dataloader = dict(dataset=dict(data_root='/my/held-out'))
+default_hooks = dict(checkpoint=dict(save_best='masked_loss/loss', rule='less'))
+custom_hooks = [*_base_.custom_hooks, dict(type='EarlyStoppingHook', monitor='masked_loss/loss')]
+optim_wrapper = dict(accumulative_counts=4)
+"""
+
+
+@pytest.mark.parametrize('name', [name for name in SMALL if (ROOT / name).is_file()])
+def test_held_out_images_best_and_early_end_are_a_line_each(name, tmp_path, image_file):
+    child = tmp_path / 'child.py'
+    child.write_text(LINES.format(base=str(ROOT / name)))
+    cfg = load(str(child))
+    complete_validation(cfg)
+    train, val = samples(cfg, image_file)
+    assert val['inputs'].shape == train['inputs'].shape
+    assert val['data_samples'].mask.shape == train['data_samples'].mask.shape
+    assert cfg.default_hooks.checkpoint.save_best and cfg.optim_wrapper.accumulative_counts == 4
+    assert cfg.custom_hooks[0].type == 'ReproducibilityHook'

@@ -115,8 +115,10 @@ SETTINGS = (
     *[f'{part}_{kind}' for part in ('train', 'val', 'test') for kind in ('dataloader', 'cfg')],
     *('val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'),
     *('default_hooks', 'custom_hooks', 'custom_imports', 'default_scope', 'randomness', 'env_cfg'),
-    *('log_processor', 'visualizer', 'find_unused_parameters'),
+    *('log_processor', 'visualizer'),
 )
+# Runs that diverge stop, in detectors and segmenters too.
+SAFER = re.compile(r'default_hooks\.checkpoint\.type|custom_hooks\.\d\.type')
 
 
 def flat(node, where='') -> dict:
@@ -148,8 +150,11 @@ def test_settings_are_those_of_version_0_1(path):
         pytest.importorskip('mmcv.ops')
     for key in SETTINGS:
         before, after = flat({key: old.get(key)}), flat({key: new.get(key)})
+        for found in (before, after):
+            for name in [n for n in found if n.endswith('.token_stride') or SAFER.fullmatch(n)]:
+                del found[name]
         after = {k: v for k, v in after.items() if v != 'nodata'}  # packed since 0.2
-        assert after == {k: v for k, v in before.items() if not k.endswith('.token_stride')}
+        assert after == before
     before, after = (
         {k: v for k, v in flat(cfg.model).items() if not DERIVED.fullmatch(k)} for cfg in (old, new)
     )

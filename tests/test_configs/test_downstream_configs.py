@@ -139,6 +139,8 @@ def test_small_ones_learn_and_predict(name, shapes):
         loss, _ = model.parse_losses(model(**data, mode='loss'))
         optimizer.zero_grad()
         loss.backward()
+        # or training on several processes would have to search for them
+        assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
         optimizer.step()
         losses.append(loss.item())
     assert all(0 < x < 100 for x in losses) and losses[-1] < losses[0]

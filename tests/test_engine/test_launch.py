@@ -4,7 +4,12 @@ from mmengine.config import Config
 from vis_toys import tiny_config
 
 from simmim_mm.datasets import ImageDataset
-from simmim_mm.engine.launch import build_runner, launched_rank, prepare_cpu_launch
+from simmim_mm.engine.launch import (
+    build_runner,
+    complete_validation,
+    launched_rank,
+    prepare_cpu_launch,
+)
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='the CPU path, without a GPU')
 
@@ -103,3 +108,40 @@ def test_a_pretraining_runs_compiled(folder, tmp_path):
     assert not all(map(torch.equal, before, runner.model.parameters()))
     assert runner.cfg.model.compile == dict(backend='aot_eager')
     torch.compiler.reset()
+
+
+def _pretraining(**settings) -> Config:
+    steps = [dict(type='RandomResizedCrop', scale=32), dict(type='mmpretrain.RandomFlip', prob=0.5)]
+    steps += [dict(type='RandomBlockMask', mask_patch_size=8)]
+    dataset = dict(type='ImageDataset', data_root='images', pipeline=steps)
+    return Config(dict(train_dataloader=dict(batch_size=3, dataset=dataset), **settings))
+
+
+@pytest.mark.parametrize('deleted', [dict(), dict(_delete_=True)])  # version 0.1 needed it
+def test_a_folder_is_all_that_a_validation_needs(deleted):
+    loader = dict(dataset=dict(data_root='held-out'), **deleted)
+    cfg = _pretraining(val_dataloader=loader, val_cfg=deleted or None)
+    complete_validation(cfg)
+    dataset = cfg.val_dataloader.dataset
+    assert (dataset.type, dataset.data_root) == ('ImageDataset', 'held-out')
+    assert [step.type for step in dataset.pipeline] == [
+        'simmim_mm.RandomResizedCrop',
+        'RandomBlockMask',
+    ]
+    assert dataset.pipeline[0].max_attempts == 0  # the center
+    assert cfg.val_dataloader.batch_size == 3 and cfg.val_dataloader.sampler.fixed
+    assert cfg.val_cfg == {} and cfg.val_evaluator == dict(type='MaskedLoss')
+    assert '_delete_' not in cfg.val_dataloader
+
+
+def test_what_a_validation_says_stays_and_without_one_there_is_none():
+    dataset = dict(type='ImageDataset', data_root='a', pipeline=[dict(type='LoadImage')])
+    cfg = _pretraining(
+        val_dataloader=dict(batch_size=7, dataset=dataset), val_evaluator=dict(type='ForegroundIoU')
+    )
+    complete_validation(cfg)
+    assert cfg.val_dataloader.dataset == dataset and cfg.val_dataloader.batch_size == 7
+    assert cfg.val_evaluator.type == 'ForegroundIoU'
+    cfg = _pretraining()
+    complete_validation(cfg)
+    assert 'val_dataloader' not in cfg

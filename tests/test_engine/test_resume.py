@@ -40,6 +40,15 @@ def test_damaged_files_are_passed_over_and_named(work_dir):
     assert 'iter_5.pth' in notes[0] and 'iter_4.pth' in notes[1] and len(notes) == 3
 
 
+def test_the_sound_one_before_a_diverged_one_is_taken(work_dir):
+    checkpoint = torch.load(work_dir / 'iter_5.pth', weights_only=False)
+    checkpoint['state_dict']['layer.bias'][0] = torch.nan
+    torch.save(checkpoint, work_dir / 'iter_5.pth')
+    found, notes = find_resumable(work_dir)
+    assert found == str(work_dir / 'iter_4.pth')
+    assert notes[0].startswith('Passed over') and 'layer.bias' in notes[0] and 'NaN' in notes[0]
+
+
 def test_newest_by_time_not_by_name(work_dir):
     (work_dir / 'last_checkpoint').unlink()
     os.utime(work_dir / 'iter_2.pth')

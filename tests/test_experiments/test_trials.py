@@ -34,8 +34,8 @@ def run(tmp_path):
     return call
 
 
-def _trial(name='a', seed=0, data='', absent=None, **settings) -> Trial:
-    cfg = Config(dict(dict(train_cfg=dict(max_iters=4), gain=2.0), **settings))
+def _trial(name='a', seed=0, data='', absent=None, gain=2.0, **settings) -> Trial:
+    cfg = Config(dict(dict(train_cfg=dict(max_iters=4), gain=gain), **settings))
     return Trial(name, cfg, 'accuracy/top1', seed, data=data, absent=absent)
 
 
@@ -100,7 +100,9 @@ def test_a_failing_trial_is_told_and_tried_again_and_costs_no_other(run, kind, t
 
 def test_a_missing_figure_is_a_failure_unless_it_has_a_value(run):
     (outcome,), _ = run(_trial(validates=False))
-    assert 'no validation gave accuracy/top1; it wrote data_time, iter, loss' in outcome.error
+    assert (
+        'no validation gave a finite accuracy/top1; it wrote data_time, iter, loss' in outcome.error
+    )
     (outcome,), _ = run(_trial(validates=False, absent=0.0))
     assert outcome.value == 0.0
 
@@ -119,6 +121,12 @@ def test_a_metric_of_nothing_to_score_is_no_result(run):
     assert outcome.value is None and not outcome.cached
     (outcome,), _ = run(_trial(gain=-1.0))  # of other metrics, it is a number like others
     assert outcome.value == -1.0
+
+
+def test_a_metric_that_is_not_a_number_is_a_failure(run):
+    (outcome,), lines = run(_trial(gain='nan'))
+    assert outcome.value is None and 'no validation gave a finite' in outcome.error
+    assert any('FAILED' in line for line in lines)
 
 
 def test_a_run_killed_before_its_last_validation_is_validated_after_all(run):

@@ -37,7 +37,8 @@ for i in range(first + 1, 5):
     if cfg.get('wait_at') == i and not (args.work_dir / 'go').exists():
         time.sleep(60)
 if first < 4 and cfg.get('validates', True):
-    write(**{cfg.get('metric', 'accuracy/top1'): cfg['gain'] * (1 + cfg['randomness']['seed']),
+    value = float(cfg['gain']) * (1 + cfg['randomness']['seed'])
+    write(**{cfg.get('metric', 'accuracy/top1'): value,
              'other': 5.0, 'data_time': 0.1, 'time': 0.2, 'step': 4})
 elif first < 4:
     write(data_time=0.1, time=0.2, step=4)

@@ -98,6 +98,7 @@ def test_mmpretrain_loads_the_backbone_as_it_is(source, tmp_path, monkeypatch):
         (['other.pth', 'new.pth'], r'no known family.*fc\.weight'),
         (['nowhere.pth', 'new.pth'], r'no checkpoint file.*nowhere\.pth'),
         (['part.pth', 'new.pth'], r'part\.pth.*norm1'),
+        (['nan.pth', 'new.pth'], r'nan\.pth holds NaN or infinity in 1 of'),
     ],
 )
 def test_one_line_and_code_2(source, tmp_path, monkeypatch, capsys, arguments, message):
@@ -108,6 +109,9 @@ def test_one_line_and_code_2(source, tmp_path, monkeypatch, capsys, arguments, m
     weights = torch.load(source, weights_only=True)['model']
     del weights['encoder.blocks.1.norm1.weight']
     torch.save(weights, 'part.pth')
+    weights = torch.load(source, weights_only=True)['model']
+    weights['encoder.blocks.1.norm1.weight'][0] = torch.inf
+    torch.save(weights, 'nan.pth')
     with pytest.raises(SystemExit) as stop:
         run(*arguments)
     error = capsys.readouterr().err.strip().splitlines()

@@ -92,6 +92,7 @@ def test_a_converted_checkpoint_will_do(run, monkeypatch, capsys):
         (['part.pth', '--to', 'timm'], r'part\.pth lacks 2 weights.*backbone\.norm3'),
         (['theirs.pth', '--to', 'timm'], r'theirs\.pth is a ResNet, not one of ours'),
         (['code.pth', '--to', 'timm'], r'code\.pth is not read: line 1 is code'),
+        (['nan.pth', '--to', 'timm'], r'nan\.pth holds NaN or infinity in 1 of'),
         (['swin.pth', '--to', 'keras'], r"--to must be one of mmpretrain.*'keras'"),
         (['swin.pth', '--to', 'mmdet', '--window', '0'], r'--window must be at least 1, got 0'),
         (['swin.pth', '--to', 'mmdet', '--img-size', '1', '2', '3'], r'got 3 numbers'),
@@ -110,6 +111,9 @@ def test_one_line_and_code_2(run, capsys, arguments, message):
     toys.save(Path('part.pth'), 'MaskedSwin', drop='backbone.norm3')
     toys.save(Path('theirs.pth'), 'MaskedSwin', text="model = dict(backbone=dict(type='ResNet'))")
     toys.save(Path('code.pth'), 'MaskedSwin', text='import os')
+    spoiled = torch.load('swin.pth', weights_only=True)
+    spoiled['state_dict']['backbone.norm3.weight'][0] = torch.nan
+    torch.save(spoiled, 'nan.pth')
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         run(*arguments, *([] if '-o' in arguments else ['-o', 'out.pth']))

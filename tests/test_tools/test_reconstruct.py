@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from simmim_mm.cli import parse_args
@@ -104,6 +105,7 @@ def test_unreadable_images_are_skipped(folder, capsys):
     ('args', 'message'),
     [
         (('gone.pth', 'photos'), 'no checkpoint file at gone.pth'),
+        (('nan.pth', 'photos'), 'nan.pth holds NaN or infinity'),
         (('photos/coffee.jpg', 'photos'), 'looks like an image'),
         (('run.pth', 'gone'), 'no image or folder at gone'),
         (('run.pth', 'empty'), 'empty'),
@@ -117,6 +119,9 @@ def test_errors_name_what_is_wrong(folder, args, message):
     folder, call = folder
     (folder / 'empty').mkdir()
     (folder / 'text.jpg').write_text('not an image')
+    spoiled = torch.load(folder / 'run.pth', weights_only=False)
+    next(iter(spoiled['state_dict'].values())).fill_(torch.nan)
+    torch.save(spoiled, folder / 'nan.pth')
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         call(*args)
 

@@ -1,5 +1,6 @@
 """tools/train.py, tools/test.py and tools/dist_train.sh on a tiny model and generated images."""
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -241,6 +242,7 @@ def test_log_amp_and_evaluation(project, tool, capsys):
     for item in ('[6/6]', 'lr:', 'eta:', 'data_time:', 'images_per_second:', 'loss:', 'grad_norm:'):
         assert item in last
     assert _history(work_dir, 'iter_6.pth')['rates'][0] == pytest.approx(1e-3 * 4 / 8)
+    assert 'Effective batch, of one step of the optimizer: 4 images' in log
     assert list(work_dir.glob('*/vis_data/events.out.tfevents.*'))
 
     (during,) = _validation_losses(work_dir)
@@ -249,6 +251,12 @@ def test_log_amp_and_evaluation(project, tool, capsys):
         size = f'val_dataloader.batch_size={batch_size}'
         tool('test', 'tiny.py', str(work_dir / 'iter_6.pth'), '--cfg-options', size)
         assert _validation_losses(work_dir / 'test') == pytest.approx([during], abs=1e-4)
+
+
+def test_the_end_of_a_training_frees_its_workers(project, tool):
+    tool('train', 'tiny.py', '--epochs', '1', '--no-validate')
+    assert (project / 'work_dirs' / 'tiny' / 'iter_6.pth').is_file()
+    assert not multiprocessing.active_children()
 
 
 def test_the_data_that_are_checked_are_trained_on(project, tool, monkeypatch):
@@ -296,6 +304,10 @@ def _error(tool, capsys, *args) -> str:
         (['model.backbone.patch_size=16'], '16'),
         (['model.type=SimMIN'], 'SimMIN'),
         (['load_from=tiny.py'], 'tiny.py'),
+        (
+            ['train_dataloader.batch_size=25', 'train_dataloader.drop_last=True'],
+            '24 images are fewer than a batch of 25, and drop_last=True',
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_before_training(project, tool, capsys, options, message):

@@ -1,6 +1,6 @@
-# A folder of your own images, without a held-out part. To watch the loss on held-out images, set
-# `val_dataloader`, `val_cfg` and `val_evaluator` as in imagenet_simmim.py, with a second folder.
-_base_ = 'imagenet_simmim.py'
+# A folder of your own images. To watch the loss on held-out images, name a second folder:
+# `val_dataloader = dict(dataset=dict(data_root='/my/held-out'))`.
+_base_ = 'simmim.py'
 
 data_root = 'data/images'
 train_dataloader = dict(
@@ -9,6 +9,3 @@ train_dataloader = dict(
     drop_last=False,  # a folder may hold less than a batch
     dataset=dict(data_root=data_root),
 )
-val_dataloader = None
-val_cfg = None
-val_evaluator = None

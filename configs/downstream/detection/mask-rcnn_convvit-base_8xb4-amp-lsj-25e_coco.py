@@ -13,6 +13,7 @@ lr = 5e-5
 no_decay = dict(decay_mult=0.0)
 
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
+custom_hooks = [dict(type='simmim_mm.LossHook')]  # stops a training that diverges
 model = dict(backbone=dict(_base_.dense_backbone, _delete_=True, img_size=1024), neck=_base_.maps)
 train_dataloader = dict(batch_size=4, num_workers=4, dataset=dict(times=1))
 optim_wrapper = dict(
@@ -32,4 +33,3 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 auto_scale_lr = dict(base_batch_size=32)
-find_unused_parameters = True  # the mask token is not used after the pretraining

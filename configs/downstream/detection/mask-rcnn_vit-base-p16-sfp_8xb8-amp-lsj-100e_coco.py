@@ -14,6 +14,7 @@ norm_cfg = dict(type='mmpretrain.LN2d', eps=1e-6)
 image_size = (1024, 1024)
 
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
+custom_hooks = [dict(type='simmim_mm.LossHook')]  # stops a training that diverges
 model = dict(
     data_preprocessor=dict(
         batch_augments=[dict(type='BatchFixedSizePad', size=image_size, pad_mask=True)]

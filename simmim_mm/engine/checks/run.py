@@ -18,12 +18,13 @@ from mmengine.registry import DATASETS, init_default_scope
 from simmim_mm.datasets.errors import DataError, UnreadableImage
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
+from simmim_mm.engine.checks.batches import check_batches
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
 from simmim_mm.engine.checks.repaired import RepairedCopies
 from simmim_mm.engine.checks.sizes import check_sizes
 from simmim_mm.engine.checks.trace import trace_images
 from simmim_mm.engine.checks.values import check_contrast, check_values
-from simmim_mm.engine.launch import launched_rank
+from simmim_mm.engine.launch import launched_processes, launched_rank
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')
 _MAX_TRIED = 20
@@ -91,6 +92,8 @@ def check_run(cfg: Config) -> CheckedRun:
             if not any(image_datasets(dataset)):
                 train = checked.datasets.get('train_dataloader')
                 check_labels(dataset, place, train, cfg.get('model'), most)
+            if name == 'train_dataloader':
+                check_batches(cfg[name], dataset, launched_processes(cfg.get('launcher') or 'none'))
             checked.datasets[name] = dataset
             checked.samples[_MODES[name]] = check_dataset(dataset, place)
         with redirect_stdout(io.StringIO()):

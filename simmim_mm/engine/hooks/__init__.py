@@ -5,6 +5,7 @@ from simmim_mm.engine.hooks.knn_hook import KNNHook
 from simmim_mm.engine.hooks.loss_hook import LossHook, NonFiniteLossError
 from simmim_mm.engine.hooks.reconstruction_hook import ReconstructionHook
 from simmim_mm.engine.hooks.reproducibility_hook import ReproducibilityHook
+from simmim_mm.engine.hooks.schedule_hook import ScheduleHook
 from simmim_mm.engine.hooks.throughput_hook import ThroughputHook
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     'NonFiniteLossError',
     'ReconstructionHook',
     'ReproducibilityHook',
+    'ScheduleHook',
     'ThroughputHook',
 ]

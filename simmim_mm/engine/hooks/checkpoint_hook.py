@@ -1,3 +1,4 @@
+import math
 import os.path as osp
 from pathlib import Path
 
@@ -32,11 +33,13 @@ class AtomicCheckpointHook(CheckpointHook):
                 runner.logger.info(f'Removed {name}, which a killed run left unfinished.')
         # Gradients that are not applied yet are not part of a checkpoint.
         counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        if not self.by_epoch and self.interval > 0 and self.interval % counts:
+        length = len(runner.train_dataloader) if self.by_epoch else 1
+        if self.interval > 0 and self.interval * length % counts:
+            unit = f'epochs of {length} iterations' if self.by_epoch else 'iterations'
             runner.logger.warning(
-                f'Checkpoints every {self.interval} iterations fall inside the accumulation of '
+                f'Checkpoints every {self.interval} {unit} fall inside the accumulation of '
                 f'{counts} iterations: a resumed run loses the gradients gathered so far. Choose '
-                'an interval that is a multiple.'
+                f'an interval that is a multiple of {counts // math.gcd(length, counts)}.'
             )
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:

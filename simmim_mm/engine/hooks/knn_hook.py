@@ -63,6 +63,15 @@ class KNNHook(Hook):
     @master_only
     def measure(self, runner, step: int) -> None:
         """Measure the state after ``step`` iterations."""
+        try:
+            self._measure(runner, step)
+        except Exception as error:  # no measurement is worth a training
+            runner.logger.warning(
+                f'No kNN accuracy on {self.data_root} after {step} iterations '
+                f'({type(error).__name__}: {error}); the training goes on.'
+            )
+
+    def _measure(self, runner, step: int) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         extract = FeatureExtractor(model.backbone, model.data_preprocessor, runner.cfg, **self.load)
         device = next(model.parameters()).device

@@ -1,9 +1,13 @@
 import math
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor
 
+from simmim_mm.checkpoint.finite import non_finite
 from simmim_mm.registry import HOOKS
 
 
@@ -13,11 +17,14 @@ class NonFiniteLossError(ValueError):
 
 @HOOKS.register_module()
 class LossHook(Hook):
-    """Averages the losses over the processes and stops the run when one is not finite.
+    """Averages the losses over the processes and stops the run when it has diverged.
 
     mmengine logs the losses of the first process only; the mean over all of them is the loss of the
     whole batch, what one process with a batch that large would log. It also makes all processes
     stop together.
+
+    A run has diverged when a loss is not finite, or when a weight is not finite as a checkpoint or
+    a validation is due: the checkpoint is not written, so that the last one is sound.
 
     With fp16 a loss may overflow now and then. The gradient scaler leaves such a step out, so that
     the weights stay sound and some in a row are let pass.
@@ -26,7 +33,7 @@ class LossHook(Hook):
         patience: Non-finite losses in a row that are let pass while a gradient scaler is active.
     """
 
-    # Before RuntimeInfoHook, which hands the losses to the log.
+    # Before RuntimeInfoHook, which hands the losses to the log, and before CheckpointHook.
     priority = 'HIGHEST'
 
     def __init__(self, patience: int = 5) -> None:
@@ -34,13 +41,24 @@ class LossHook(Hook):
         self._in_a_row = 0
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        if not outputs:
-            return
+        if outputs:
+            self._check_losses(runner, data_batch, outputs)
+        if any(self._saves_now(hook, runner) for hook in runner.hooks):
+            self._check_weights(runner, runner.iter + 1)
+
+    def after_train_epoch(self, runner) -> None:
+        self._check_weights(runner, runner.iter)
+
+    def before_val(self, runner) -> None:
+        self._check_weights(runner, runner.iter)
+
+    def _check_losses(self, runner, data_batch: Any, outputs: dict) -> None:
         values = torch.stack([torch.as_tensor(v).detach().float() for v in outputs.values()])
         if get_world_size() > 1:
             all_reduce(values, op='mean')
         outputs.update(zip(tuple(outputs), values.tolist()))
-        bad = {name: value for name, value in outputs.items() if not math.isfinite(value)}
+        # as mmengine: what has 'loss' in its name is minimized; others may have nothing to measure
+        bad = {k: v for k, v in outputs.items() if 'loss' in k and not math.isfinite(v)}
         if not bad:
             self._in_a_row = 0
             return
@@ -51,9 +69,46 @@ class LossHook(Hook):
         if scaler is not None and scaler.is_enabled() and self._in_a_row <= self.patience:
             runner.logger.warning(f'{what} in {where}: fp16 overflow, this step is left out.')
             return
-        raise NonFiniteLossError(
-            f'{what} in {where}: the training has diverged. Try a lower learning rate or a longer '
-            'warm-up, gradient clipping (optim_wrapper.clip_grad=dict(max_norm=5.0)), bfloat16 '
-            'instead of fp16 (optim_wrapper.dtype=bfloat16) or no --amp; check that mean and std '
-            'suit the images. --resume continues from the last checkpoint, written before this.'
+        if files := _bad_images(data_batch):
+            raise NonFiniteLossError(
+                f'{what} in {where}: these images hold NaN or infinity: {", ".join(files)}. Leave '
+                'them out or repair them. --resume continues from the last checkpoint, written '
+                'before this.'
+            )
+        raise _diverged(f'{what} in {where}')
+
+    @staticmethod
+    def _saves_now(hook: Hook, runner) -> bool:
+        if not isinstance(hook, CheckpointHook) or hook.by_epoch:
+            return False
+        return hook.every_n_train_iters(runner, hook.interval) or (
+            hook.save_last and hook.is_last_train_iter(runner)
         )
+
+    @staticmethod
+    def _check_weights(runner, done: int) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if names := non_finite(model.state_dict()):
+            raise _diverged(
+                f'{len(names)} weights are not finite after {done} iterations, such as {names[0]}'
+            )
+
+
+def _diverged(what: str) -> NonFiniteLossError:
+    return NonFiniteLossError(
+        f'{what}: the training has diverged. Try a lower learning rate or a longer '
+        'warm-up, gradient clipping (optim_wrapper.clip_grad=dict(max_norm=5.0)), bfloat16 '
+        'instead of fp16 (optim_wrapper.dtype=bfloat16) or no --amp; check that mean and std '
+        'suit the images. --resume continues from the last checkpoint, written before this.'
+    )
+
+
+def _bad_images(batch: Any) -> list[str]:
+    """Names of the images of a batch that are not finite themselves, where it knows them."""
+    if not isinstance(batch, dict):
+        return []
+    return [
+        str(sample.img_path)
+        for image, sample in zip(batch.get('inputs', ()), batch.get('data_samples') or ())
+        if isinstance(image, Tensor) and 'img_path' in sample and not image.isfinite().all()
+    ]

@@ -25,7 +25,8 @@ class ReconstructionHook(Hook):
     ``<work_dir>/vis_data/reconstruction_<iteration>.png`` and, under the name ``reconstruction``,
     to the visualizer (TensorBoard).
 
-    Training does not notice: the random state and the training mode are put back.
+    Training does not notice: the random state and the training mode are put back, and a picture
+    that fails is warned of once.
 
     Args:
         interval: Iterations from one drawing to the next. Zero or less: at the end only.
@@ -50,6 +51,7 @@ class ReconstructionHook(Hook):
         self.stats, self.channels = stats, channels
         self._batch: dict | None = None
         self._last = -1
+        self._failed = False
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if self.every_n_train_iters(runner, self.interval):
@@ -62,11 +64,22 @@ class ReconstructionHook(Hook):
     @master_only
     def draw(self, runner, step: int) -> None:
         """Draw the state after ``step`` iterations."""
+        try:
+            self._draw(runner, step)
+        except Exception as error:  # no picture is worth a training
+            if not self._failed:
+                runner.logger.warning(
+                    f'No picture of the reconstruction after {step} iterations '
+                    f'({type(error).__name__}: {error}); the training goes on.'
+                )
+            self._failed = True
+        self._last = step
+
+    def _draw(self, runner, step: int) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not model.target.invertible:
             if self._last < 0:
                 runner.logger.warning('what the model predicts is not an image: nothing is drawn')
-            self._last = step
             return
         training = model.training
         device = next(model.parameters()).device
@@ -86,7 +99,6 @@ class ReconstructionHook(Hook):
         folder.mkdir(parents=True, exist_ok=True)
         image.save(folder / f'reconstruction_{step:07d}.png')
         runner.visualizer.add_image('reconstruction', np.asarray(image), step=step)
-        self._last = step
 
     def _fixed_batch(self, runner) -> dict:
         loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader

@@ -80,9 +80,9 @@ class MaskedImageModel(BaseModel):
             options = dict(dynamic=False) | (compile if isinstance(compile, dict) else {})
             self.compute_losses = torch.compile(self.compute_losses, **options)
         check_parts(self)
-        if self.fill is not None:  # no gradient reaches mask tokens: distributed training objects
-            for name, parameter in self.backbone.named_parameters():
-                parameter.requires_grad_(parameter.requires_grad and 'mask_token' not in name)
+        for name, parameter in self.backbone.named_parameters():
+            if 'mask_token' in name:  # with a fill it gets no gradient, which DDP objects to
+                parameter.requires_grad_(self.fill is None)
 
     def _target_config(self, cfg: dict) -> dict:
         """A target's config, with the token if the decoder predicts token by token."""

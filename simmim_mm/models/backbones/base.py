@@ -3,12 +3,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from mmcv.cnn.bricks.drop import DropPath
+from mmengine.dist import is_distributed
 from mmengine.model import BaseModule, PretrainedInit, update_init_info
 from torch import Tensor, nn
 
 from simmim_mm.checkpoint.fit_weights import fit_state_dict
 from simmim_mm.checkpoint.load_backbone import load_backbone
-from simmim_mm.masking import fit_mask
+from simmim_mm.masking import fit_mask, replace_masked
 
 
 class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
@@ -33,6 +34,8 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
         out_strides: Pixels per position of each of these maps; empty: not known.
         img_size: Height and width that it was built for; None: images of any size.
         with_cls_token: A class token stands in front of the visible tokens (gather mode).
+        mask_token: Asks for no gradient before it is used under a mask, so that a detector on
+            several processes has no parameter without one. ``MaskedImageModel`` asks for it.
     """
 
     mask_mode: str = 'token'
@@ -81,6 +84,26 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
     def token_mask(self, mask: Tensor, x: Tensor) -> Tensor:
         """The mask of the images ``x`` on the grid of their tokens; see :func:`fit_mask`."""
         return fit_mask(mask, len(x), self.token_grid(*x.shape[-2:]), self.token_stride)
+
+    def replace_masked(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Put the mask token in the place of masked tokens; see :func:`masking.replace_masked`."""
+        token = self.mask_token
+        if torch.is_grad_enabled() and not token.requires_grad:
+            if (
+                self.training and is_distributed()
+            ):  # it is not among those whose gradients are averaged
+                raise ValueError(
+                    'the mask token is to be trained: call backbone.mask_token.requires_grad_() '
+                    'before the model is wrapped for distributed training'
+                )
+            token.requires_grad_()
+        return replace_masked(x, mask, token)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As of ``nn.Module``, which calls it where a parameter is assigned."""
+        if name == 'mask_token' and param is not None:
+            param.requires_grad_(False)
+        super().register_parameter(name, param)
 
     def train(self, mode: bool = True) -> Any:
         """As ``nn.Module.train``; those of mmpretrain do not return the module."""

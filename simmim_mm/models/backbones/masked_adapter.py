@@ -8,7 +8,7 @@ from mmpretrain.models.utils import to_2tuple
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
-from simmim_mm.masking import replace_masked, zero_masked_pixels
+from simmim_mm.masking import zero_masked_pixels
 from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.registry import MODELS
 
@@ -92,8 +92,8 @@ class MaskedByHook(BaseMaskedBackbone):
         if self._mask is None:
             return None  # keeps the output
         if isinstance(output, tuple):
-            return (replace_masked(output[0], self._mask, self.mask_token), *output[1:])
-        return replace_masked(output, self._mask, self.mask_token)
+            return (self.replace_masked(output[0], self._mask), *output[1:])
+        return self.replace_masked(output, self._mask)
 
     @torch.no_grad()
     def _measure(self, embed: nn.Module) -> None:

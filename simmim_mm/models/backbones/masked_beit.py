@@ -4,7 +4,6 @@ import torch
 from mmpretrain.models.backbones.beit import BEiTViT
 from torch import Tensor, nn
 
-from simmim_mm.masking import replace_masked
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, as_python_rates
 from simmim_mm.registry import MODELS
 
@@ -71,7 +70,7 @@ class MaskedBEiT(BaseMaskedBackbone, BEiTViT):
 
         # masked patches become the mask token, before the class token is put in front
         if mask is not None:
-            x = replace_masked(x, mask, self.mask_token)
+            x = self.replace_masked(x, mask)
         if self.cls_token is not None:
             x = torch.cat((self.cls_token.expand(B, -1, -1).to(x.dtype), x), dim=1)
         if self.pos_embed is not None:

@@ -9,7 +9,6 @@ from mmpretrain.models.backbones import SwinTransformer
 from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from torch import Tensor, nn
 
-from simmim_mm.masking import replace_masked
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, drop_bounds
 from simmim_mm.models.backbones.window_attention import ShiftedWindowAttention
 from simmim_mm.registry import MODELS
@@ -49,6 +48,7 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         self.out_channels = tuple(channels[i + self.out_after_downsample] for i in self.out_indices)
         self.out_strides = tuple(strides[i + self.out_after_downsample] for i in self.out_indices)
         swap_attention(self.stages, self.attention)
+        self._freeze_stages()  # now, and not in the first train(), when it may be distributed
 
     @staticmethod
     def _with_windows(windows: Sequence[int], **kwargs) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class BaseMaskedSwin(BaseMaskedBackbone):
             mask = self.token_mask(mask, x)
         x, size = self.patch_embed(x)
         if mask is not None:
-            x = replace_masked(x, mask, self.mask_token)
+            x = self.replace_masked(x, mask)
         if self.use_abs_pos_embed:
             x = x + resize_pos_embed(
                 self.absolute_pos_embed, self.patch_resolution, size, self.interpolate_mode, 0

@@ -4,7 +4,7 @@ from mmpretrain.models.backbones.vision_transformer import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from simmim_mm.masking import replace_masked, visible_ids
+from simmim_mm.masking import visible_ids
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, as_python_rates
 from simmim_mm.models.backbones.position import sincos_position_embedding
 from simmim_mm.registry import MODELS
@@ -77,7 +77,7 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
         if mask is not None and self.mask_mode == 'gather':
             ids = visible_ids(mask)
         elif mask is not None:
-            x = replace_masked(x, mask, self.mask_token)
+            x = self.replace_masked(x, mask)
         extra = self.num_extra_tokens
         pos_embed = resize_pos_embed(
             self.pos_embed, self.patch_resolution, grid, self.interpolate_mode, extra

@@ -98,13 +98,22 @@ def test_best_checkpoint_is_replaced_only_by_a_written_one(
         assert any('loss_loss' in n for n in there)
 
 
-def test_interval_inside_the_accumulation_is_warned_about(make_runner, caplog):
+@pytest.mark.parametrize(
+    ('by_epoch', 'counts', 'multiple'),
+    [(False, 2, 2), (True, 2, 2), (True, 10, 2), (True, 5, None)],
+)
+def test_interval_inside_the_accumulation_is_warned_about(
+    make_runner, caplog, by_epoch, counts, multiple
+):
+    checkpoint = dict(type='AtomicCheckpointHook', interval=1, by_epoch=by_epoch)
     runner = make_runner(
         max_epochs=1,
+        default_hooks=dict(checkpoint=checkpoint),
         optim_wrapper=dict(
-            type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), accumulative_counts=2
+            type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts
         ),
     )
     runner.logger.addHandler(caplog.handler)
     runner.train()
-    assert 'fall inside the accumulation of 2 iterations' in caplog.text
+    told = f'accumulation of {counts} iterations' in caplog.text
+    assert told == bool(multiple) and (not told or f'a multiple of {multiple}.' in caplog.text)

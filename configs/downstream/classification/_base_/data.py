@@ -89,5 +89,3 @@ custom_hooks = [dict(type='simmim_mm.LossHook'), dict(type='simmim_mm.Throughput
 # To average the weights over the training and to validate the average, add to a config
 #   custom_hooks = [*_base_.custom_hooks, _base_.ema]
 ema = dict(type='EMAHook', momentum=1e-4, priority='ABOVE_NORMAL')
-
-find_unused_parameters = True  # the mask token is not used after the pretraining

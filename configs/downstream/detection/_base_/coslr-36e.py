@@ -2,9 +2,9 @@
 _base_ = 'mmdet::_base_/default_runtime.py'
 
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(type='simmim_mm.AtomicCheckpointHook', max_keep_ckpts=1))
 randomness = dict(seed=0)
-find_unused_parameters = True  # the mask token is not used after the pretraining
+custom_hooks = [dict(type='simmim_mm.LossHook')]  # stops a training that diverges
 
 max_epochs = 36
 lr = 2e-4

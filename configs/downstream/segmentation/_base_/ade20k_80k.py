@@ -10,7 +10,7 @@ _base_ = [
 
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
 randomness = dict(seed=0)
-find_unused_parameters = True  # the mask token is not used after the pretraining
+custom_hooks = [dict(type='simmim_mm.LossHook')]  # stops a training that diverges
 
 lr = 1e-4
 max_iters = 80000

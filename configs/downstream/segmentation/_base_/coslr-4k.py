@@ -5,7 +5,7 @@ _base_ = __import__('mmseg').__path__[0] + '/.mim/configs/_base_/default_runtime
 
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)
 randomness = dict(seed=0)
-find_unused_parameters = True  # the mask token is not used after the pretraining
+custom_hooks = [dict(type='simmim_mm.LossHook')]  # stops a training that diverges
 
 max_iters = 4000
 warmup_iters = 100
@@ -40,7 +40,9 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=500, max_keep_ckpts=1),
+    checkpoint=dict(
+        type='simmim_mm.AtomicCheckpointHook', by_epoch=False, interval=500, max_keep_ckpts=1
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
 )
