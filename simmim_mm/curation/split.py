@@ -90,11 +90,9 @@ def join_groups(first: Sequence, second: Sequence) -> np.ndarray:
     """Groups of the images that either list connects, ``(n,)`` int64."""
     number = len(first)
     keys = [np.unique(groups, return_inverse=True)[1].ravel() for groups in (first, second)]
-    graph = coo_matrix(
-        (np.ones(number), (keys[0], keys[1])), shape=[key.max(initial=-1) + 1 for key in keys]
-    )
-    size = sum(graph.shape)
-    links = coo_matrix((graph.data, (graph.row, graph.col + graph.shape[0])), shape=(size, size))
+    offset = keys[0].max(initial=-1) + 1  # the second list's groups follow the first's
+    size = offset + keys[1].max(initial=-1) + 1
+    links = coo_matrix((np.ones(number), (keys[0], keys[1] + offset)), shape=(size, size))
     return connected_components(links, directed=False)[1][keys[0]]
 
 

@@ -88,10 +88,10 @@ def open_deferred(
     try:
         image = Image.open(io.BytesIO(content), formats=['JPEG'])
         turned = image.getexif().get(0x0112, 1) != 1
-        height, width, *_ = simplejpeg.decode_jpeg_header(content)
+        width, height = image.size
     except Exception:
         return None
-    plain = image.mode in ('L', 'RGB') and (width, height) == image.size and not turned
+    plain = image.mode in ('L', 'RGB') and not turned
     if not plain or (max_pixels is not None and height * width > max_pixels):
         return None
     return DeferredImage(content, (height, width), decode_all)

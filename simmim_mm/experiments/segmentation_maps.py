@@ -92,7 +92,7 @@ def read_segmentation_maps(
         if len(endings) > 1:
             raise DataError(f'{what} of several endings ({", ".join(endings)}): mmseg reads one')
         suffixes.append(endings[0])
-    new = {old: number for old, number in numbers.items() if old != number}
+    new: dict[int | str, int] = {old: number for old, number in numbers.items() if old != number}
     notes = [f'Values of the maps become classes: {_listed(numbers)}.'] if new else []
     if ignored != IGNORED:
         new[ignored] = IGNORED

@@ -6,6 +6,7 @@ grid ``(h, w)`` of tokens, to which :func:`fit_mask` brings it. A batch is ``(B,
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -107,7 +108,10 @@ def masked_fraction(mask: Tensor, size: Sequence[int]) -> Tensor:
     return upsample_mask(mask, size)
 
 
-@torch.compiler.disable  # how many there are depends on the mask: compiled, it breaks the graph
+_uncompiled: Any = torch.compiler.disable  # it declares nothing
+
+
+@_uncompiled  # how many there are depends on the mask: compiled, it breaks the graph
 def visible_ids(mask: Tensor) -> Tensor:
     """Indices ``(B, n_visible)`` of the visible tokens among all ``h * w``, in raster order.
 

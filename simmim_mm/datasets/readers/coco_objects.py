@@ -49,7 +49,8 @@ def check_masks(report: CocoReport, advice: str) -> None:
             elif list(shape['size']) != sizes.get(annotation['image_id'], shape['size']):
                 others.append(i)
             continue
-        polygons = [p for p in shape if is_polygon(p)] if isinstance(shape, list) else []
+        shape = shape if isinstance(shape, list) else []
+        polygons = [p for p in shape if is_polygon(p)]
         if not polygons:
             without.append(i)
         elif len(polygons) < len(shape):

@@ -36,7 +36,9 @@ def image_sizes(dataset: Any, most: int | None = None) -> dict[str, tuple[int, i
         DataError: If images cannot be read; the message names them.
     """
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
-    infos = [dataset.get_data_info(i) for i in spread(len(dataset), most)] if steps else []
+    if not steps:
+        return {}
+    infos = [dataset.get_data_info(i) for i in spread(len(dataset), most)]
     paths = [info['img_path'] for info in infos if isinstance(info.get('img_path'), str)]
 
     def size(path: str) -> tuple[int, int] | None:

@@ -110,7 +110,7 @@ def check_labels(
             if label_format == 'maps':
                 _check_ignored(part.ignore_index, model)
                 seen = check_segmentation_maps(part, sizes)
-                absent = {c for i, c in enumerate(classes) if i not in seen}
+                absent = {str(c) for i, c in enumerate(classes) if i not in seen}
                 unused = absent if unused is None else unused & absent
             elif label_format == 'classes':
                 heads = ()

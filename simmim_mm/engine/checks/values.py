@@ -98,8 +98,8 @@ def check_contrast(
 
 
 def _check_packed(trace: Trace, place: str) -> None:
-    sample = trace.sample.get('data_samples')
-    if trace.loader is None or trace.loader.nodata is None or 'mask' not in (sample or ()):
+    sample = trace.sample.get('data_samples') or ()
+    if trace.loader is None or trace.loader.nodata is None or 'mask' not in sample:
         return
     if 'nodata' not in sample:
         raise DataError(
@@ -204,5 +204,5 @@ def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     finite = [a[np.isfinite(a)] if a.dtype.kind == 'f' else a for a in arrays]
     finite = [a for a in finite if a.size]
     if not finite:
-        return (float('nan'),) * 2
+        return float('nan'), float('nan')
     return float(min(a.min() for a in finite)), float(max(a.max() for a in finite))
