@@ -118,7 +118,7 @@ SETTINGS = (
     *('log_processor', 'visualizer'),
 )
 # Runs that diverge stop, in detectors and segmenters too.
-SAFER = re.compile(r'default_hooks\.checkpoint\.type|custom_hooks\.\d\.type')
+SAFER = re.compile(r'default_hooks\.checkpoint\.type|custom_hooks(\.\d\.type)?')
 
 
 def flat(node, where='') -> dict:

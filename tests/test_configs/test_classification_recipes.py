@@ -133,6 +133,11 @@ def test_builds_and_suits_its_data(name, image_file):
         if model.neck is not None:
             feats = model.neck.to('meta')(feats)
         assert feats[-1].shape == (2, model.head.in_channels)
+    if name in FINETUNE:  # or training on several processes would have to search for them
+        feats[-1].sum().backward()
+        parts = [model.backbone, *([] if model.neck is None else [model.neck])]
+        named = [item for part in parts for item in part.named_parameters()]
+        assert not [n for n, p in named if p.requires_grad and p.grad is None]
 
 
 @pytest.mark.parametrize('name', FINETUNE)

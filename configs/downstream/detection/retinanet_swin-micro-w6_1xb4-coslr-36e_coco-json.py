@@ -9,8 +9,9 @@ _base_ = [
 width = 96
 
 model = dict(
-    backbone=dict(_base_.dense_backbone, _delete_=True),
-    neck=dict(_base_.maps, out_channels=width),
+    # RetinaNet leaves the map of stride 4 out.
+    backbone=dict(_base_.dense_backbone, _delete_=True, out_indices=(1, 2, 3)),
+    neck=dict(in_channels=_base_.maps.in_channels[1:], out_channels=width, start_level=0),
     bbox_head=dict(
         dict.fromkeys(('in_channels', 'feat_channels'), width),
         num_classes=len(_base_.classes),
