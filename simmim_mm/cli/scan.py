@@ -39,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--mirrored', action='store_true', help='mirror images are duplicates too')
     add_nodata(parser)
+    parser.add_argument(
+        '--annotations',
+        nargs='+',
+        default=[],
+        metavar='JSON',
+        help='COCO files to check, whose file names start from the folder; what can be repaired is '
+        'written to a copy beside the report',
+    )
     add_file_options(
         parser, 'move what is not kept to this folder', 'link what is kept below this folder'
     )
@@ -46,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from simmim_mm import curation
+    from simmim_mm.datasets.errors import DataError, first_few
     from simmim_mm.datasets.values import check_nodata
 
     nodata = check_nodata(args.nodata)
@@ -69,6 +78,24 @@ def run(args: argparse.Namespace) -> None:
             first = next(i for i in sorted(scan.faults) if scan.faults[i][0] == fault)
             print(f'{number} {fault}, such as {scan.paths[first]}: {scan.faults[first][1]}')
     print(f'wrote {out}/report.html, report.csv and kept.txt')
+    refused = [path for path in args.annotations if not check_annotations(path, args.folder, out)]
     if target:
         paths = kept if args.link else [p for p, keep in zip(scan.paths, scan.kept) if not keep]
         move_or_link(args, curation.plan_files(args.folder, paths, target))
+    if refused:
+        raise DataError(f'not to be trained on, see above: {first_few(refused)}')
+
+
+def check_annotations(path: str, folder: str, out: Path) -> bool:
+    """Print what is wrong in a COCO json, and write it repaired; False if it cannot be used."""
+    from simmim_mm.curation import inspect_coco
+
+    report = inspect_coco(path, folder)
+    print(report.table() if report.problems else f'{path}: nothing is wrong')
+    if report.repaired and not report.refused:
+        copy = out / Path(path).name
+        if copy.resolve() == Path(path).resolve():
+            raise ValueError(f'--out: {path} is there and would be overwritten')
+        report.write(copy)
+        print(f'wrote {copy}, repaired')
+    return not report.refused

@@ -1,5 +1,6 @@
 """Find what is wrong in a folder of images, and split it. Nothing here deletes a file."""
 
+from simmim_mm.curation.annotations import inspect_coco
 from simmim_mm.curation.cache import CachedFile, cache_folder
 from simmim_mm.curation.duplicates import group_duplicates, near_pairs
 from simmim_mm.curation.files import apply_plan, plan_files
@@ -20,6 +21,7 @@ __all__ = [
     'config_lines',
     'folder_stats',
     'group_duplicates',
+    'inspect_coco',
     'inspect_file',
     'join_groups',
     'named_groups',

@@ -34,7 +34,7 @@ def check_files(
         advice = _where_it_is(missing[0], folder, root)
         report.add(REFUSED, missing, len(images), f'images are not in {folder or "."}', advice)
         return
-    bad = [f'{p}: {h.fault}' for p, h in zip(paths, headers) if h.fault]
+    bad = [f'{p} ({h.fault})' for p, h in zip(paths, headers) if h.fault]
     advice = 'repair them, or take them out of the file'
     report.add(REFUSED, bad, len(images), 'images cannot be read', advice)
     _compare_sizes(report, paths, headers, load)

@@ -1,6 +1,8 @@
 """What is wrong in a COCO json: all of it is counted, and repaired where one answer is right."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,13 +63,24 @@ class CocoReport:
         """Whether the contents differ from the file."""
         return any(problem.outcome == REPAIRED for problem in self.problems)
 
+    @property
+    def refused(self) -> list[Problem]:
+        """Those with which the file is not used."""
+        return [problem for problem in self.problems if problem.outcome == REFUSED]
+
+    def write(self, path: str | Path) -> None:
+        """Write the contents as they are now."""
+        coco = self.coco
+        lists = dict(images=coco.images, annotations=coco.annotations, categories=coco.categories)
+        Path(path).write_text(json.dumps(coco.others | lists))
+
     def conclude(self) -> None:
         """Log what was found, in a table if it is more than one thing.
 
         Raises:
             DataError: If something was refused.
         """
-        refused = [problem for problem in self.problems if problem.outcome == REFUSED]
+        refused = self.refused
         if len(self.problems) > len(refused) or len(refused) > 1:
             logger = MMLogger.get_current_instance()
             fine = all(p.outcome == REPAIRED or p.usual for p in self.problems)

@@ -58,7 +58,7 @@ def check_coco(
         check_masks(report, _NO_MASKS)
     check_crowds(report)
     repair_fields(report)
-    if not any(problem.outcome == REFUSED for problem in report.problems):
+    if not report.refused:
         _check_filter(report, dataset, place)
     report.conclude()
     return report

@@ -101,7 +101,8 @@ def check_labels(
     for place, part in single_datasets(dataset, name):
         label_format = _format_of(type(part))
         with error_at(place):
-            sizes = image_sizes(part, most)
+            # Of a COCO json, the headers have been read.
+            sizes = {} if label_format == 'coco' else image_sizes(part, most)
         if label_format is None:
             continue
         classes, heads = part.metainfo.get('classes') or (), _HEADS

@@ -1,6 +1,5 @@
 """Repaired jsons, in the place of the user's, for data sets and metrics while they are built."""
 
-import json
 import os.path as osp
 from collections.abc import Iterable
 from copy import deepcopy
@@ -27,15 +26,7 @@ class RepairedCopies:
     def replace(self, dataset: dict, report: CocoReport) -> None:
         """Let the config of a data set read what was repaired."""
         path = osp.join(self._folder, f'{len(self._originals)}.json')
-        coco = report.coco
-        content = dict(
-            coco.others,
-            images=coco.images,
-            annotations=coco.annotations,
-            categories=coco.categories,
-        )
-        with open(path, 'w') as file:
-            file.write(json.dumps(content))
+        report.write(path)
         self._originals[path] = report.path
         self._copies[osp.abspath(report.path)] = path
         dataset.update(ann_file=path, backend_args=None)
