@@ -3,7 +3,9 @@
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,10 +57,8 @@ class Embedding:
                 for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
                     rows.writerow([*where, *row.tolist()])
         else:
-            import pyarrow
-            from pyarrow import parquet
-
-            columns = dict(zip(self._columns, zip(*self._places())))
+            pyarrow, parquet = import_module('pyarrow'), import_module('pyarrow.parquet')
+            columns: dict[str, Any] = dict(zip(self._columns, zip(*self._places())))
             columns['feature'] = list(array.reshape(-1, array.shape[-1]))
             parquet.write_table(pyarrow.table(columns), out)
         if self.unreadable:
@@ -84,7 +84,7 @@ def check_format(out: Path) -> None:
         raise ValueError(f'{out}: the file is to end in {", ".join(FORMATS)}')
     if out.suffix == '.parquet':
         try:
-            import pyarrow.parquet  # noqa: F401
+            import_module('pyarrow.parquet')
         except ImportError:
             raise ValueError(f'{out}: .parquet needs pyarrow: pip install pyarrow') from None
 
@@ -112,8 +112,9 @@ def embed_images(
     for features, failed in extract.batches(paths, patches):
         found.append(features)
         unreadable.update(failed)
-        for _ in range(len(features) + len(failed)) if progress else ():
-            progress(len(paths))
+        if progress is not None:
+            for _ in range(len(features) + len(failed)):
+                progress(len(paths))
     if len(unreadable) == len(paths):
         reasons = [f'{path}: {reason}' for path, reason in unreadable.items()]
         raise DataError(f'no image can be read: {first_few(reasons)}')
