@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.device import get_device
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
@@ -22,6 +23,12 @@ def transformers():
     sys.path.append(str(folder))
     yield pytest.importorskip('transformers', reason=f'neither installed nor in {folder}')
     sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope='session')
+def device() -> str:
+    """Where runners put their models: a GPU if there is one. Tests that need it take it here."""
+    return get_device()
 
 
 def forget_runs() -> None:

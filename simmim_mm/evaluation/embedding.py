@@ -3,7 +3,9 @@
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,11 +57,8 @@ class Embedding:
                 for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
                     rows.writerow([*where, *row.tolist()])
         else:
-            # not a requirement, see check_format
-            import pyarrow  # pyright: ignore[reportMissingImports]
-            from pyarrow import parquet  # pyright: ignore[reportMissingImports]
-
-            columns: dict[str, Sequence] = dict(zip(self._columns, zip(*self._places())))
+            pyarrow, parquet = import_module('pyarrow'), import_module('pyarrow.parquet')
+            columns: dict[str, Any] = dict(zip(self._columns, zip(*self._places())))
             columns['feature'] = list(array.reshape(-1, array.shape[-1]))
             parquet.write_table(pyarrow.table(columns), out)
         if self.unreadable:
@@ -85,7 +84,7 @@ def check_format(out: Path) -> None:
         raise ValueError(f'{out}: the file is to end in {", ".join(FORMATS)}')
     if out.suffix == '.parquet':
         try:
-            import pyarrow.parquet  # noqa: F401  # pyright: ignore[reportMissingImports]
+            import_module('pyarrow.parquet')
         except ImportError:
             raise ValueError(f'{out}: .parquet needs pyarrow: pip install pyarrow') from None
 

@@ -6,7 +6,6 @@ grid ``(h, w)`` of tokens, to which :func:`fit_mask` brings it. A batch is ``(B,
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -108,16 +107,17 @@ def masked_fraction(mask: Tensor, size: Sequence[int]) -> Tensor:
     return upsample_mask(mask, size)
 
 
-_uncompiled: Any = torch.compiler.disable  # it declares nothing
-
-
-@_uncompiled  # how many there are depends on the mask: compiled, it breaks the graph
 def visible_ids(mask: Tensor) -> Tensor:
     """Indices ``(B, n_visible)`` of the visible tokens among all ``h * w``, in raster order.
 
     Raises:
         ValueError: If the images differ in their number of visible tokens.
     """
+    return _visible_ids(mask)  # type: ignore[arg-type]  # the decorator hides the signature
+
+
+@torch.compiler.disable  # how many there are depends on the mask: compiled, it breaks the graph
+def _visible_ids(mask: Tensor) -> Tensor:
     visible = ~mask.flatten(1)
     counts = visible.sum(1)
     if not bool((counts == counts[0]).all()):

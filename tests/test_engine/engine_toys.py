@@ -33,7 +33,7 @@ class NoisyRegression(BaseModel):
     def forward(self, inputs, index=None, mode='tensor'):
         inputs = torch.stack(list(inputs)) if not torch.is_tensor(inputs) else inputs
         self.seen.append([int(i) for i in index])
-        noise = torch.rand(4) + np.random.rand()
+        noise = torch.rand(4, device=inputs.device) + np.random.rand()
         loss = (nn.functional.dropout(self.layer(inputs), 0.5) - noise).square().mean()
         if len(self.seen) in self.poison:
             loss = loss * float('nan')

@@ -11,16 +11,17 @@ from simmim_mm.engine.amp import AmpOptimWrapper
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='the CPU path, without a GPU')
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
-def _problem(steps: int, wrapper_type, batch: int = 8, **kwargs):
+def _problem(device: str, steps: int, wrapper_type, batch: int = 8, **kwargs):
     """Fit a linear map; returns the model, the losses, and the dtypes of its activations."""
     torch.manual_seed(0)
-    model, dtypes = nn.Linear(6, 3).to(DEVICE), []
+    model, dtypes = nn.Linear(6, 3).to(device), []
     model.register_forward_hook(lambda module, args, out: dtypes.append(out.dtype))
-    x = torch.randn(8, 6, device=DEVICE)
-    y = x @ torch.randn(6, 3, device=DEVICE)
+    x = torch.randn(8, 6).to(device)
+    y = x @ torch.randn(6, 3).to(device)
+    if wrapper_type is AmpOptimWrapper:
+        kwargs.setdefault('loss_scale', 8.0)  # a scaler begins with more, and skips steps
     optim = wrapper_type(optimizer=torch.optim.SGD(model.parameters(), lr=0.1), **kwargs)
     losses = []
     optim.initialize_count_status(model, 0, steps * 8 // batch)
@@ -35,71 +36,71 @@ def _problem(steps: int, wrapper_type, batch: int = 8, **kwargs):
 
 
 @pytest.mark.parametrize('dtype', [None, 'float16', 'bfloat16', torch.bfloat16])
-def test_follows_full_precision(dtype):
-    _, expected, full = _problem(20, OptimWrapper)
-    model, losses, half = _problem(20, AmpOptimWrapper, dtype=dtype)
+def test_follows_full_precision(device, dtype):
+    _, expected, full = _problem(device, 20, OptimWrapper)
+    model, losses, half = _problem(device, 20, AmpOptimWrapper, dtype=dtype)
     assert full == {torch.float32}
-    is_fp16 = DEVICE == 'cuda' and dtype in (None, 'float16')
+    is_fp16 = device == 'cuda' and dtype in (None, 'float16')
     assert half == {torch.float16 if is_fp16 else torch.bfloat16}
     assert model.weight.dtype == torch.float32
     assert losses == pytest.approx(expected, rel=0.02)
 
 
-def test_gradients_are_clipped_at_their_true_size():
-    before, _, _ = _problem(0, AmpOptimWrapper)
-    after, _, _ = _problem(1, AmpOptimWrapper, clip_grad=dict(max_norm=0.01))
+def test_gradients_are_clipped_at_their_true_size(device):
+    before, _, _ = _problem(device, 0, AmpOptimWrapper)
+    after, _, _ = _problem(device, 1, AmpOptimWrapper, clip_grad=dict(max_norm=0.01))
     moved = [a - b for a, b in zip(after.parameters(), before.parameters())]
     # SGD of rate 0.1 moves by 0.1 * max_norm, not by that times the scale of the loss
     assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_accumulated_halves_make_the_whole():
-    whole, _, _ = _problem(5, AmpOptimWrapper)
-    halves, _, _ = _problem(5, AmpOptimWrapper, batch=4, accumulative_counts=2)
-    start, _, _ = _problem(0, AmpOptimWrapper)
+def test_accumulated_halves_make_the_whole(device):
+    whole, _, _ = _problem(device, 5, AmpOptimWrapper)
+    halves, _, _ = _problem(device, 5, AmpOptimWrapper, batch=4, accumulative_counts=2)
+    start, _, _ = _problem(device, 0, AmpOptimWrapper)
     assert not torch.allclose(whole.weight, start.weight, atol=0.01)
     assert torch.allclose(whole.weight, halves.weight, atol=2e-3)
 
 
-def test_wrong_dtype():
+def test_wrong_dtype(device):
     with pytest.raises(ValueError, match="'float16' or 'bfloat16', got 'float64'"):
-        _problem(0, AmpOptimWrapper, dtype='float64')
+        _problem(device, 0, AmpOptimWrapper, dtype='float64')
 
 
-def _wrapper(**kwargs) -> AmpOptimWrapper:
-    model = nn.Linear(1, 1).to(DEVICE)
+def _wrapper(device: str, **kwargs) -> AmpOptimWrapper:
+    model = nn.Linear(1, 1).to(device)
     return AmpOptimWrapper(optimizer=torch.optim.AdamW(model.parameters(), lr=0.1), **kwargs)
 
 
 @pytest.mark.parametrize('scaler', [None, {}, dict(scale=8.0, growth_tracker=3)])
-def test_resumes_from_any_precision(scaler):
+def test_resumes_from_any_precision(device, scaler):
     """From a run in float32, in bfloat16, and in fp16 on a GPU."""
-    state = _wrapper().state_dict()
+    state = _wrapper(device).state_dict()
     state['param_groups'][0]['lr'] = 0.025
     state.pop('loss_scaler')
     if scaler is not None:
         factors = dict(growth_factor=2.0, backoff_factor=0.5, growth_interval=10)
         state['loss_scaler'] = scaler and {**factors, '_growth_tracker': 0, **scaler}
-    wrapper = _wrapper()
+    wrapper = _wrapper(device)
     wrapper.load_state_dict(state)
     assert wrapper.get_lr()['lr'] == [0.025]
 
 
 @on_gpu
-def test_state_of_the_scaler_is_resumed():
-    first, second = _wrapper(loss_scale=dict(init_scale=64.0)), _wrapper()
+def test_state_of_the_scaler_is_resumed(device):
+    first, second = _wrapper(device, loss_scale=dict(init_scale=64.0)), _wrapper(device)
     second.load_state_dict(first.state_dict())
     assert second.loss_scaler.get_scale() == 64.0
 
 
 @on_cpu
 @pytest.mark.parametrize('fast', [True, False, None])
-def test_slow_processors_are_warned_about_once(monkeypatch, caplog, fast):
+def test_slow_processors_are_warned_about_once(monkeypatch, caplog, device, fast):
     monkeypatch.setattr(amp, 'cpu_has_bfloat16', lambda: fast)
     logger = MMLogger.get_current_instance()
     logger.addHandler(caplog.handler)
     try:
-        _wrapper(dtype='float16')
+        _wrapper(device, dtype='float16')
     finally:
         logger.removeHandler(caplog.handler)
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]

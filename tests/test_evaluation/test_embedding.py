@@ -15,10 +15,10 @@ from simmim_mm.datasets.errors import DataError
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Images of several sizes, grey ones and two that cannot be read; and a checkpoint."""
+    """Images of several sizes, gray ones and two that cannot be read; and a checkpoint."""
     folder = tmp_path_factory.mktemp('embedding')
     write_photos(folder / 'images')
-    Image.new('L', (90, 50), 77).save(folder / 'images' / 'grey, 2.png')
+    Image.new('L', (90, 50), 77).save(folder / 'images' / 'gray, 2.png')
     (folder / 'images' / 'empty.png').touch()
     (folder / 'images' / 'text.jpg').write_text('no image')
     save_checkpoint(folder / 'run.pth', tiny_config())

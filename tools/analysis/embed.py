@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`simmim embed` as a script: python tools/analysis/embed.py CHECKPOINT FOLDER."""
+"""`simmim embed` as a script, features to .npy, .csv or .parquet: embed.py CHECKPOINT FOLDER."""
 
 from simmim_mm.cli import run_verb
 

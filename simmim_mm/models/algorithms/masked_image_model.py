@@ -77,7 +77,8 @@ class MaskedImageModel(BaseModel):
             foreground = dict(foreground, neck=self._decoder_config(foreground['neck'], 1))
         self.foreground = None if foreground is None else MODELS.build(foreground)
         if compile:  # a function of the model: copies of it (of an average) share it
-            options: Any = dict(dynamic=False) | (compile if isinstance(compile, dict) else {})
+            options: dict[str, Any] = {'dynamic': False}
+            options.update(compile if isinstance(compile, dict) else {})
             self.compute_losses = torch.compile(self.compute_losses, **options)
         check_parts(self)
         for name, parameter in self.backbone.named_parameters():
@@ -158,7 +159,7 @@ class MaskedImageModel(BaseModel):
         pred = model.neck(feats, mask)
         target = model.target(inputs)
         losses = model.head.loss(pred, target, mask, *valid)
-        if labels is not None and model.foreground is not None:
+        if model.foreground is not None and labels is not None:
             losses.update(model.foreground.loss(model.foreground(feats, mask), labels))
         return losses
 

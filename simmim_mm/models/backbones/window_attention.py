@@ -35,8 +35,8 @@ class WindowLayout(NamedTuple):
 
 def is_traced(x: Tensor) -> bool:
     """Whether a tracer records what is done to ``x``: export, compile, jit, a fake tensor."""
-    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
-    return torch.compiler.is_compiling() or tracing or type(x) is not Tensor
+    traced = torch.jit.is_tracing()  # type: ignore[reportPrivateImportUsage]  # it is documented
+    return traced or torch.compiler.is_compiling() or type(x) is not Tensor
 
 
 def window_layout(H: int, W: int, window: int, shift: int, device: torch.device) -> WindowLayout:

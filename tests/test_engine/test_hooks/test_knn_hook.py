@@ -96,7 +96,7 @@ def test_training_does_not_notice(root, tmp_path, by_epoch):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_the_figure_is_that_of_the_features(root, tmp_path):
+def test_the_figure_is_that_of_the_features(root, tmp_path, device):
     hook = dict(type='KNNHook', data_root=str(root), interval=2, k=3)
     runner = train(config(root, tmp_path / 'run', custom_hooks=[hook]))
     (log,) = Path(tmp_path / 'run').glob('*/vis_data/scalars.json')
@@ -113,7 +113,7 @@ def test_the_figure_is_that_of_the_features(root, tmp_path):
     pixels = np.asarray(Image.open(path).crop((4, 0, 44, 40)).resize((32, 32), 2))
     inputs = (torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() - 120) / 60
     with torch.no_grad():
-        expected = model.backbone(inputs)[-1].mean((2, 3))
+        expected = model.backbone(inputs.to(device))[-1].mean((2, 3)).cpu()
     torch.testing.assert_close(extract([path]), expected)
 
 

@@ -8,6 +8,9 @@ from mmengine.structures import BaseDataElement
 
 from simmim_mm.registry import MODELS
 
+# The compiler hides it, unless warnings are errors: it comes up where a graph breaks.
+pytestmark = pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor:UserWarning')
+
 SWIN = dict(embed_dims=8, depths=[2, 1], num_heads=[1, 2])
 VIT = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 CONV_VIT = dict(embed_dims=(8, 16, 24), depths=(1, 1, 2), num_heads=2)
