@@ -104,7 +104,7 @@ def parse_values(texts: list[str], ignored: int) -> dict[int | str, int]:
     return dict(parse_value((old, named.get(new, new))) for old, new in pairs)
 
 
-def read_data(args: argparse.Namespace, work_dir: Path) -> 'LabeledData':
+def read_data(args: argparse.Namespace) -> 'LabeledData':
     """What the labeled data hold; raises where they cannot be used."""
     from simmim_mm.experiments.coco_json import find_coco, read_coco
     from simmim_mm.experiments.labeled_data import read_class_folders
@@ -126,6 +126,7 @@ def ready_made(
     args: argparse.Namespace, checkpoints: list['Pretrained'], data: 'LabeledData'
 ) -> list['Config']:
     """A config for each checkpoint, of the backbone that it holds."""
+    from simmim_mm.experiments.channels import use_loader
     from simmim_mm.experiments.downstream import downstream_config
 
     task = args.probe if args.task == 'classification' else args.task
@@ -136,8 +137,11 @@ def ready_made(
                 f'{checkpoint.path} carries no config that says what it is: give a config with '
                 'that backbone, --config'
             )
-        start = checkpoint.backbone, checkpoint.preprocessor
-        configs.append(downstream_config(task, configs_folder(), *start, data))
+        backbone, preprocessor = checkpoint.backbone, checkpoint.preprocessor
+        cfg = downstream_config(task, configs_folder(), backbone, preprocessor, data)
+        if checkpoint.loader:
+            use_loader(cfg, checkpoint.loader, preprocessor)
+        configs.append(cfg)
     return configs
 
 
@@ -156,7 +160,7 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
     if args.config:
         configs = [load_config(args.config) for _ in checkpoints]
     else:
-        data = read_data(args, work_dir)
+        data = read_data(args)
         print(f'{args.data}: {data}', *data.notes, sep='\n', flush=True)
         configs = ready_made(args, checkpoints, data)
     for cfg in configs:

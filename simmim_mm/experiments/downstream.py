@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from simmim_mm.datasets.image_dataset import single_datasets
-from simmim_mm.experiments.labeled_data import LabeledData, Split
+from simmim_mm.experiments.labeled_data import IMAGE_SUFFIXES, LabeledData, Split
 from simmim_mm.models.backbones.masked_swin import clamped_windows
 from simmim_mm.registry import MODELS
 
@@ -150,7 +150,7 @@ def _source(task: str, split: Split, data: LabeledData) -> dict:
         prefix = dict(img_path=images, seg_map_path=labels)
         suffixes = dict(zip(('img_suffix', 'seg_map_suffix'), data.suffixes))
         return dict(data_prefix=prefix, metainfo=metainfo, **suffixes)
-    return dict(data_prefix=images)
+    return dict(data_prefix=images, extensions=IMAGE_SUFFIXES)
 
 
 def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData) -> Config:
@@ -164,7 +164,7 @@ def _classification(folder: Path, probe: str, backbone: dict, data: LabeledData)
     steps = [*cfg.train_dataloader.dataset.pipeline, *cfg.val_dataloader.dataset.pipeline]
     own_size = next(step.crop_size for step in steps if 'crop_size' in step)
     size = _as_pair(backbone.get('img_size', own_size))
-    own = {key: value for key, value in _checked(backbone).items() if key != 'init_cfg'}
+    own = {key: value for key, value in backbone.items() if key != 'init_cfg'}
     own['type'] = f'simmim_mm.{kind}'
     if kind == 'MaskedBEiT' and own.get('use_shared_rel_pos_bias', True):
         own.update(use_rel_pos_bias=True, use_shared_rel_pos_bias=False)
@@ -256,7 +256,7 @@ def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
         raise ValueError(
             f'there is no ready-made config for a {kind} here: give one of your own with --config'
         )
-    cfg = {**_checked(backbone), **settings, 'type': f'simmim_mm.{kind}'}
+    cfg = {**backbone, **settings, 'type': f'simmim_mm.{kind}'}
     cfg = {k: v for k, v in cfg.items() if k not in ('init_cfg', 'out_indices', 'frozen_stages')}
     module = MODELS.build(cfg)
     if 'ViT' in kind and kind != 'MaskedConvViT':
@@ -272,17 +272,8 @@ def _with_maps(backbone: dict, num_maps: int = 1) -> tuple[dict, Features]:
         cfg['pretrained_window_sizes'] = clamped_windows(windows, size, patch)
     size = 128
     with torch.no_grad():
-        maps = MODELS.build(cfg).eval()(torch.zeros(1, 3, size, size))
+        maps = MODELS.build(cfg).eval()(torch.zeros(1, cfg.get('in_channels', 3), size, size))
     return cfg, Features([x.shape[1] for x in maps], [size // x.shape[-1] for x in maps])
-
-
-def _checked(backbone: dict) -> dict:
-    if backbone.get('in_channels', 3) != 3:
-        raise ValueError(
-            f'the backbone takes {backbone["in_channels"]} channels, the ready-made configs load '
-            '3: give a config of your own with --config'
-        )
-    return backbone
 
 
 def _num_stages(module: torch.nn.Module) -> int:

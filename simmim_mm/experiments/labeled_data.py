@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS
 from simmim_mm.datasets.readers.class_folders import load_class_folders
 
-# What mmpretrain's CustomDataset takes for an image.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
+IMAGE_SUFFIXES = IMAGE_EXTENSIONS
 
 
 class Split(NamedTuple):

@@ -38,6 +38,7 @@ class Pretrained:
         preprocessor: Config of the data preprocessor, with the ``mean`` and ``std`` that the
             backbone is used to.
         prefix: Of the backbone's keys in the file.
+        loader: Config of the transform that loaded the images; None if the file carries no config.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Pretrained:
     backbone: dict | None
     preprocessor: dict
     prefix: str
+    loader: dict | None = None
 
     @property
     def init_cfg(self) -> dict:
@@ -74,7 +76,17 @@ def read_pretrained(name: str, path: str | Path) -> Pretrained:
         model.get('backbone'),
         dict(model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}),
         prefix='backbone.' if any(key.startswith('backbone.') for key in state) else '',
+        loader=_loader(cfg),
     )
+
+
+def _loader(cfg: dict) -> dict | None:
+    for name in ('train_dataloader', 'val_dataloader'):
+        for _, part in single_datasets((cfg.get(name) or {}).get('dataset') or {}):
+            for step in part.get('pipeline') or ():
+                if step['type'] in ('LoadImage', 'simmim_mm.LoadImage'):
+                    return step
+    return None
 
 
 def check_config(cfg: Config) -> list[Path]:

@@ -30,13 +30,15 @@ BACKBONES = dict(
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 61.0, 62.0]
 
 
-def write_checkpoint(path: Path, backbone: dict) -> Path:
-    """As a pretraining would, with random weights."""
+def write_checkpoint(
+    path: Path, backbone: dict, mean=tuple(MEAN), std=tuple(STD), **load: object
+) -> Path:
+    """As a pretraining would, with random weights; ``load`` are settings of ``LoadImage``."""
     torch.manual_seed(0)
     module = MODELS.build(backbone)
-    preprocessor = dict(type='MIMDataPreprocessor', mean=MEAN, std=STD)
+    preprocessor = dict(type='MIMDataPreprocessor', mean=list(mean), std=list(std))
     pipeline = [
-        dict(type='LoadImage'),
+        dict(type='LoadImage', **load),
         dict(type='ResizeToCover', size=64),
         dict(type='mmpretrain.CenterCrop', crop_size=64),
         dict(type='RandomBlockMask', mask_patch_size=16),
