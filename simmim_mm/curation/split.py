@@ -88,14 +88,11 @@ def named_groups(paths: Sequence[str], pattern: str) -> list[str]:
 
 def join_groups(first: Sequence, second: Sequence) -> np.ndarray:
     """Groups of the images that either list connects, ``(n,)`` int64."""
-    number = len(first)
-    keys = [np.unique(groups, return_inverse=True)[1].ravel() for groups in (first, second)]
-    graph = coo_matrix(
-        (np.ones(number), (keys[0], keys[1])), shape=[key.max(initial=-1) + 1 for key in keys]
-    )
-    size = sum(graph.shape)
-    links = coo_matrix((graph.data, (graph.row, graph.col + graph.shape[0])), shape=(size, size))
-    return connected_components(links, directed=False)[1][keys[0]]
+    one, other = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (first, second))
+    other = other + len(first)  # nodes of the graph: groups of the first list, then of the second
+    size = 2 * len(first)
+    links = coo_matrix((np.ones(len(first)), (one, other)), shape=(size, size))
+    return connected_components(links, directed=False)[1][one]
 
 
 def _whole_numbers(totals: Sequence[int] | np.ndarray, fractions: np.ndarray) -> np.ndarray:

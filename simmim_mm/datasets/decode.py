@@ -81,7 +81,7 @@ def decode(
             result = _decode_tiff(content, channels, layout, max_pixels, raw)
         elif is_dicom(content):
             array, nodata, window = decode_dicom(content)
-            _check_size(*array.shape[:2], max_pixels)
+            _check_size(array.shape[0], array.shape[1], max_pixels)
             array = array if array.ndim == 3 else array[..., None]
             result = DecodedImage(array, nodata=nodata, window=window)
         else:

@@ -102,7 +102,8 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
         if nodata is not None:
             results['nodata'] = nodata
             if self.spares_nodata:
-                mask = spare_nodata(mask, nodata.reshape(rows, size, cols, size).all((1, 3)))
+                blocks = nodata.reshape(rows, size, cols, size)
+                mask = spare_nodata(mask, np.all(blocks, axis=(1, 3)))
         results['mask'] = mask
         return results
 

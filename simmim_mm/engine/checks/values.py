@@ -98,12 +98,11 @@ def check_contrast(
 
 
 def _check_packed(trace: Trace, place: str) -> None:
-    sample = trace.sample.get('data_samples')
-    if trace.loader is None or trace.loader.nodata is None or 'mask' not in (sample or ()):
-        return
-    if 'nodata' not in sample:
+    sample = trace.sample.get('data_samples', ())
+    nodata = trace.loader and trace.loader.nodata
+    if nodata is not None and 'mask' in sample and 'nodata' not in sample:
         raise DataError(
-            f'{place}: LoadImage(nodata={trace.loader.nodata!r}) is set, but the model is not told '
+            f'{place}: LoadImage(nodata={nodata!r}) is set, but the model is not told '
             "of it: write PackInputs(algorithm_keys=['mask', 'nodata'])"
         )
 
@@ -204,5 +203,5 @@ def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     finite = [a[np.isfinite(a)] if a.dtype.kind == 'f' else a for a in arrays]
     finite = [a for a in finite if a.size]
     if not finite:
-        return (float('nan'),) * 2
+        return float('nan'), float('nan')
     return float(min(a.min() for a in finite)), float(max(a.max() for a in finite))

@@ -60,7 +60,7 @@ class PixelHead(BaseModule):
             )
         weight = masked_fraction(mask, pred.shape[-2:]) if self.masked_only else None
         if valid is not None:
-            counts = F.adaptive_avg_pool2d(valid.float(), pred.shape[-2:])
+            counts = F.adaptive_avg_pool2d(valid.float(), (pred.shape[-2], pred.shape[-1]))
             weight = counts if weight is None else weight * counts
         return dict(loss=self.loss_fn(pred, target, weight))
 
