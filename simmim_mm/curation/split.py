@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 
@@ -91,7 +91,7 @@ def join_groups(first: Sequence, second: Sequence) -> np.ndarray:
     one, other = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (first, second))
     other = other + len(first)  # nodes of the graph: groups of the first list, then of the second
     size = 2 * len(first)
-    links = coo_matrix((np.ones(len(first)), (one, other)), shape=(size, size))
+    links = csr_matrix((np.ones(len(first)), (one, other)), shape=(size, size))
     return connected_components(links, directed=False)[1][one]
 
 
