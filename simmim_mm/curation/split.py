@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 
@@ -88,12 +88,11 @@ def named_groups(paths: Sequence[str], pattern: str) -> list[str]:
 
 def join_groups(first: Sequence, second: Sequence) -> np.ndarray:
     """Groups of the images that either list connects, ``(n,)`` int64."""
-    number = len(first)
-    keys = [np.unique(groups, return_inverse=True)[1].ravel() for groups in (first, second)]
-    offset = keys[0].max(initial=-1) + 1  # the second list's groups follow the first's
-    size = offset + keys[1].max(initial=-1) + 1
-    links = coo_matrix((np.ones(number), (keys[0], keys[1] + offset)), shape=(size, size))
-    return connected_components(links, directed=False)[1][keys[0]]
+    one, other = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (first, second))
+    other = other + len(first)  # nodes of the graph: groups of the first list, then of the second
+    size = 2 * len(first)
+    links = csr_matrix((np.ones(len(first)), (one, other)), shape=(size, size))
+    return connected_components(links, directed=False)[1][one]
 
 
 def _whole_numbers(totals: Sequence[int] | np.ndarray, fractions: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def decode_dicom(content: bytes) -> DicomImage:
         Exception: Of any kind, if the content is damaged, or its codec is not installed.
     """
     try:
-        import pydicom  # pyright: ignore[reportMissingImports]  # an extra
+        import pydicom  # type: ignore[import-not-found]  # an extra
     except ImportError:
         raise UnsupportedImage(f'is DICOM, which {DICOM_HELP}') from None
 

@@ -59,7 +59,7 @@ def take_share(configs: Sequence[Config], share: float, seed: int = 0) -> str:
 def classes_of(info: dict[str, Any]) -> set[int]:
     """Classes that an image of mmpretrain, mmdet or mmseg has."""
     if 'gt_label' in info:
-        return set(np.atleast_1d(info['gt_label']).tolist())
+        return set(np.ravel(info['gt_label']).tolist())
     if 'instances' in info:
         return {instance['bbox_label'] for instance in info['instances']}
     if 'seg_map_path' in info:

@@ -103,7 +103,7 @@ class MaskTransform(BaseTransform, metaclass=ABCMeta):
             results['nodata'] = nodata
             if self.spares_nodata:
                 blocks = nodata.reshape(rows, size, cols, size)
-                mask = spare_nodata(mask, np.asarray(blocks.all((1, 3))))
+                mask = spare_nodata(mask, np.all(blocks, axis=(1, 3)))
         results['mask'] = mask
         return results
 

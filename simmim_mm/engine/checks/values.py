@@ -98,12 +98,11 @@ def check_contrast(
 
 
 def _check_packed(trace: Trace, place: str) -> None:
-    sample = trace.sample.get('data_samples') or ()
-    if trace.loader is None or trace.loader.nodata is None or 'mask' not in sample:
-        return
-    if 'nodata' not in sample:
+    sample = trace.sample.get('data_samples', ())
+    nodata = trace.loader and trace.loader.nodata
+    if nodata is not None and 'mask' in sample and 'nodata' not in sample:
         raise DataError(
-            f'{place}: LoadImage(nodata={trace.loader.nodata!r}) is set, but the model is not told '
+            f'{place}: LoadImage(nodata={nodata!r}) is set, but the model is not told '
             "of it: write PackInputs(algorithm_keys=['mask', 'nodata'])"
         )
 
