@@ -70,11 +70,11 @@ def measure(folder: str, queue) -> None:
 def peak_memory() -> float:
     """Of this process, in MiB; Linux."""
     status = Path('/proc/self/status').read_text()
-    return int(re.search(r'VmHWM:\s+(\d+) kB', status).group(1)) / 1024
+    return int(re.findall(r'VmHWM:\s+(\d+) kB', status)[0]) / 1024
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument('--images', type=int, default=120_000)
     parser.add_argument('--boxes', type=int, default=900_000)
     args = parser.parse_args()

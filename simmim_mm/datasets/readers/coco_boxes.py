@@ -26,7 +26,7 @@ def check_boxes(report: CocoReport) -> None:
         for image in report.coco.images
     }
     sizes = np.array([by_image.get(a['image_id'], _NO_BOX[:2]) for a in annotations], float)
-    left = np.isfinite(boxes).all(1)
+    left: Any = np.isfinite(boxes).all(1)
 
     def note(faulty: Any, outcome: str, what: str, advice: str, **kwargs) -> None:
         report.add_annotations(outcome, np.flatnonzero(faulty), what, advice, 'bbox', **kwargs)

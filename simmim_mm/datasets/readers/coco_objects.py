@@ -39,7 +39,7 @@ def check_masks(report: CocoReport, advice: str) -> None:
     sizes = {image['id']: [image.get('height'), image.get('width')] for image in report.coco.images}
     without, nested, shortened, others = [], [], [], []
     for i, annotation in enumerate(report.coco.annotations):
-        shape = annotation.get('segmentation')
+        shape: Any = annotation.get('segmentation')
         if isinstance(shape, list) and shape and not any(isinstance(p, list) for p in shape):
             annotation['segmentation'] = shape = [shape]
             nested.append(i)
