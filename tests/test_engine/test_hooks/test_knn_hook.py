@@ -114,7 +114,8 @@ def test_the_figure_is_that_of_the_features(root, tmp_path, device):
     inputs = (torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() - 120) / 60
     with torch.no_grad():
         expected = model.backbone(inputs.to(device))[-1].mean((2, 3)).cpu()
-    torch.testing.assert_close(extract([path]), expected)
+    # torch resizes where it is faster, and rounds some pixels otherwise than Pillow
+    torch.testing.assert_close(extract([path]), expected, rtol=0.02, atol=3e-3)
 
 
 def test_wrong_data_are_told_before_the_training(root, tmp_path):
