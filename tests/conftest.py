@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from PIL import Image
+from preloaded_python import preloaded
 
 
 @pytest.fixture(scope='session')
@@ -22,6 +24,22 @@ def transformers():
     sys.path.append(str(folder))
     yield pytest.importorskip('transformers', reason=f'neither installed nor in {folder}')
     sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope='session')
+def python(tmp_path_factory):
+    """An executable that runs programs as ``sys.executable`` does, but is ready at once."""
+    if torch.cuda.is_available():  # CUDA does not survive a fork
+        yield sys.executable
+    else:
+        with preloaded(tmp_path_factory.mktemp('python')) as executable:
+            yield executable
+
+
+def pytest_collection_modifyitems(items):
+    """Files with long tests come first, so that processes that share the files end together."""
+    long = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def forget_runs() -> None:
