@@ -115,6 +115,8 @@ class BaseMaskedSwin(BaseMaskedBackbone):
                 f'images of {x.shape[-2]}x{x.shape[-1]} pixels are not whole blocks of {block}, '
                 "which mask_mode='gather' needs: change the crop size"
             )
+        if not ids.numel():
+            raise ValueError('every block is masked, nothing is visible: lower mask_ratio')
         image = torch.arange(B, device=ids.device).repeat_interleave(ids.shape[1])
         row, col = ids.flatten() // w, ids.flatten() % w
         # each block by itself, (B * n_visible, tokens of a block in Z-order, C)
@@ -126,9 +128,16 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         order = torch.from_numpy(rows * self.block_side + cols).to(x.device)
         x = x.index_select(1, order).view(B, -1, self.embed_dims)
         if self.use_abs_pos_embed:
-            x = x + resize_pos_embed(
-                self.absolute_pos_embed, self.patch_resolution, size.size, self.interpolate_mode, 0
-            )[0][size.ids(B)]
+            x = (
+                x
+                + resize_pos_embed(
+                    self.absolute_pos_embed,
+                    self.patch_resolution,
+                    size.size,
+                    self.interpolate_mode,
+                    0,
+                )[0][size.ids(B)]
+            )
         x = self.drop_after_pos(x)
 
         outs, after = [], self.out_after_downsample
