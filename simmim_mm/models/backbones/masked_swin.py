@@ -168,6 +168,8 @@ class MaskedSwin(BaseMaskedSwin, SwinTransformer):
             SimMIM departs from the authors' 0.
         pad_small_map: For detection and segmentation: ``window_size`` everywhere, whatever the
             image; small maps are padded to it, and shifted.
+        mask_mode: ``'token'``; or ``'gather'``: only visible tokens are encoded (GreenMIM, arXiv
+            2205.13515), and a token of the mask is one of the last stage, of 32 pixels.
         **kwargs: Other arguments of ``SwinTransformer``. A ``window_size`` in ``stage_cfgs`` is
             taken as it is.
     """
