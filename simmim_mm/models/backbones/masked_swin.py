@@ -106,6 +106,7 @@ class BaseMaskedSwin(BaseMaskedBackbone):
                 x, size = stage.downsample(x, size)
         return tuple(outs)
 
+    @torch.compiler.disable  # the number of groups is another in each step
     def encode_visible(self, x: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Encode the visible blocks only, as many in every image; tokens ``(B, n, C)``."""
         B, h, w = mask.shape

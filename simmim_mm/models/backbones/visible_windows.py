@@ -95,7 +95,7 @@ class WindowGroups:
         self.slots = torch.from_numpy(slots).to(device)
         self.empty = torch.from_numpy(np.flatnonzero(table[1] < 0)).to(device)
         self.tokens, window, place = torch.from_numpy(table).to(device)
-        window, place = window.view(-1, self.length), place.view(-1, self.length)
+        window, place = (n.view(-1, self.length).int() for n in (window, place))
         pairs = place[:, :, None] * area + place[:, None]
         self.pairs = pairs.masked_fill_(window[:, :, None] != window[:, None], area**2)
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from masked_backbone_suite import MaskedBackboneSuite, scramble
 from mmpretrain.models.backbones import SwinTransformer, SwinTransformerV2
+from mmpretrain.structures import DataSample
 from torch.testing import assert_close
 
 from simmim_mm.masking import upsample_mask
+from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.models.backbones import MaskedSwin, MaskedSwinV2
 from simmim_mm.models.backbones.visible_windows import pack, z_order
 
@@ -185,6 +187,23 @@ def test_weights_go_to_the_plain_backbone_unchanged():
     assert plain.load_state_dict(gather.state_dict(), strict=False).missing_keys == ['mask_token']
     x = torch.randn(1, 3, 128, 128)
     assert_close(plain.eval()(x), gather.eval()(x), rtol=0, atol=0)
+
+
+def test_compiled_model_has_the_same_loss_and_gradients():
+    data = dict(type='MIMDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
+    backbone = dict(type='MaskedSwin', arch=ARCH, img_size=64, window_size=4, mask_mode='gather')
+    decoder = dict(decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2)
+    head = dict(type='PixelHead', loss=dict(type='MaskedPixelLoss'))
+    x = torch.randn(2, 3, 64, 64)
+    samples = [DataSample(mask=torch.tensor([[a, 1], [1, 1 - a]]).bool()) for a in (0, 1)]
+    results = []
+    for compiled in (False, dict(backend='aot_eager')):
+        neck = dict(type='TransformerDecoder', **decoder)
+        model = scramble(MaskedImageModel(backbone, neck, head, data, compile=compiled)).train()
+        loss = model.loss(x, samples)['loss']
+        loss.backward()
+        results.append((loss, {k: p.grad for k, p in model.named_parameters()}))
+    assert_close(results[1], results[0])
 
 
 # ---- layout ----
