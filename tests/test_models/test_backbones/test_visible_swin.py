@@ -189,6 +189,8 @@ def test_weights_go_to_the_plain_backbone_unchanged():
     assert_close(plain.eval()(x), gather.eval()(x), rtol=0, atol=0)
 
 
+# where a graph ends, the compiler looks at the gradients of all that goes on
+@pytest.mark.filterwarnings(r'ignore:The \.grad attribute of a Tensor')
 def test_compiled_model_has_the_same_loss_and_gradients():
     data = dict(type='MIMDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
     backbone = dict(type='MaskedSwin', arch=ARCH, img_size=64, window_size=4, mask_mode='gather')
