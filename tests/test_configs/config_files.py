@@ -13,7 +13,7 @@ from simmim_mm.cli.common import load_config
 from simmim_mm.registry import MODELS
 
 ROOT = Path(__file__).parents[2] / 'configs'
-METHODS = ('simmim', 'mae', 'convmae', 'lsmae', 'pixmim')
+METHODS = ('simmim', 'sparse_simmim', 'mae', 'convmae', 'lsmae', 'pixmim')
 RENAMED = json.loads((ROOT / 'renamed.json').read_text())
 
 

@@ -108,6 +108,16 @@ def test_clamped_windows(target, source, request):
         assert windows == [4, 4, 4, 2]
 
 
+@pytest.mark.parametrize(
+    ('family', 'target'),
+    [('MaskedSwin', 'mmdet'), ('MaskedSwin', 'timm'), ('MaskedSwinV2', 'timm')],
+)
+def test_swin_of_visible_tokens_is_the_ordinary_swin(family, target, source, request):
+    need(target, request)
+    export = export_backbone(source(family, mask_mode='gather'), target)
+    assert export.size == (128, 128) and verify(export).difference < 1e-5
+
+
 def test_swin_v2_keeps_the_units_of_its_biases(source):
     """Offsets are in units of the pretraining's windows, here 4, 4, 4 and, clamped, 2."""
     export = export_backbone(source('MaskedSwinV2', img_size=64), 'mmpretrain', 8, (128, 128))

@@ -9,7 +9,9 @@ from mmpretrain.models.backbones import SwinTransformer
 from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from torch import Tensor, nn
 
+from simmim_mm.masking import visible_ids
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, drop_bounds
+from simmim_mm.models.backbones.visible_windows import VisibleTokens, z_order
 from simmim_mm.models.backbones.window_attention import ShiftedWindowAttention
 from simmim_mm.registry import MODELS
 
@@ -28,8 +30,11 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         window_size: int | Sequence[int] = 7,
         drop_path_rate: float = 0.0,
         pad_small_map: bool = False,
+        mask_mode: str = 'token',
         **kwargs,
     ) -> None:
+        if mask_mode not in ('token', 'gather'):
+            raise ValueError(f"mask_mode must be 'token' or 'gather', got {mask_mode!r}")
         depths = (arch if isinstance(arch, dict) else self.arch_zoo[arch.lower()])['depths']
         windows = [window_size] * len(depths) if isinstance(window_size, int) else window_size
         if not pad_small_map:
@@ -37,7 +42,9 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         kwargs.update(arch=arch, img_size=img_size, patch_size=patch_size)
         kwargs.update(drop_path_rate=drop_path_rate, pad_small_map=pad_small_map)
         super().__init__(**self._with_windows(windows, **kwargs))
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        self.mask_mode = mask_mode
+        if mask_mode == 'token':
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.img_size = to_2tuple(img_size)
         self.token_stride = self.patch_embed.projection.stride[0]
         channels, strides = [self.embed_dims], [self.token_stride]  # before and after each stage
@@ -49,6 +56,18 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         self.out_strides = tuple(strides[i + self.out_after_downsample] for i in self.out_indices)
         swap_attention(self.stages, self.attention)
         self._freeze_stages()  # now, and not in the first train(), when it may be distributed
+        if mask_mode == 'gather':  # a mask is of blocks that end as one token
+            projection = self.patch_embed.projection
+            merging = [stage.downsample for stage in self.stages if stage.downsample is not None]
+            if projection.kernel_size != projection.stride or not all(
+                isinstance(m, FastPatchMerging) for m in merging
+            ):
+                raise ValueError(
+                    "mask_mode='gather' needs patches without overlap and merging of 2x2 "
+                    'neighbors: leave out patch_cfg, and downsample_cfg of stage_cfgs'
+                )
+            self.token_stride = strides[-1]
+            self.block_side = 2 ** len(merging)
 
     @staticmethod
     def _with_windows(windows: Sequence[int], **kwargs) -> dict[str, Any]:
@@ -66,6 +85,8 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         """Encode images of any size; each map is normalized."""
         if mask is not None:
             mask = self.token_mask(mask, x)
+            if self.mask_mode == 'gather':
+                return self.encode_visible(x, mask)
         x, size = self.patch_embed(x)
         if mask is not None:
             x = self.replace_masked(x, mask)
@@ -81,6 +102,51 @@ class BaseMaskedSwin(BaseMaskedBackbone):
             if i in self.out_indices:
                 out = getattr(self, f'norm{i}')(x)
                 outs.append(out.unflatten(1, size).permute(0, 3, 1, 2).contiguous())
+            if stage.downsample is not None and not after:
+                x, size = stage.downsample(x, size)
+        return tuple(outs)
+
+    @torch.compiler.disable  # the number of groups is another in each step
+    def encode_visible(self, x: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Encode the visible blocks only, as many in every image; tokens ``(B, n, C)``."""
+        B, h, w = mask.shape
+        ids, block = visible_ids(mask), self.token_stride
+        if x.shape[-2:] != (h * block, w * block):
+            raise ValueError(
+                f'images of {x.shape[-2]}x{x.shape[-1]} pixels are not whole blocks of {block}, '
+                "which mask_mode='gather' needs: change the crop size"
+            )
+        if not ids.numel():
+            raise ValueError('every block is masked, nothing is visible: lower mask_ratio')
+        image = torch.arange(B, device=ids.device).repeat_interleave(ids.shape[1])
+        row, col = ids.flatten() // w, ids.flatten() % w
+        # each block by itself, (B * n_visible, tokens of a block in Z-order, C)
+        x = x.unflatten(3, (w, block)).unflatten(2, (h, block))[image, :, row, :, col]
+        x, _ = self.patch_embed(x)
+        blocks = torch.stack((image, row, col)).cpu().numpy()
+        size: Any = VisibleTokens(blocks, (h, w), self.block_side, x.device)
+        rows, cols = z_order(self.block_side)
+        order = torch.from_numpy(rows * self.block_side + cols).to(x.device)
+        x = x.index_select(1, order).view(B, -1, self.embed_dims)
+        if self.use_abs_pos_embed:
+            x = (
+                x
+                + resize_pos_embed(
+                    self.absolute_pos_embed,
+                    self.patch_resolution,
+                    size.size,
+                    self.interpolate_mode,
+                    0,
+                )[0][size.ids(B)]
+            )
+        x = self.drop_after_pos(x)
+
+        outs, after = [], self.out_after_downsample
+        for i, stage in enumerate(self.stages):
+            x, size = stage(x, size) if after else stage(x, size, do_downsample=False)
+            if i in self.out_indices:
+                out, raster = getattr(self, f'norm{i}')(x), size.ids(B).argsort(1)
+                outs.append(out.gather(1, raster[..., None].expand_as(out)))
             if stage.downsample is not None and not after:
                 x, size = stage.downsample(x, size)
         return tuple(outs)
@@ -103,6 +169,8 @@ class MaskedSwin(BaseMaskedSwin, SwinTransformer):
             SimMIM departs from the authors' 0.
         pad_small_map: For detection and segmentation: ``window_size`` everywhere, whatever the
             image; small maps are padded to it, and shifted.
+        mask_mode: ``'token'``; or ``'gather'``: only visible tokens are encoded (GreenMIM, arXiv
+            2205.13515), and a token of the mask is one of the last stage, of 32 pixels.
         **kwargs: Other arguments of ``SwinTransformer``. A ``window_size`` in ``stage_cfgs`` is
             taken as it is.
     """
@@ -181,16 +249,24 @@ class FastPatchMerging(BaseModule):
             and isinstance(merging.norm, (nn.LayerNorm, type(None)))
         )
 
-    def forward(self, x: Tensor, input_size: Sequence[int]) -> tuple[Tensor, tuple[int, int]]:
-        """``(B, H * W, C)`` to ``(B, ceil(H / 2) * ceil(W / 2), C_out)``, and the new size."""
+    def forward(self, x: Tensor, input_size: Any) -> tuple[Tensor, Any]:
+        """``(B, H * W, C)`` to ``(B, ceil(H / 2) * ceil(W / 2), C_out)``, and the new size.
+
+        Or visible tokens ``(B, n, C)`` to ``(B, n / 4, C_out)``, with their :class:`VisibleTokens`.
+        """
         B, _, C = x.shape
+        if isinstance(input_size, VisibleTokens):
+            return self.reduce(x.reshape(B, -1, 4 * C)), input_size.merged()
         H, W = input_size
         x = x.view(B, H, W, C)
         if H % 2 or W % 2:
             x = F.pad(x, (0, 0, 0, W % 2, 0, H % 2))
         H, W = (H + 1) // 2, (W + 1) // 2
         x = x.view(B, H, 2, W, 2 * C).transpose(2, 3).reshape(B, H * W, 4 * C)
+        return self.reduce(x), (H, W)
 
+    def reduce(self, x: Tensor) -> Tensor:
+        """Four neighbors in a row, ``(B, n, 4 * C)``, to ``(B, n, C_out)``."""
         norm, reduction = self.norm, self.reduction
         if norm is not None and not self.use_post_norm:
             gain, shift = _rows_first(norm.weight), _rows_first(norm.bias)
@@ -198,7 +274,7 @@ class FastPatchMerging(BaseModule):
         x = F.linear(x, _rows_first(reduction.weight), reduction.bias)
         if norm is not None and self.use_post_norm:
             x = norm(x)
-        return x, (H, W)
+        return x
 
 
 def _rows_first(x: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ class MaskedSwinV2(BaseMaskedSwin, SwinTransformerV2):
         arch: As ``img_size`` and ``patch_size``, see :class:`MaskedSwin`.
         window_size: Of all stages, or one for each; see :class:`MaskedSwin`.
         **kwargs: ``drop_path_rate`` (0 by default; the authors pretrain Swin v2 at 0.1),
-            ``pad_small_map`` of :class:`MaskedSwin`, and other arguments of ``SwinTransformerV2``.
-            ``pretrained_window_sizes`` are those of the pretraining as clamped (12, 12, 12, 6 at
-            192 pixels). Our own files carry them, those of timm and transformers do not: give them
-            there when the window changes.
+            ``pad_small_map`` and ``mask_mode`` of :class:`MaskedSwin`, and other arguments of
+            ``SwinTransformerV2``. ``pretrained_window_sizes`` are those of the pretraining as
+            clamped (12, 12, 12, 6 at 192 pixels). Our own files carry them, those of timm and
+            transformers do not: give them there when the window changes.
     """
 
     attention = CosineWindowAttention

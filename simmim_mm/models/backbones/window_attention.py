@@ -17,6 +17,7 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simmim_mm.models.backbones.visible_windows import VisibleTokens, WindowGroups
 from simmim_mm.processor import cpu_has_bfloat16
 
 
@@ -191,13 +192,15 @@ class ShiftedWindowAttention(BaseModule):
         self.window_size, self.shift_size = msa.window_size, msa.shift_size
         self.pad_small_map = msa.pad_small_map
 
-    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """``(B, H * W, C)`` tokens in raster order to the same.
+    def forward(self, x: Tensor, hw_shape: tuple[int, int] | VisibleTokens) -> Tensor:
+        """``(B, H * W, C)`` tokens in raster order to the same; or visible tokens only.
 
         A map that is not a multiple of the window is padded with zeros on the right and below; as
         in mmpretrain and mmdet, the padding takes part as keys. A map that one window spans in a
         direction is not shifted, unless ``pad_small_map``.
         """
+        if isinstance(hw_shape, VisibleTokens):
+            return self.drop(self.among_visible(x, hw_shape))
         B, _, C = x.shape
         H, W = hw_shape
         window, msa = self.window_size, self.w_msa
@@ -220,11 +223,18 @@ class ShiftedWindowAttention(BaseModule):
             out = out.view(B, H_pad, W_pad, C)[:, :H, :W].reshape(B, H * W, C)
         return self.drop(out)
 
+    def among_visible(self, x: Tensor, visible: VisibleTokens) -> Tensor:
+        """The same for visible tokens ``(B, n, C)``, by window groups."""
+        msa, whole = self.w_msa, min(visible.size) <= self.window_size and not self.pad_small_map
+        groups = visible.groups(self.window_size, 0 if whole else self.shift_size)
+        qkv = self.project(groups.split(x)).unflatten(2, (3, msa.num_heads, -1))
+        return msa.proj_drop(msa.proj(groups.join(self.attend(qkv, groups), len(x))))
+
     def project(self, x: Tensor) -> Tensor:
         """Tokens ``(..., C)`` to queries, keys and values ``(..., 3 * C)``."""
         return self.w_msa.qkv(x)
 
-    def attend(self, qkv: Tensor, shift_mask: Tensor | None) -> Tensor:
+    def attend(self, qkv: Tensor, shift_mask: Tensor | WindowGroups | None) -> Tensor:
         """``(B * n_windows, N, 3, heads, d)`` to ``(B * n_windows, N, C)``."""
         msa = self.w_msa
         bias = self.gather_bias(msa.relative_position_bias_table, shift_mask)
@@ -235,10 +245,12 @@ class ShiftedWindowAttention(BaseModule):
         """Dropout of the attention weights, 0 outside training."""
         return self.w_msa.attn_drop.p if self.training else 0.0
 
-    def gather_bias(self, table: Tensor, shift_mask: Tensor | None) -> Tensor:
-        """Bias of each pair of tokens, ``(n_windows or 1, heads, N, N)``."""
+    def gather_bias(self, table: Tensor, shift_mask: Tensor | WindowGroups | None) -> Tensor:
+        """Bias of each pair of tokens, ``(n_windows or 1, heads, N, N)``; or of slots of groups."""
         index = self.w_msa.relative_position_index
         bias = table.index_select(0, index.flatten()).view(*index.shape, -1).permute(2, 0, 1)
+        if isinstance(shift_mask, WindowGroups):
+            return shift_mask.bias(bias[None])
         return bias[None] if shift_mask is None else bias + shift_mask
 
 
@@ -257,7 +269,7 @@ class CosineWindowAttention(ShiftedWindowAttention):
             bias = torch.cat((msa.q_bias, torch.zeros_like(msa.v_bias), msa.v_bias))
         return F.linear(x, msa.qkv.weight, bias)
 
-    def attend(self, qkv: Tensor, shift_mask: Tensor | None) -> Tensor:
+    def attend(self, qkv: Tensor, shift_mask: Tensor | WindowGroups | None) -> Tensor:
         msa, dtype = self.w_msa, qkv.dtype
         with torch.autocast(qkv.device.type, enabled=False):
             table = msa.cpb_mlp(msa.relative_coords_table).view(-1, msa.num_heads)
