@@ -15,6 +15,8 @@ from simmim_mm.models.backbones.visible_windows import VisibleTokens, z_order
 from simmim_mm.models.backbones.window_attention import ShiftedWindowAttention
 from simmim_mm.registry import MODELS
 
+_uncompiled: Any = torch.compiler.disable  # it declares nothing
+
 
 class BaseMaskedSwin(BaseMaskedBackbone):
     """What the two generations of Swin share."""
@@ -106,7 +108,7 @@ class BaseMaskedSwin(BaseMaskedBackbone):
                 x, size = stage.downsample(x, size)
         return tuple(outs)
 
-    @torch.compiler.disable  # the number of groups is another in each step
+    @_uncompiled  # the number of groups is another in each step
     def encode_visible(self, x: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Encode the visible blocks only, as many in every image; tokens ``(B, n, C)``."""
         B, h, w = mask.shape
