@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_dataset import single_datasets
-from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
+from simmim_mm.datasets.readers.segmentation_maps import Values, load_mapped
 
 
 def take_share(configs: Sequence[Config], share: float, seed: int = 0) -> str:
@@ -40,7 +40,9 @@ def take_share(configs: Sequence[Config], share: float, seed: int = 0) -> str:
         raise DataError('a label share is taken of a single training data set without indices')
     dataset = DATASETS.build(dict(deepcopy(parts[0][0]), pipeline=[]))
     dataset.full_init()
-    present = [classes_of(dataset.get_data_info(i)) for i in range(len(dataset))]
+    steps = {step['type'].rpartition('.')[2]: step for step in parts[0][0].get('pipeline') or ()}
+    values = steps.get('LoadSegmentationMap', {}).get('values')
+    present = [classes_of(dataset.get_data_info(i), values) for i in range(len(dataset))]
     indices = choose(present, share, seed)
     for (part,) in parts:
         part.indices = indices
@@ -56,15 +58,15 @@ def take_share(configs: Sequence[Config], share: float, seed: int = 0) -> str:
     )
 
 
-def classes_of(info: dict[str, Any]) -> set[int]:
-    """Classes that an image of mmpretrain, mmdet or mmseg has."""
+def classes_of(info: dict[str, Any], values: Values | None = None) -> set[int]:
+    """Classes that an image of mmpretrain, mmdet or mmseg has; ``values`` are those of its map."""
     if 'gt_label' in info:
         return set(np.ravel(info['gt_label']).tolist())
     if 'instances' in info:
         return {instance['bbox_label'] for instance in info['instances']}
     if 'seg_map_path' in info:
         ignored = 255
-        return set(np.unique(load_segmentation_map(info['seg_map_path'])).tolist()) - {ignored}
+        return set(np.unique(load_mapped(info['seg_map_path'], values)).tolist()) - {ignored}
     raise DataError(f'a label share needs labels; the images have {", ".join(info)}')
 
 

@@ -35,6 +35,7 @@ def test_labels_of_all_three_tasks(tmp_path):
     assert classes_of(dict(instances=[dict(bbox_label=1), dict(bbox_label=1)])) == {1}
     Image.fromarray(np.array([[0, 2], [255, 2]], np.uint8)).save(tmp_path / 'a.png')
     assert classes_of(dict(seg_map_path=str(tmp_path / 'a.png'))) == {0, 2}
+    assert classes_of(dict(seg_map_path=str(tmp_path / 'a.png')), {2: 1, 0: 255}) == {1}
     with pytest.raises(DataError, match='needs labels'):
         classes_of(dict(img_path='a'))
 

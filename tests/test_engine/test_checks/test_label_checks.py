@@ -223,10 +223,10 @@ def test_an_image_that_cannot_be_read_is_named(data, config):
     path = sorted((data / 'images' / 'train').iterdir())[4]
     path.write_bytes(path.read_bytes()[:200])
     message = error(config(data))
-    assert message.startswith('train_dataloader.dataset') and f'{path} (' in message
+    assert message.startswith('train_dataloader.dataset') and str(path) in message
     cfg = config(data)
     cfg.check_images = False  # a sample of 200: all of these
-    assert f'{path} (' in error(cfg)
+    assert str(path) in error(cfg)
 
 
 def change_maps(data, change, folders=('train', 'val')):
