@@ -35,7 +35,7 @@ def image_sizes(dataset: Any, most: int | None = None) -> dict[str, tuple[int, i
     Raises:
         DataError: If images cannot be read; the message names them.
     """
-    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
+    steps: Any = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
     if not steps:
         return {}
     infos = [dataset.get_data_info(i) for i in spread(len(dataset), most)]
