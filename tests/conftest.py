@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.device import get_device
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from PIL import Image
+from preloaded_python import preloaded
 
 
 @pytest.fixture(scope='session')
@@ -29,6 +31,22 @@ def transformers():
 def device() -> str:
     """Where runners put their models: a GPU if there is one. Tests that need it take it here."""
     return get_device()
+
+
+@pytest.fixture(scope='session')
+def python(tmp_path_factory):
+    """An executable that runs programs as ``sys.executable`` does, but is ready at once."""
+    if torch.cuda.is_available():  # CUDA does not survive a fork
+        yield sys.executable
+    else:
+        with preloaded(tmp_path_factory.mktemp('python')) as executable:
+            yield executable
+
+
+def pytest_collection_modifyitems(items):
+    """Files with long tests come first, so that processes that share the files end together."""
+    long = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def forget_runs() -> None:

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +38,7 @@ def commands(text: str) -> list[str]:
     return [re.sub(r'\s+# .*', '', line) for line in lines.splitlines() if line.strip()]
 
 
-def run_page(text: str, folder: Path) -> str:
+def run_page(text: str, folder: Path, python: str) -> str:
     """Write the files ``my_*.py`` of a page, run its commands in order, return what they print."""
     bin_folder = folder / 'bin'
     bin_folder.mkdir()
@@ -47,7 +46,7 @@ def run_page(text: str, folder: Path) -> str:
         (folder / name).symlink_to(ROOT / name)
     (bin_folder / 'simmim').write_text(
         f'#!/bin/sh\nexport PYTHONPATH="{ROOT}:$PYTHONPATH"\n'
-        f'exec "{sys.executable}" -m simmim_mm.cli "$@"\n'
+        f'exec "{python}" -m simmim_mm.cli "$@"\n'
     )
     (bin_folder / 'simmim').chmod(0o755)
     path = os.pathsep.join([str(bin_folder), os.environ['PATH']])

@@ -1,7 +1,6 @@
 """The Python API from end to end: a few lines each, on tiny checkpoints and photographs."""
 
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -51,14 +50,14 @@ def test_type_checkers_see_the_same_names():
     assert names == set(simmim_mm._PUBLIC)
 
 
-def test_functions_share_names_with_modules_of_version_0_1():
+def test_functions_share_names_with_modules_of_version_0_1(python):
     code = (
         'import simmim_mm.convert, simmim_mm.export, simmim_mm\n'
         'for name in ("convert", "export"):\n'
         '    try: getattr(simmim_mm, name)()\n'
         '    except TypeError as error: print(error)\n'
     )
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    result = subprocess.run([python, '-c', code], capture_output=True, text=True)
     assert 'convert_checkpoint() missing' in result.stdout, result.stderr
     assert 'export_checkpoint() missing' in result.stdout, result.stderr
 

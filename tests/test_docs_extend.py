@@ -23,13 +23,13 @@ def test_each_part_is_one_short_file_and_a_config():
     assert all(len(block.splitlines()) <= 30 for block in FILES.values())
 
 
-def test_each_config_trains_two_steps(tmp_path):
+def test_each_config_trains_two_steps(tmp_path, python):
     (tmp_path / 'images').mkdir()
     for i in range(4):
         pixels = np.random.default_rng(i).integers(0, 256, (100, 120, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / 'images' / f'{i}.png')
     page = shortened(TEXT, {'--data /my/images': '--data images --epochs 1 --batch-size 2'})
-    printed = run_page(page, tmp_path)
+    printed = run_page(page, tmp_path, python)
     for part in PARTS:
         log = next((tmp_path / 'work_dirs' / f'my_{part}_config').rglob('scalars.json')).read_text()
         assert '"loss": ' in log, part

@@ -25,10 +25,10 @@ TEXT = shortened((ROOT / 'docs/tutorials/detector.md').read_text(), SHORTER)
 
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory):
+def run(tmp_path_factory, python):
     """The folder in which all has run, and what the commands printed."""
     folder = tmp_path_factory.mktemp('guide')
-    return folder, run_page(TEXT, folder)
+    return folder, run_page(TEXT, folder, python)
 
 
 def test_every_command_writes_what_the_tutorial_says(run):

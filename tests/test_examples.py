@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -103,9 +102,9 @@ def test_pixmim(example, seed):
 
 
 @pytest.mark.parametrize('name', ['simmim', 'mae', 'pixmim'])
-def test_they_run_and_learn(name):
+def test_they_run_and_learn(name, python):
     path = EXAMPLES / f'{name}_minimal.py'
-    result = subprocess.run([sys.executable, str(path)], capture_output=True, text=True)
+    result = subprocess.run([python, str(path)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     losses = [float(line.split()[-1]) for line in result.stdout.splitlines()]
     assert len(losses) == 6 and losses[-1] < losses[0]

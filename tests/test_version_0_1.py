@@ -11,8 +11,8 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,11 +194,16 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
-def _run(script: str, *args: object, old_names: bool = True) -> str:
-    """Run a script of tools/ as users of that version call it."""
+@pytest.fixture
+def run(python):
+    """Runs a script of tools/ as users of that version call it."""
+    return partial(_run, python)
+
+
+def _run(python: str, script: str, *args: object) -> str:
     env = dict(os.environ, OMP_NUM_THREADS='1', SIMMIM_MM_DEBUG='1')
     env['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    command = [sys.executable, '-c', WITH_PILLOW, str(ROOT / 'tools' / script), *map(str, args)]
+    command = [python, '-c', WITH_PILLOW, str(ROOT / 'tools' / script), *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
@@ -214,9 +219,9 @@ def _scalars(work_dir: Path) -> list[dict]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', TRAININGS)
-def test_a_training_is_resumed_and_logs_what_it_did(name, tmp_path):
+def test_a_training_is_resumed_and_logs_what_it_did(name, run, tmp_path):
     """Configs, pipelines, masks, optimizer and schedule: all of it has to be right for that."""
-    _run(
+    run(
         'train.py', f'configs/{name}.py', '--work-dir', tmp_path,
         '--resume', f'checkpoints/{name}.pth',
     )  # fmt: skip
@@ -226,29 +231,27 @@ def test_a_training_is_resumed_and_logs_what_it_did(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_scripts_take_what_they_took(tmp_path):
+def test_scripts_take_what_they_took(run, tmp_path):
     """reconstruct, export, convert and knn by the names and options of then."""
     picture = tmp_path / 'picture.png'
-    _run(
+    run(
         'reconstruct.py', 'checkpoints/bands_convnext.pth', outputs.BANDS[0], '--bands', 0, 1, 2,
         '--out', picture,
     )  # fmt: skip
     assert picture.stat().st_size > 1000
     target = tmp_path / 'swin.pth'
-    said = _run('export.py', 'checkpoints/simmim_swin.pth', '--to', 'mmpretrain', '-o', target,
+    said = run('export.py', 'checkpoints/simmim_swin.pth', '--to', 'mmpretrain', '-o', target,
                 '--verify')  # fmt: skip
     assert 'verified' in said and target.is_file()
-    _run('convert.py', 'official/mae.pth', tmp_path / 'mae.pth', '--args', 'num_heads=2',
+    run('convert.py', 'official/mae.pth', tmp_path / 'mae.pth', '--args', 'num_heads=2',
          'decoder_num_heads=2')  # fmt: skip
-    said = _run(
-        'analysis/knn.py', 'checkpoints/simmim_swin.pth', 'data/classes', '--num-workers', 0
-    )
+    said = run('analysis/knn.py', 'checkpoints/simmim_swin.pth', 'data/classes', '--num-workers', 0)
     assert 'accuracy' in said
 
 
 @pytest.mark.slow
-def test_compare_takes_checkpoints_of_then(tmp_path):
-    _run(
+def test_compare_takes_checkpoints_of_then(run, tmp_path):
+    run(
         'compare.py', 'classification', 'data/classes', '--checkpoints',
         'swin=checkpoints/simmim_swin.pth', '--epochs', 1, '--seeds', 1, '--work-dir', tmp_path,
         '--figure', 'accuracy/top1', '--cfg-options', 'train_dataloader.num_workers=0',

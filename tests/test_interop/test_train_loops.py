@@ -119,7 +119,7 @@ print('trained without', len(foreign))
 @pytest.mark.parametrize(
     ('target', 'script'), [('mmdet', DETECTION), ('mmseg', SEGMENTATION)], ids=['mmdet', 'mmseg']
 )
-def test_train_loop_without_this_package(target, script, tmp_path):
+def test_train_loop_without_this_package(target, script, tmp_path, python):
     pytest.importorskip('mmcv.ops', exc_type=ImportError)
     pytest.importorskip(target, exc_type=ImportError)
     write_shapes(tmp_path / 'shapes', train=2, val=1, unlabeled=0, size=64)
@@ -129,7 +129,7 @@ def test_train_loop_without_this_package(target, script, tmp_path):
     printed = snippet(export, Path('exported.pth')).removeprefix('backbone=')
     script = script.replace('BACKBONE', printed) + TRAIN
     result = subprocess.run(
-        [sys.executable, '-c', script],
+        [python, '-c', script],
         cwd=tmp_path,
         env={**os.environ, 'PYTHONPATH': ''},
         capture_output=True,

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -333,10 +332,10 @@ def test_a_budget_scales_the_whole_schedule():
         set_budget(cfg, iters=10)
 
 
-def _run(project: Path, out: Path, *args: str) -> subprocess.CompletedProcess:
+def _run(python: str, project: Path, out: Path, *args: str) -> subprocess.CompletedProcess:
     path = os.pathsep.join([str(TOOLS.parent), os.environ.get('PYTHONPATH', '')])
     return subprocess.run(
-        [sys.executable, str(TOOLS / 'compare.py'), *args, '--work-dir', str(out)],
+        [python, str(TOOLS / 'compare.py'), *args, '--work-dir', str(out)],
         capture_output=True,
         text=True,
         cwd=project,
@@ -345,9 +344,9 @@ def _run(project: Path, out: Path, *args: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_nearest_neighbors_need_no_training(project, tmp_path):
+def test_nearest_neighbors_need_no_training(python, project, tmp_path):
     result = _run(
-        project, tmp_path, 'classification', 'shapes/classification', '--probe', 'knn',
+        python, project, tmp_path, 'classification', 'shapes/classification', '--probe', 'knn',
         '--checkpoints', 'swin.pth',
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
@@ -357,11 +356,11 @@ def test_nearest_neighbors_need_no_training(project, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_comparison_is_made_and_not_repeated(project, tmp_path):
+def test_a_comparison_is_made_and_not_repeated(python, project, tmp_path):
     args = ['classification', 'shapes/classification', '--checkpoints', 'tiny=swin.pth']
     args += ['--epochs', '1', '--seeds', '1', '--cfg-options']
     args += ['train_dataloader.num_workers=0', 'val_dataloader.num_workers=0']
-    result = _run(project, tmp_path, *args)
+    result = _run(python, project, tmp_path, *args)
     assert result.returncode == 0, result.stderr[-3000:] + result.stdout[-3000:]
     assert 'tiny: ' in result.stdout  # the verdict
     rows = list(csv.DictReader((tmp_path / 'results.csv').read_text().splitlines()))
@@ -375,6 +374,6 @@ def test_a_comparison_is_made_and_not_repeated(project, tmp_path):
     far, near = ((w[name] - given[name]).abs().max() for w in weights)
     assert near < 0.01 < far  # one began where the checkpoint ended, the other did not
 
-    again = _run(project, tmp_path, *args)
+    again = _run(python, project, tmp_path, *args)
     assert again.stdout.count('finished before') == 2
     assert again.stdout.splitlines()[-8:] == result.stdout.splitlines()[-8:]

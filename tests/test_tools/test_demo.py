@@ -4,7 +4,6 @@ import importlib.util
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,9 +76,9 @@ def test_table_gives_the_gain_over_the_mean_color():
 
 
 @pytest.mark.slow
-def test_a_short_run_ends_with_checkpoint_log_and_pictures(tmp_path):
+def test_a_short_run_ends_with_checkpoint_log_and_pictures(tmp_path, python):
     _images(tmp_path / 'mine', 4)
-    command = [sys.executable, str(demo.TOOLS / 'demo.py'), '--iters', '2']
+    command = [python, str(demo.TOOLS / 'demo.py'), '--iters', '2']
     command += ['--data', 'mine', '--out', 'out']
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
     environment = dict(os.environ, PYTHONPATH=path)

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +125,8 @@ def test_errors_name_what_is_wrong(folder, args, message):
         call(*args)
 
 
-def test_errors_are_one_line(tmp_path):
-    command = [sys.executable, str(ROOT / 'tools' / 'reconstruct.py'), 'gone.pth', 'x.png']
+def test_errors_are_one_line(tmp_path, python):
+    command = [python, str(ROOT / 'tools' / 'reconstruct.py'), 'gone.pth', 'x.png']
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
     environment = dict(os.environ, PYTHONPATH=path)
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)

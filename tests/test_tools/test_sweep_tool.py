@@ -48,18 +48,19 @@ SWEEP = (
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch, capsys):
+def sweep(tmp_path, monkeypatch, capsys, python):
     """Runs a sweep, by default on a training that takes no time; returns what it said."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'base.py').write_text(BASE)
     (tmp_path / 'fake.py').write_text(FAKE_TRAIN)
     write_shapes(tmp_path / 'shapes', train=8, val=4, unlabeled=4, size=64)
 
+    real = [python, *common.train_command()[1:]]
+
     def run(text, *args, fake=True):
         (tmp_path / 'sweep.py').write_text(text)
-        if fake:
-            command = [sys.executable, str(tmp_path / 'fake.py')]
-            monkeypatch.setattr(common, 'train_command', lambda: command)
+        command = [python, str(tmp_path / 'fake.py')] if fake else real
+        monkeypatch.setattr(common, 'train_command', lambda: command)
         verb, arguments = parse_args(['sweep', 'sweep.py', *args])
         verb.run(arguments)
         init_default_scope('simmim_mm')

@@ -174,7 +174,7 @@ class MaskProbe(Hook):
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one_with_the_doubled_batch(project, tool):
+def test_two_processes_equal_one_with_the_doubled_batch(project, tool, python):
     (project / 'probe.py').write_text(PROBE)
     config = CONFIG.replace('drop_path_rate=0.4', 'drop_path_rate=0.0')
     config += (
@@ -182,7 +182,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(project, tool):
         "custom_hooks = _base_.custom_hooks + [dict(type='MaskProbe', folder='.')]\n"
     )
     (project / 'tiny.py').write_text(config)
-    env = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(project), 'PORT': '29653'}
+    env = {**os.environ, 'PYTHON': python, 'PYTHONPATH': str(project), 'PORT': '29653'}
     two = subprocess.run(
         ['bash', str(TOOLS / 'dist_train.sh'), 'tiny.py', '2', '--work-dir', 'two'],
         env=env,
