@@ -17,7 +17,7 @@ demo-transfer: setup  ## pretrain, then detect, segment and classify, compared w
 	@$(VENV)/python tools/demo_transfer.py
 
 test: setup  ## the whole test suite with coverage (ARGS="-k mask": some of it)
-	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 setup:  ## the full environment in .venv: about 6 min, half of it for mmcv's compiled operators
 	@$(ENVIRONMENT) full
