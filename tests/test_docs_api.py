@@ -17,13 +17,13 @@ SHORTER = {'epoch_100.pth': 'epoch_1.pth', '/my/images': 'images'}
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, python):
     folder = tmp_path_factory.mktemp('api')
     (folder / 'images').mkdir()
     for i in range(4):
         pixels = np.random.default_rng(i).integers(0, 256, (100, 120, 3), np.uint8)
         Image.fromarray(pixels).save(folder / 'images' / f'{i}.png')
-    run_page(TRAIN, folder)
+    run_page(TRAIN, folder, python)
     return folder
 
 
