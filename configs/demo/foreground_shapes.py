@@ -8,6 +8,7 @@ val_data_root = 'data/shapes/images/val'
 foreground = dict(type='LoadForeground', folders=('images', 'semantic'))
 foreground_weight = 0.1
 max_iters = 600
+lr = 1e-3
 
 pack = dict(type='PackInputs', algorithm_keys=['mask', 'foreground', 'nodata'])
 crop, flip, jitter, mask = _base_.train_pipeline[1:5]
@@ -41,6 +42,7 @@ val_dataloader = dict(
     )
 )
 val_evaluator = [dict(type='MaskedLoss'), dict(type='ForegroundIoU')]
+optim_wrapper = dict(optimizer=dict(lr=lr))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=50, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=50, end=max_iters, by_epoch=False),

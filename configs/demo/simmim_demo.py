@@ -10,7 +10,7 @@ img_size = 96
 block = img_size // 6  # side of a masked block in pixels
 max_iters = 1300
 batch_size = 8
-lr = 1e-3
+lr = 2e-3
 
 model = dict(
     type='MaskedImageModel',

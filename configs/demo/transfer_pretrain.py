@@ -3,11 +3,13 @@ _base_ = 'simmim_demo.py'
 
 data_root = 'work_dirs/demo_transfer/data/unlabeled'
 max_iters = 700
+lr = 1e-3
 
 train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root)))
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
+optim_wrapper = dict(optimizer=dict(lr=lr))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=50, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=50, end=max_iters, by_epoch=False),

@@ -69,6 +69,18 @@ def test_preparation_reduces_skips_and_starts_anew(tmp_path, capsys):
     assert 'broken.png' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('bfloat16', [True, False])
+def test_mixed_precision_where_the_processor_has_it(tmp_path, monkeypatch, bfloat16):
+    (tmp_path / 'last_checkpoint').write_text('iter_1.pth')
+    calls = []
+    monkeypatch.setattr(demo, 'cpu_has_bfloat16', lambda: bfloat16)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr(demo, 'start', lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(demo, 'wait', lambda processes: None)
+    assert demo.pretrain(demo.CONFIG, tmp_path, {}) == Path('iter_1.pth')
+    assert ('--amp' in calls[0]) == bfloat16
+
+
 def test_table_gives_the_gain_over_the_mean_color():
     text = demo.table({'model': 0.6, 'mean color': 0.8, 'OpenCV inpainting': 0.7})
     assert re.search(r'model +0\.6000 +25\.0%', text)
