@@ -66,7 +66,7 @@ def steps(level):
     torch, core, libraries = requirements('stack', 'runtime', 'demo', 'build')
     mmcv = [line for line in core if line.startswith('onedl-mmcv=')]
     core = [line for line in core if line not in mmcv]
-    _, downstream, more = requirements('detection', 'segmentation', 'tests', 'lint')
+    _, downstream, more = requirements('detection', 'segmentation', 'formats', 'tests', 'lint')
     bare = ('--no-deps', '--no-build-isolation')
 
     builder = ROOT / 'tools' / 'setup' / 'mmcv_ops.py'
