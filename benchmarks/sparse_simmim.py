@@ -66,11 +66,13 @@ def peak_memory(mode: str, args: argparse.Namespace) -> float:
     step = step_function(mode, args)
     if args.device == 'cpu':
         start = resident('VmRSS')
-        step(), step()
+        for _ in range(2):
+            step()
         return resident('VmHWM') - start
     start = torch.cuda.memory_allocated() / 2**20
     torch.cuda.reset_peak_memory_stats()
-    step(), step()
+    for _ in range(2):
+        step()
     return torch.cuda.max_memory_allocated() / 2**20 - start
 
 

@@ -88,7 +88,8 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         if mask is not None:
             mask = self.token_mask(mask, x)
             if self.mask_mode == 'gather':
-                return self.encode_visible(x, mask)
+                encode: Any = self.encode_visible  # its decorator is not typed
+                return encode(x, mask)
         x, size = self.patch_embed(x)
         if mask is not None:
             x = self.replace_masked(x, mask)
