@@ -32,7 +32,7 @@ _MMENGINE = ('onedl-mmengine', 'mmengine', 'mmengine-lite')
 _MMCV = ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full')
 _MMPRETRAIN = ('onedl-mmpretrain', 'mmpretrain')
 PIECES = (
-    Piece('torch', ('torch',), '2.0', None, 'torch==2.14.1 torchvision==0.29.1'),
+    Piece('torch', ('torch',), '2.5', None, 'torch==2.14.1 torchvision==0.29.1'),
     Piece('mmengine', _MMENGINE, '0.10.0', '1.0', 'onedl-mmengine==0.10.12'),
     Piece('mmcv', _MMCV, '2.0.0', '2.4', 'onedl-mmcv==2.3.6'),
     Piece('mmpretrain', _MMPRETRAIN, '1.0.0', '2.0', 'onedl-mmpretrain==1.3.6'),
