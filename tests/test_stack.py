@@ -16,7 +16,7 @@ VERIFIED = {
     'onedl-mmcv': '2.3.6',
     'onedl-mmpretrain': '1.3.6',
 }
-ORIGINAL = {'torch': '2.1.2', 'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmpretrain': '1.2.0'}
+ORIGINAL = {'torch': '2.5.1', 'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmpretrain': '1.2.0'}
 
 
 @pytest.fixture
