@@ -37,19 +37,22 @@ def decode_dicom(content: bytes) -> DicomImage:
 
     Raises:
         UnsupportedImage: If pydicom is not installed, or the file holds several frames.
-        Exception: Of any kind, if the content is damaged, or its codec is not installed.
+        ValueError: If the content is damaged, or its codec is not installed.
     """
     try:
         import pydicom  # type: ignore[import-not-found]  # an extra
     except ImportError:
         raise UnsupportedImage(f'is DICOM, which {DICOM_HELP}') from None
 
-    data = pydicom.dcmread(io.BytesIO(content))
-    if int(data.get('NumberOfFrames') or 1) > 1:
+    try:
+        data = pydicom.dcmread(io.BytesIO(content))
+        raw = None if int(data.get('NumberOfFrames') or 1) > 1 else data.pixel_array
+    except Exception as error:  # pydicom and its codecs raise everything
+        raise ValueError(f'DICOM that cannot be decoded: {error}') from error
+    if raw is None:
         raise UnsupportedImage(
             f'holds {data.NumberOfFrames} frames: save each in a file of its own'
         )
-    raw = data.pixel_array
     slope = float(data.get('RescaleSlope') or 1)
     intercept = float(data.get('RescaleIntercept') or 0)
     as_stored = (slope, intercept) == (1, 0)

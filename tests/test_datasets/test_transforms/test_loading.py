@@ -471,6 +471,13 @@ def save_dicom(path, stored, **tags):
 STORED = np.linspace(0, 4095, 48).round().reshape(6, 8)
 
 
+def test_damaged_dicom_is_called_so(tmp_path):
+    pytest.importorskip('pydicom')
+    (tmp_path / 'a.dcm').write_bytes(bytes(128) + b'DICM' + bytes(1000))
+    with pytest.raises(UnreadableImage, match='DICOM that cannot be decoded'):
+        load(tmp_path / 'a.dcm')
+
+
 def test_dicom_is_rescaled(tmp_path):
     save_dicom(tmp_path / 'a.dcm', STORED, RescaleSlope=2, RescaleIntercept=-1024)
     img = load(tmp_path / 'a.dcm', channels=1)
