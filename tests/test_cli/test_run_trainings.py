@@ -12,12 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # In the place of the training: a process that says who it is, and waits.
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from mmengine.config import Config
 from simmim_mm.cli import common
 from simmim_mm.experiments import Trial
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal; jobs in the
+# background of a shell, as CI may be, ignore it
 wait = 'import os, time; open("pid", "w").write(str(os.getpid())); time.sleep(60)'
 common.train_command = lambda: [sys.executable, '-c', wait]
 trial = Trial('a', Config(dict(train_cfg=dict(max_epochs=1))), 'loss', 0)
