@@ -1,10 +1,9 @@
 """Smaller copies of large images: ``simmim cache FOLDER --out FOLDER``."""
 
 import argparse
-import os
 from pathlib import Path
 
-from simmim_mm.cli.common import progress_ticks
+from simmim_mm.cli.common import add_workers, progress_ticks
 
 HELP = 'write smaller copies of large images, which load faster'
 DESCRIPTION = """
@@ -22,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = 'in pixels; twice the size that the model sees keeps detail for random crops (512)'
     parser.add_argument('--short-side', type=int, default=512, help=text)
     parser.add_argument('--quality', type=int, default=95, help='of JPEGs, 1 to 95 (95)')
-    text = 'processes (one per core)'
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help=text)
+    add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> None:

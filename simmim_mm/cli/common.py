@@ -77,10 +77,15 @@ def add_transforms(parser: argparse.ArgumentParser, name: str, help: str, **kwar
     parser.add_argument(name, action='append', type=parse_transforms, help=help, **kwargs)
 
 
-def add_file_options(parser: argparse.ArgumentParser, move: str, link: str) -> None:
-    """Add ``--workers``, and ``--move``, ``--link`` (with their help) and ``--apply``."""
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--workers``."""
     text = 'processes (one per core)'
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help=text)
+
+
+def add_file_options(parser: argparse.ArgumentParser, move: str, link: str) -> None:
+    """Add ``--workers``, and ``--move``, ``--link`` (with their help) and ``--apply``."""
+    add_workers(parser)
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--move', metavar='TO', help=move)
     group.add_argument('--link', metavar='TO', help=link)

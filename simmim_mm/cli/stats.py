@@ -1,10 +1,9 @@
 """What the images of a folder are: ``simmim stats FOLDER``."""
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import add_nodata, progress_ticks
+from simmim_mm.cli.common import add_nodata, add_workers, progress_ticks
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -33,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--max-images', type=int, metavar='N', help='look at so many, spread over the folder (all)'
     )
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='processes (one per core)'
-    )
+    add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> None:

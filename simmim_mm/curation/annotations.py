@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from simmim_mm.datasets.readers.coco import load_coco
-from simmim_mm.datasets.readers.coco_boxes import check_boxes
-from simmim_mm.datasets.readers.coco_files import check_files
-from simmim_mm.datasets.readers.coco_objects import check_crowds, check_masks, repair_fields
+from simmim_mm.datasets.readers.coco_contents import check_contents
 from simmim_mm.datasets.readers.coco_report import CocoReport
 
 
@@ -24,10 +22,7 @@ def inspect_coco(path: str | Path, folder: str | Path) -> CocoReport:
     """
     coco = load_coco(path, annotations=('image_id', 'category_id', 'bbox'))
     report = CocoReport(str(path), coco)
-    check_files(report, str(folder), str(folder))
-    check_boxes(report)
-    if any(annotation.get('segmentation') for annotation in coco.annotations):
-        check_masks(report, 'add them, or train on boxes alone')
-    check_crowds(report)
-    repair_fields(report)
+    has_masks = any(annotation.get('segmentation') for annotation in coco.annotations)
+    advice = 'add them, or train on boxes alone' if has_masks else ''
+    check_contents(report, str(folder), str(folder), masks=advice)
     return report

@@ -10,9 +10,9 @@ import numpy as np
 
 from simmim_mm.curation.files import map_files
 from simmim_mm.datasets.errors import DataError, UnreadableImage, first_few
-from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.datasets.image_folder import list_images, spread
 from simmim_mm.datasets.transforms.loading import LoadImage
-from simmim_mm.datasets.values import Nodata, Window, suspect_nodata
+from simmim_mm.datasets.values import Nodata, Window, finite_values, suspect_nodata
 
 _TRIED = 20  # files that say which channels there are
 _MAX_PIXELS = 1_000_000  # of an image, evenly spread, of which mean and deviation are taken
@@ -89,8 +89,7 @@ def folder_stats(
         DataError: If the folder is missing, or none of its images can be read.
     """
     files = list_images(str(root))
-    number = min(len(files), max_images or len(files))
-    chosen = [files[i] for i in np.linspace(0, len(files) - 1, number).astype(int)]
+    chosen = [files[i] for i in spread(len(files), max_images)]
     if channels is None:
         channels = _usual_channels(chosen[:: -(-len(chosen) // _TRIED)])
     loader = LoadImage(channels, window=window, nodata=nodata)
@@ -177,7 +176,7 @@ def _measure(loader: LoadImage, path: str) -> _Image:
     if nodata is not None:
         stored, pixels = stored[~nodata], pixels[~nodata.ravel()]
     pixels = pixels[:: -(-len(pixels) // _MAX_PIXELS)].astype(np.float64)
-    finite = stored[np.isfinite(stored)] if stored.dtype.kind == 'f' else stored
+    finite = finite_values(stored)
     return _Image(
         decoded.array.shape,
         str(decoded.array.dtype),

@@ -1,7 +1,7 @@
 """DICOM files, by pydicom, which the extra ``formats`` installs."""
 
 import io
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,5 +73,6 @@ def decode_dicom(content: bytes) -> DicomImage:
     return DicomImage(rescale(raw), nodata, window)
 
 
-def _first(value: object) -> float:
-    return float(value[0] if hasattr(value, '__len__') else value)  # type: ignore[index, arg-type]
+def _first(value: Any) -> float:
+    """A number, or the first of several windows."""
+    return float(value[0] if hasattr(value, '__len__') else value)

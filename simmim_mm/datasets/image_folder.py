@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fnmatch import translate
 
+import numpy as np
 from mmengine import fileio
 
 from simmim_mm._renamed import renamed_arguments
@@ -17,6 +18,11 @@ IMAGE_EXTENSIONS = (
     *('.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.avif', '.npy'),
 )
 _MAX_CHECKED = 10_000
+
+
+def spread(count: int, most: int | None) -> list[int]:
+    """Indices of ``most`` of ``count`` things, equally far apart; of all if there are no more."""
+    return np.unique(np.linspace(0, count - 1, min(count, most or count)).astype(int)).tolist()
 
 
 def list_images(

@@ -6,13 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import IO, NamedTuple
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from simmim_mm.datasets.decode import decode, quiet_decoders
 
 _THREADS, _CHUNK = 16, 256  # threads wait for the disk together
 _ENDS = dict(JPEG=b'\xff\xd9', PNG=b'IEND')
-_ORIENTATION = 0x0112  # of EXIF; from 5 on, width and height change places
 
 
 class Header(NamedTuple):
@@ -59,7 +58,8 @@ def _parse(file: IO[bytes]) -> Header:
         file.seek(0)
         height, width = decode(file.read()).array.shape[:2]
         return Header(width, height)
-    header = Header(image.width, image.height, _orientation(image) >= 5)
+    turned = _orientation(image) >= 5  # from 5 on, width and height change places
+    header = Header(image.width, image.height, turned)
     if end := _ENDS.get(image.format or ''):
         file.seek(-min(64, file.seek(0, os.SEEK_END)), os.SEEK_END)
         if end not in file.read():
@@ -74,7 +74,7 @@ def _orientation(image: Image.Image) -> int:
     exif = Image.Exif()
     try:
         exif.load(image.info['exif'])
-        value = exif.get(_ORIENTATION, 1)
+        value = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged EXIF data say nothing about the pixels
         return 1
     return value if isinstance(value, int) else 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import ExifTags, Image
 
 
 class DeferredImage:
@@ -87,7 +87,7 @@ def open_deferred(
         return None
     try:
         image = Image.open(io.BytesIO(content), formats=['JPEG'])
-        turned = image.getexif().get(0x0112, 1) != 1
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
         width, height = image.size
     except Exception:
         return None

@@ -63,6 +63,11 @@ def fill_nodata(array: np.ndarray, nodata: np.ndarray) -> np.ndarray:
     return np.where(nodata[..., None], fill.astype(array.dtype), array)
 
 
+def finite_values(array: np.ndarray) -> np.ndarray:
+    """``array`` itself, or of floats the ``(n,)`` values that are neither NaN nor infinite."""
+    return array[np.isfinite(array)] if array.dtype.kind == 'f' else array
+
+
 def suspect_nodata(array: np.ndarray) -> float | None:
     """A value that stands for no data, by all appearances.
 
@@ -72,7 +77,7 @@ def suspect_nodata(array: np.ndarray) -> float | None:
     Args:
         array: Of any shape; NaN and infinity are left out.
     """
-    values = array[np.isfinite(array)] if array.dtype.kind == 'f' else array.ravel()
+    values = finite_values(array).ravel()
     if array.dtype == np.uint8 or not values.size:
         return None
     low, high = values.min(), values.max()

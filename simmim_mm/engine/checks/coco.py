@@ -11,9 +11,7 @@ from mmengine.registry import TRANSFORMS
 
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.readers.coco import load_coco
-from simmim_mm.datasets.readers.coco_boxes import check_boxes
-from simmim_mm.datasets.readers.coco_files import check_files
-from simmim_mm.datasets.readers.coco_objects import check_crowds, check_masks, repair_fields
+from simmim_mm.datasets.readers.coco_contents import check_contents
 from simmim_mm.datasets.readers.coco_report import (
     KEPT,
     LEFT_OUT,
@@ -51,13 +49,10 @@ def check_coco(
     )
     classes = list(dataset.metainfo['classes'])
     _match_categories(report, classes, place)
-    check_files(report, dataset.data_prefix['img'], dataset.data_root, _loader(pipeline))
-    check_boxes(report)
     steps = [step for step in pipeline if step['type'].split('.')[-1] in _MASK_TRANSFORMS]
-    if with_masks or any(step.get('with_mask') for step in steps):
-        check_masks(report, _NO_MASKS)
-    check_crowds(report)
-    repair_fields(report)
+    masks = _NO_MASKS if with_masks or any(step.get('with_mask') for step in steps) else ''
+    folder, root = dataset.data_prefix['img'], dataset.data_root
+    check_contents(report, folder, root, _loader(pipeline), masks)
     if not report.refused:
         _check_filter(report, dataset, place)
     report.conclude()

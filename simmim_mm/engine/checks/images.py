@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader, Dataset
 
 from simmim_mm.checkpoint import AtomicLocalBackend
 from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.image_folder import spread
 from simmim_mm.version import __version__
 
 _CHUNK = 32  # files read by a worker at a time
@@ -48,11 +48,6 @@ def image_sizes(dataset: Any, most: int | None = None) -> dict[str, tuple[int, i
     settings = json.dumps(vars(steps[0]), default=repr, sort_keys=True)
     found = read_once(paths, size, f'{type(steps[0]).__qualname__} {settings}', 'image')
     return {path: (seen[0], seen[1]) for path, seen in found.items() if seen}
-
-
-def spread(count: int, most: int | None) -> list[int]:
-    """Indices of ``most`` of ``count`` things, equally far apart; of all if there are no more."""
-    return np.unique(np.linspace(0, count - 1, min(count, most or count)).astype(int)).tolist()
 
 
 def read_once(

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 
 from simmim_mm.datasets.readers.coco_report import CocoReport
+from simmim_mm.engine.checks.coco import evaluators
 
 
 class RepairedCopies:
@@ -40,8 +41,7 @@ class RepairedCopies:
 
     def build_evaluator(self, cfg: Config) -> Evaluator | None:
         """The evaluator of the validation, if one of its metrics reads a repaired json."""
-        metrics = deepcopy(cfg.get('val_evaluator') or [])
-        metrics = [metrics] if isinstance(metrics, dict) else metrics
+        metrics = deepcopy(evaluators(cfg))
         found = False
         for metric in metrics:
             copy = self._copies.get(osp.abspath(metric.get('ann_file') or ''))

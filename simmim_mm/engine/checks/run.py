@@ -6,7 +6,6 @@ from copy import deepcopy
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -17,6 +16,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from simmim_mm.datasets.errors import DataError, UnreadableImage
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
+from simmim_mm.datasets.image_folder import spread
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.engine.checks.batches import check_batches
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
@@ -154,7 +154,7 @@ def check_dataset(dataset: Any, name: str = 'dataset') -> dict:
 def _load_samples(dataset: ImageDataset, name: str) -> list[dict]:
     samples: list[dict] = []
     reason = 'the pipeline returned None'
-    indices = np.linspace(0, len(dataset) - 1, min(len(dataset), _MAX_TRIED)).astype(int).tolist()
+    indices = spread(len(dataset), _MAX_TRIED)
     for index in indices:
         try:
             sample = _run_pipeline(dataset, index, name)

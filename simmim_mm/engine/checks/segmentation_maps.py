@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import MMLogger
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.readers.segmentation_maps import (
@@ -20,8 +20,6 @@ from simmim_mm.datasets.readers.segmentation_maps import (
 )
 from simmim_mm.datasets.transforms import LoadSegmentationMap
 from simmim_mm.engine.checks.images import read_once
-
-_ORIENTATION = 0x0112  # of EXIF
 
 
 def check_segmentation_maps(dataset: Any, sizes: Mapping[str, tuple[int, int]]) -> set[int]:
@@ -110,7 +108,8 @@ def _look(path: str, values: Values | None, as_mmseg: bool) -> dict[str, Any]:
     numbers, counts = _count(pixels)
     palette: list[int] = []
     with suppress(UnidentifiedImageError), Image.open(path) as image:
-        if as_mmseg and 'exif' in image.info and image.getexif().get(_ORIENTATION, 1) != 1:
+        orientation = ExifTags.Base.Orientation
+        if as_mmseg and 'exif' in image.info and image.getexif().get(orientation, 1) != 1:
             raise DataError(
                 "its EXIF orientation is not applied by mmseg's LoadAnnotations: use "
                 'simmim_mm.LoadSegmentationMap'

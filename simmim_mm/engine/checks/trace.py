@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 from mmengine import fileio
 from torch import Tensor
 
 from simmim_mm.datasets.decode import DecodedImage, decode
 from simmim_mm.datasets.image_dataset import single_datasets
+from simmim_mm.datasets.image_folder import spread
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.datasets.transforms.loading import LoadImage
 
@@ -46,7 +46,7 @@ def trace_images(dataset: Any) -> Iterator[Trace]:
         steps = getattr(getattr(part, 'pipeline', None), 'transforms', None)
         if not steps or not hasattr(part, 'get_data_info'):
             continue
-        for index in np.unique(np.linspace(0, len(part) - 1, _SAMPLES).astype(int)).tolist():
+        for index in spread(len(part), _SAMPLES):
             with seeded_rng(sample_seed(0, 0, index)):
                 try:
                     trace = _trace(part.get_data_info(index), steps)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from simmim_mm.datasets.errors import DataError
-from simmim_mm.datasets.values import find_nodata, suspect_nodata
+from simmim_mm.datasets.values import find_nodata, finite_values, suspect_nodata
 from simmim_mm.engine.checks.trace import Trace
 from simmim_mm.masking import patchify
 
@@ -200,8 +200,7 @@ def _lines(traces: Sequence[Trace], preprocessor: Mapping[str, Any]) -> str:
 
 
 def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
-    finite = [a[np.isfinite(a)] if a.dtype.kind == 'f' else a for a in arrays]
-    finite = [a for a in finite if a.size]
+    finite = [a for a in map(finite_values, arrays) if a.size]
     if not finite:
         return float('nan'), float('nan')
     return float(min(a.min() for a in finite)), float(max(a.max() for a in finite))

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simmim_mm.models.backbones.permute_tokens import PermuteTokens
+
 
 class VisibleTokens:
     """Where the visible tokens ``(B, n, C)`` of a batch are in their maps.
@@ -101,7 +103,8 @@ class WindowGroups:
 
     def split(self, x: Tensor) -> Tensor:
         """Tokens ``(B, n, C)`` into groups ``(n_groups, length, C)``."""
-        x = FillSlots.apply(x.flatten(0, 1), self.tokens, self.slots)
+        # Empty slots hold a token that nothing sees, so the gradient of the others is all of it.
+        x = PermuteTokens.apply(x.flatten(0, 1)[None], self.tokens, self.slots)
         return x.view(-1, self.length, x.shape[-1])
 
     def join(self, x: Tensor, batch_size: int) -> Tensor:
@@ -155,20 +158,6 @@ def pack(counts: np.ndarray) -> tuple[np.ndarray, int]:
             first[windows] = starts + offset
         start += repeats * length
     return first, length
-
-
-class FillSlots(torch.autograd.Function):
-    """``x[tokens]``; empty slots hold a token that nothing sees, and give it no gradient."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, tokens: Tensor, slots: Tensor) -> Tensor:
-        ctx.slots = slots
-        return x.index_select(0, tokens)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]  # names
-        return grad.index_select(0, ctx.slots), None, None
 
 
 class ReadSlots(torch.autograd.Function):

@@ -17,6 +17,7 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simmim_mm.models.backbones.permute_tokens import PermuteTokens
 from simmim_mm.models.backbones.visible_windows import VisibleTokens, WindowGroups
 from simmim_mm.processor import cpu_has_bfloat16
 
@@ -74,20 +75,6 @@ def _constant_layout(*args: Any) -> WindowLayout:
 def permute_tokens(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
     """``x[:, order]``."""
     return x.index_select(1, order) if is_traced(x) else PermuteTokens.apply(x, order, inverse)
-
-
-class PermuteTokens(torch.autograd.Function):
-    """``x[:, order]``; the gradient is a gather by the inverse, not a slow scatter-add."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-        ctx.inverse = inverse
-        return x.index_select(1, order)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]  # names
-        return grad.index_select(1, ctx.inverse), None, None
 
 
 # A shift mask of -100 makes probabilities of e^-100: subnormal numbers, at which products on Intel

@@ -10,7 +10,8 @@ from mmcv.transforms import Compose
 from PIL import Image
 
 from simmim_mm.datasets.errors import DataError
-from simmim_mm.engine.checks.images import image_sizes, read_once, spread
+from simmim_mm.datasets.image_folder import spread
+from simmim_mm.engine.checks.images import image_sizes, read_once
 
 
 class Images:
