@@ -89,9 +89,8 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
         """Put the mask token in the place of masked tokens; see :func:`masking.replace_masked`."""
         token = self.mask_token
         if torch.is_grad_enabled() and not token.requires_grad:
-            if (
-                self.training and is_distributed()
-            ):  # it is not among those whose gradients are averaged
+            # It would not be among the parameters whose gradients are averaged.
+            if self.training and is_distributed():
                 raise ValueError(
                     'the mask token is to be trained: call backbone.mask_token.requires_grad_() '
                     'before the model is wrapped for distributed training'
