@@ -67,6 +67,8 @@ setup(
         'stack': requirements('stack'),
         'demo': requirements('demo'),
         'formats': requirements('formats'),
+        'deploy': requirements('deploy'),
+        'robustness': requirements('robustness'),
         'detection': requirements('detection'),
         'segmentation': requirements('segmentation'),
         'development': requirements('tests', 'lint'),

@@ -25,6 +25,7 @@ VERIFIED_PYTHON = (3, 11)
 # The range of versions stands in setup.py.
 MIN_PYTHON = (3, int(re.search(r'>=3\.(\d+)', (ROOT / 'setup.py').read_text()).group(1)))
 NEEDED_GB = 12
+BARE = ('onedl-', 'imagecorruptions', 'imaug', 'timm')
 
 IMPORTS = {
     'demo': 'torch, torchvision, cv2, skimage, sklearn, mmcv, mmpretrain, simmim_mm',
@@ -35,16 +36,17 @@ IMPORTS = {
 def requirements(*names):
     """The lines of ``requirements/NAME.txt``, split into (torch, bare, others).
 
-    The bare ones are installed without their dependencies: OpenMMLab's ask for an OpenCV with
-    windows, imaug for an old one, timm for the hub. What they import is listed beside them.
+    The bare ones are installed without their dependencies: OpenMMLab's and imagecorruptions ask
+    for an OpenCV with windows, imaug for an old one, timm for the hub. What they import is listed
+    beside them.
     """
     lines = []
     for name in names:
         text = (ROOT / 'requirements' / f'{name}.txt').read_text()
         lines += [line for line in text.split('\n') if line and not line.startswith('#')]
     lines = list(dict.fromkeys(lines))
-    torch = [line for line in lines if line.startswith('torch')]
-    bare = [line for line in lines if line.startswith(('onedl-', 'imaug', 'timm'))]
+    torch = [line for line in lines if line.startswith(('torch==', 'torchvision=='))]
+    bare = [line for line in lines if line.startswith(BARE)]
     return torch, bare, [line for line in lines if line not in torch + bare]
 
 
@@ -66,7 +68,9 @@ def steps(level):
     torch, core, libraries = requirements('stack', 'runtime', 'demo', 'build')
     mmcv = [line for line in core if line.startswith('onedl-mmcv=')]
     core = [line for line in core if line not in mmcv]
-    _, downstream, more = requirements('detection', 'segmentation', 'formats', 'tests', 'lint')
+    _, downstream, more = requirements(
+        'detection', 'segmentation', 'formats', 'deploy', 'robustness', 'tests', 'lint'
+    )
     bare = ('--no-deps', '--no-build-isolation')
 
     builder = ROOT / 'tools' / 'setup' / 'mmcv_ops.py'
@@ -103,7 +107,7 @@ def steps(level):
         install_step('more-libraries', 'Libraries of mmdet, mmseg, tests (30 s)', more),
         operators,
         own,
-        install_step('mmdet', 'mmdet, mmseg (30 s)', downstream, bare),
+        install_step('mmdet', 'mmdet, mmseg, corruptions (30 s)', downstream, bare),
         install_step(
             'transformers',
             'transformers, for tests, in a folder of its own (20 s)',
