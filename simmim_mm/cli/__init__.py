@@ -20,6 +20,7 @@ VERBS = {
     'train': 'train',
     'test': 'test',
     'reconstruct': 'reconstruct',
+    'report': 'report',
     'compare': 'compare',
     'sweep': 'sweep',
     'knn': 'knn',

@@ -1,0 +1,285 @@
+"""One page on a training: curves, what they say, pictures, config and environment."""
+
+import base64
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from html import escape
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
+
+from mmengine.config import Config
+from PIL import Image
+
+from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
+from simmim_mm.checkpoint.stored_config import parse_config
+from simmim_mm.datasets.errors import DataError
+from simmim_mm.experiments.report import duration
+from simmim_mm.experiments.scalars import (
+    checkpoint_files,
+    read_scalars,
+    seconds_taken,
+    start_folders,
+)
+from simmim_mm.version import __version__
+
+# Drawn in this order; everything else that a validation has written comes after.
+_TRAINING = dict(
+    loss='loss of the training images',
+    grad_norm='norm of the gradients, before clipping',
+    lr='learning rate',
+    images_per_second='images per second',
+)
+_NOT_DRAWN = {*_TRAINING, 'iter', 'epoch', 'time', 'data_time', 'base_lr', 'memory'}
+_HELD_OUT = 'masked_loss/loss'
+_MAX_PICTURES = 3
+_PICTURE_WIDTH = 900  # pixels
+
+_STYLE = """
+:root {color-scheme: light dark}
+body {font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em}
+img, svg {max-width: 100%; height: auto}
+svg {background: white}
+.curves {display: grid; grid-template-columns: repeat(auto-fit, minmax(18em, 1fr)); gap: 1em}
+figure {margin: 0}
+figcaption {font-size: 0.9em}
+pre {overflow-x: auto; font-size: 0.85em; padding: 0.6em; border: 1px solid #8886}
+td, th {padding: 0.1em 1em 0.1em 0; text-align: left; vertical-align: top}
+summary {cursor: pointer; font-weight: bold}
+"""
+# Whatever a name in it holds, a browser loads and runs nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+class Curve(NamedTuple):
+    """A number over the iterations, sorted; where a resumed run repeats some, the later counts."""
+
+    steps: list[int]
+    values: list[float]
+
+
+def read_curves(work_dir: str | Path) -> dict[str, Curve]:
+    """All numbers that the starts of a training have written, by name."""
+    points: dict[str, dict[int, float]] = {}
+    for folder in start_folders(work_dir):
+        for line in read_scalars(folder):
+            for name, value in line.items():
+                is_number = isinstance(value, (int, float)) and math.isfinite(value)
+                if name != 'step' and is_number and isinstance(line.get('step'), int):
+                    points.setdefault(name, {})[line['step']] = float(value)
+    return {name: Curve(*map(list, zip(*sorted(found.items())))) for name, found in points.items()}
+
+
+def observations(curves: dict[str, Curve]) -> list[str]:
+    """What the curves of a pretraining say, one sentence each.
+
+    - How far the loss has fallen, from the mean of its first tenth to that of its last.
+    - Whether it still falls: its last tenth against the one before.
+    - Where it jumps by more than a quarter of the range that it has gone through.
+    - Whether the loss of held-out images rises from its minimum while that of training falls.
+    - Whether a third of the time or more goes into waiting for images.
+    """
+    found = []
+    loss = curves.get('loss')
+    if loss is None or len(loss.values) < 2:
+        return ['Too few numbers have been logged to say anything yet.']
+    tenth = max(1, len(loss.values) // 10)
+    first, last = mean(loss.values[:tenth]), mean(loss.values[-tenth:])
+    if last >= first:
+        found.append(
+            f'The loss has not fallen ({first:.3g} at first, {last:.3g} now): the learning rate '
+            'may be much too high or too low, or the values of the images far from mean and std.'
+        )
+    else:
+        found.append(f'The loss fell from {first:.3g} to {last:.3g}.')
+    if len(loss.values) >= 20 and last < first:
+        before = mean(loss.values[-2 * tenth : -tenth])
+        gain = (before - last) / (first - last)
+        found.append(
+            f'It still falls: {gain:.0%} of that in the last tenth. A longer training would '
+            'probably go on.'
+            if gain > 0.02
+            else f'It has become flat: {max(gain, 0):.1%} of that in the last tenth.'
+        )
+    span = max(loss.values) - min(loss.values)
+    jumps = [b - a for a, b in pairwise(loss.values[tenth:])]
+    if len(loss.values) >= 20 and jumps and max(jumps) > span / 4:
+        step = loss.steps[tenth:][jumps.index(max(jumps)) + 1]
+        found.append(
+            f'It jumps at iteration {step}: if that happens again, lower the learning rate.'
+        )
+    held_out = curves.get(_HELD_OUT)
+    if held_out and len(held_out.values) >= 3:
+        low = min(held_out.values)
+        if held_out.values[-1] > low * 1.02 and last < first:
+            step = held_out.steps[held_out.values.index(low)]
+            found.append(
+                f'Held-out images were reconstructed best at iteration {step}, and get worse while '
+                'the training images get better: more images or stronger crops would help.'
+            )
+    time, waiting = curves.get('time'), curves.get('data_time')
+    if time and waiting and sum(waiting.values) > sum(time.values) / 3:
+        share = sum(waiting.values) / sum(time.values)
+        found.append(
+            f'{share:.0%} of the time went into waiting for images: more workers '
+            '(train_dataloader.num_workers) or smaller copies (simmim cache) make it faster.'
+        )
+    return found
+
+
+def write_run_report(work_dir: str | Path, path: str | Path | None = None) -> Path:
+    """Write a page on a training, complete in itself: no other file, no script, no network.
+
+    Args:
+        work_dir: Of a training of ours or of OpenMMLab's, finished or not.
+        path: The page; None = ``report.html`` in ``work_dir``.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: If ``work_dir`` holds no training.
+    """
+    work_dir = Path(work_dir)
+    curves = read_curves(work_dir)
+    if not curves:
+        raise DataError(
+            f'{work_dir} holds no training that has logged anything (DATE_TIME/vis_data/'
+            'scalars.json): give the --work-dir of one'
+        )
+    starts = start_folders(work_dir)
+    config = _config(starts)
+    title = f'{work_dir.resolve().name}'
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width">',
+        f'<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>',
+        _table(_facts(work_dir, curves, config)),
+        '<h2>What the curves say</h2><ul>',
+        *(f'<li>{escape(text)}' for text in observations(curves)),
+        '</ul><h2>Curves</h2><div class="curves">',
+        *_figures(curves),
+        '</div>',
+        *_pictures(work_dir),
+        *_next_steps(work_dir, config),
+        *_details(work_dir, config, starts),
+        f'<p><small>simmim_mm {__version__}</small></html>',
+    ]
+    target = Path(path) if path else work_dir / 'report.html'
+    AtomicLocalBackend().put_text('\n'.join(parts), target)
+    return target
+
+
+def _config(starts: Sequence[Path]) -> Config | None:
+    for folder in reversed(starts):
+        file = folder / 'vis_data' / 'config.py'
+        if file.is_file():
+            with suppress(ValueError, SyntaxError):  # then the page does without
+                return parse_config(file.read_text(errors='replace'))  # runs nothing
+    return None
+
+
+def _facts(work_dir: Path, curves: dict[str, Curve], config: Config | None) -> dict[str, str]:
+    done = max(curve.steps[-1] for curve in curves.values())
+    train = (config.get('train_cfg') or {}) if config else {}
+    length = f' of {train.max_iters}' if train.get('max_iters') else ''
+    if 'epoch' in curves and train.get('max_epochs'):
+        length = f', epoch {curves["epoch"].values[-1]:.0f} of {train.max_epochs}'
+    facts = {'iterations': f'{done}{length}', 'time': duration(seconds_taken(work_dir))}
+    number = len(start_folders(work_dir))
+    if number > 1:
+        facts['starts'] = f'{number}, of which the last continued'
+    for name, curve in curves.items():
+        if name == 'loss' or ('/' in name and name not in _NOT_DRAWN):
+            facts[name] = f'{curve.values[-1]:.4g}'
+    bad = work_dir / 'bad_files.txt'
+    if bad.is_file():
+        number = len(bad.read_text(errors='replace').splitlines())
+        facts['unreadable images'] = f'{number}, see {bad.name}'
+    return facts
+
+
+def _table(rows: dict[str, str]) -> str:
+    cells = (f'<tr><th>{escape(k)}<td>{escape(v)}' for k, v in rows.items())
+    return f'<table>{"".join(cells)}</table>'
+
+
+def _figures(curves: dict[str, Curve]) -> Iterator[str]:
+    others = {name: name for name in curves if name not in _NOT_DRAWN}
+    for name, label in {**_TRAINING, **others}.items():
+        if name in curves:
+            yield f'<figure>{_draw(curves[name], label)}</figure>'
+
+
+def _draw(curve: Curve, label: str) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 2.8), layout='constrained')
+    axes = figure.subplots()
+    axes.plot(curve.steps, curve.values, marker='o' if len(curve.steps) < 30 else None, ms=3)
+    axes.set(xlabel='iteration', title=label)
+    axes.title.set_size(10)
+    axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=140)
+    return _image(buffer.getvalue(), 'png', label)
+
+
+def _image(content: bytes, kind: str, text: str) -> str:
+    data = base64.b64encode(content).decode()
+    return f'<img alt="{escape(text)}" src="data:image/{kind};base64,{data}">'
+
+
+def _pictures(work_dir: Path) -> Iterator[str]:
+    """Reconstructions: the first, one in the middle, the last."""
+    files = [*(work_dir / 'vis_data').glob('reconstruction_*.png')]
+    files.sort(key=lambda path: int(re.sub(r'\D', '', path.stem) or 0))
+    if not files:
+        return
+    yield '<h2>Reconstructions</h2>'
+    yield (
+        '<p>Blur is normal; outlines and textures should continue into the hidden part. Gray or '
+        'blotchy predictions mean that the training was too short or the learning rate too high.'
+    )
+    chosen = sorted({0, len(files) // 2, len(files) - 1})[-_MAX_PICTURES:]
+    for file in (files[i] for i in reversed(chosen)):
+        with Image.open(file) as image:
+            picture = image.convert('RGB')
+        picture.thumbnail((_PICTURE_WIDTH, 10 * _PICTURE_WIDTH))
+        buffer = io.BytesIO()
+        picture.save(buffer, 'JPEG', quality=88)
+        caption = f'iteration {int(re.sub(r"[^0-9]", "", file.stem) or 0)}'
+        image_text = _image(buffer.getvalue(), 'jpeg', f'reconstructions at {caption}')
+        yield f'<figure>{image_text}<figcaption>{caption}</figcaption></figure>'
+
+
+def _next_steps(work_dir: Path, config: Config | None) -> Iterator[str]:
+    files = checkpoint_files(work_dir)
+    is_pretraining = config is not None and str(config.model.type).endswith('MaskedImageModel')
+    if not files or not is_pretraining:
+        return
+    checkpoint = files[-1]
+    yield '<h2>Next</h2><p>Look at held-out images, and find out whether it helps your task:'
+    commands = (
+        f'simmim reconstruct {checkpoint} /my/images',
+        f'simmim knn {checkpoint} /my/class_folders',
+        f'simmim compare detection /my/labeled \\\n    --checkpoints simmim={checkpoint}',
+    )
+    yield f'<pre>{escape(chr(10).join(commands))}</pre>'
+
+
+def _details(work_dir: Path, config: Config | None, starts: Sequence[Path]) -> Iterator[str]:
+    if config is not None:
+        yield f'<details><summary>Config</summary><pre>{escape(config.pretty_text)}</pre></details>'
+    logs = [*starts[-1].glob('*.log')]
+    text = logs[0].read_text(errors='replace') if logs else ''
+    if found := re.search(r'System environment:\n(.*?)\n-{20,}', text, re.DOTALL):
+        yield (
+            f'<details><summary>Environment of the last start</summary>'
+            f'<pre>{escape(found[1])}</pre></details>'
+        )
