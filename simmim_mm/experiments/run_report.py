@@ -186,10 +186,10 @@ def _config(starts: Sequence[Path]) -> Config | None:
 
 def _facts(work_dir: Path, curves: dict[str, Curve], config: Config | None) -> dict[str, str]:
     done = max(curve.steps[-1] for curve in curves.values())
-    train = (config.get('train_cfg') or {}) if config else {}
-    length = f' of {train.max_iters}' if train.get('max_iters') else ''
+    train = (config and config.get('train_cfg')) or {}
+    length = f' of {train["max_iters"]}' if train.get('max_iters') else ''
     if 'epoch' in curves and train.get('max_epochs'):
-        length = f', epoch {curves["epoch"].values[-1]:.0f} of {train.max_epochs}'
+        length = f', epoch {curves["epoch"].values[-1]:.0f} of {train["max_epochs"]}'
     facts = {'iterations': f'{done}{length}', 'time': duration(seconds_taken(work_dir))}
     number = len(start_folders(work_dir))
     if number > 1:
@@ -222,8 +222,8 @@ def _draw(curve: Curve, label: str) -> str:
     figure = Figure(figsize=(4.6, 2.8), layout='constrained')
     axes = figure.subplots()
     axes.plot(curve.steps, curve.values, marker='o' if len(curve.steps) < 30 else None, ms=3)
-    axes.set(xlabel='iteration', title=label)
-    axes.title.set_size(10)
+    axes.set_title(label, size=10)
+    axes.set_xlabel('iteration')
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=140)
