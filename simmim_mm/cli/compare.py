@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--label-share',
         type=float,
+        nargs='+',
         metavar='FRACTION',
         help='train on this fraction of the labeled images, with an equal fraction of each class; '
-        'the same images from every start, and smaller shares are parts of larger ones',
+        'the same images from every start, and smaller shares are parts of larger ones; several '
+        'fractions give a curve',
     )
     add_cfg_options(parser)
     group = parser.add_argument_group('classification')
@@ -166,10 +169,18 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
     for cfg in configs:
         set_budget(cfg, args.iters, args.epochs)
         cfg.merge_from_dict(args.cfg_options)
-    if args.label_share is not None:
-        check_config(configs[0])
-        say(take_share(configs, args.label_share))
-    return check_starts(checkpoints, configs)
+    if not args.label_share:
+        return check_starts(checkpoints, configs)
+    check_config(configs[0])
+    starts: list[Start] = []
+    paths: list[Path] = []
+    for share in args.label_share:
+        own = deepcopy(configs)
+        say(take_share(own, share))
+        found, paths = check_starts(checkpoints, own)
+        several = len(args.label_share) > 1
+        starts += [start.at_share(share) for start in found] if several else found
+    return starts, paths
 
 
 def run(args: argparse.Namespace) -> None:

@@ -22,6 +22,23 @@ class Start(NamedTuple):
     settings: dict  # the config; of a kNN probe, the config of the backbone
     checkpoint: str | None  # None = random weights
     baseline: str  # name of the start from scratch that it is compared with
+    label_share: float | None = None  # fraction of the labels, where several are compared
+
+    @property
+    def plain_name(self) -> str:
+        """The name without the fraction."""
+        return self.name.removesuffix(_share_text(self.label_share))
+
+    def at_share(self, share: float) -> 'Start':
+        """The same, named after its fraction of the labels."""
+        text = _share_text(share)
+        return self._replace(
+            name=self.name + text, baseline=self.baseline + text, label_share=share
+        )
+
+
+def _share_text(share: float | None) -> str:
+    return '' if share is None else f', {100 * share:g}% of the labels'
 
 
 def read_checkpoints(texts: Sequence[str]) -> list[Pretrained]:
@@ -86,7 +103,7 @@ def make_trials(
     absent = 0.0 if task == 'detection' else None
     trials = []
     for seed in range(seeds):
-        for name, settings, path, _ in starts:
+        for name, settings, path, *_ in starts:
             known = f'{data} {fingerprint([path])}' if path else data
             trials.append(Trial(name, Config(settings), metric, seed, data=known, absent=absent))
     return trials
@@ -111,20 +128,30 @@ def run_knn_probe(
 
 
 def conclude(outcomes: Sequence[Outcome], starts: Sequence[Start], work_dir: str | Path) -> str:
-    """Write results.csv, results.md, results.png and trials.csv; returns table and verdicts."""
+    """Write results.csv, results.md, results.png and trials.csv; returns table and verdicts.
+
+    Of several fractions of the labels, label_share.png shows the curves.
+    """
     work_dir, metric = Path(work_dir), outcomes[0].trial.metric
-    baselines = {start.name: start.baseline for start in starts}
-    rows, table, verdicts = report.summarize(outcomes), [], []
-    for name, row in rows.items():
-        base, difference = rows[baselines[name]], None
-        if base is not row:
-            verdicts.append(report.verdict(row, base, name, baselines[name]))
-            if row['seeds'] and base['seeds']:
-                difference = row['mean'] - base['mean']
+    by_name = {start.name: start for start in starts}
+    several = any(start.label_share is not None for start in starts)
+    table, verdicts = [], []
+    for name, row in report.summarize(outcomes).items():
+        start, found = by_name[name], None
+        if start.baseline != name:
+            found = report.pair(outcomes, name, start.baseline)
+            verdicts.append(report.verdict(found, name, start.baseline))
+        share = dict(label_share=start.label_share) if several else {}
         others = {key: value for key, value in row.items() if key != 'mean'}
-        table.append({'start': name, metric: row['mean'], **others, 'difference': difference})
+        table.append(
+            {'start': start.plain_name, **share, metric: row['mean'], **others}
+            | {key: getattr(found, key, None) for key in ('difference', 'low', 'high')}
+        )
     report.write_rows(work_dir, table, '\n\n'.join(verdicts))
     write_csv(work_dir / 'trials.csv', report.trial_rows(outcomes))
     if any(outcome.error is None for outcome in outcomes):
         report.plot_starts(work_dir / 'results.png', outcomes)
+        if several:
+            curve = work_dir / 'label_share.png'
+            report.plot_columns(curve, table, 'label_share', metric, 'sd', 'start', scale='log')
     return '\n'.join([report.text_table(table), '', *verdicts])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import NamedTuple
 
 from simmim_mm.experiments.tables import markdown_table, write_csv
 from simmim_mm.experiments.trial import Outcome
@@ -37,28 +38,70 @@ def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict]:
     return rows
 
 
-def verdict(pretrained: dict, scratch: dict, name: str, baseline: str = 'from scratch') -> str:
-    """One sentence on the difference of two rows of :func:`summarize`.
+class Paired(NamedTuple):
+    """A difference between two names over the seeds that both have.
 
-    A difference counts if it is more than twice the standard deviation over seeds, pooled over both
-    rows. That is a rule of thumb: five seeds and more make it a fair one.
+    Attributes:
+        difference: Its mean.
+        pairs: Number of seeds.
+        low: Lower end of the 95% interval of Student's t; None for a single seed.
+        high: Upper end.
+        level: Mean of the second name.
     """
-    if not pretrained['seeds'] or not scratch['seeds']:
+
+    difference: float
+    pairs: int
+    low: float | None
+    high: float | None
+    level: float
+
+
+def pair(outcomes: Sequence[Outcome], name: str, baseline: str) -> Paired | None:
+    """How much better ``name`` is than ``baseline``, seed by seed; None without a common seed.
+
+    Trainings with one seed see the same images in the same order, so that the difference of two
+    varies less than either does.
+    """
+    own, other = (
+        {x.trial.seed: x.value for x in outcomes if x.trial.name == n and x.value is not None}
+        for n in (name, baseline)
+    )
+    differences = [own[seed] - other[seed] for seed in own if seed in other]
+    if not differences:
+        return None
+    middle, count = mean(differences), len(differences)
+    level = mean(other[seed] for seed in own if seed in other)
+    if count == 1:
+        return Paired(middle, 1, None, None, level)
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, count - 1)) * stdev(differences) / count**0.5
+    return Paired(middle, count, middle - half, middle + half, level)
+
+
+def verdict(found: Paired | None, name: str, baseline: str = 'from scratch') -> str:
+    """One sentence on a difference: it is shown where its 95% interval leaves out zero."""
+    if found is None:
         return f'{name}: nothing to compare, trials failed.'
-    difference = pretrained['mean'] - scratch['mean']
+    difference, low, high = found.difference, found.low, found.high
+    if difference == found.level == 0:
+        return (
+            f'{name} and {baseline}: nothing was learned, both are 0; train longer, or look at the '
+            'log and the labels.'
+        )
     better = 'better' if difference > 0 else 'worse'
     text = f'{name}: {abs(difference):.3g} {better} than {baseline}'
-    if difference == 0:
-        return f'{name}: exactly as good as {baseline}.'
-    if pretrained['sd'] is None or scratch['sd'] is None:
+    if low is None or high is None:
+        if difference == 0:
+            text = f'{name}: as good as {baseline}'
         return f'{text}, from one seed: nothing is known of the spread; take --seeds 3 or more.'
-    spread = ((pretrained['sd'] ** 2 + scratch['sd'] ** 2) / 2) ** 0.5
-    if abs(difference) <= 2 * spread:
-        return (
-            f"{text}, which is within the seeds' spread (standard deviation {spread:.2g}): "
-            'no difference is shown.'
-        )
-    return f"{text}, beyond the seeds' spread (standard deviation {spread:.2g})."
+    if difference == 0 and low == high:
+        return f'{name}: exactly as good as {baseline}.'
+    interval = f'95% interval {low:.3g} to {high:.3g}, {found.pairs} seeds'
+    if low <= 0 <= high:
+        more = '; take --seeds 3 or more' if found.pairs < 3 else ''
+        return f'{text} ({interval}): no difference is shown{more}.'
+    return f'{text} ({interval}).'
 
 
 def text_table(rows: Sequence[dict], number: str = '{:.4g}') -> str:
@@ -128,6 +171,7 @@ def plot_columns(
     error: str,
     group: str | None = None,
     label: str = '',
+    scale: str = 'linear',
 ) -> None:
     """Plot one column of a table against another.
 
@@ -138,6 +182,7 @@ def plot_columns(
         error: Column with the length of the error bars.
         group: Column whose values become lines of their own.
         label: Title of the vertical axis.
+        scale: Of the horizontal axis, ``'linear'`` or ``'log'``.
     """
     from matplotlib.figure import Figure
 
@@ -152,9 +197,9 @@ def plot_columns(
         own = [row for row in rows if not group or row[group] == value]
         points = ([row[key] for row in own] for key in (x, y))
         spread = [row[error] or 0 for row in own]
-        name = f'{group} {value}' if group else None
+        name = value if group == 'start' else f'{group} {value}' if group else None
         axes.errorbar(*points, yerr=spread, marker='o', capsize=3, label=name)
-    axes.set(xlabel=x, ylabel=label or y)
+    axes.set(xlabel=x, ylabel=label or y, xscale=scale)
     axes.grid(alpha=0.3)
     if group:
         axes.legend()

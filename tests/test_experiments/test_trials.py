@@ -1,5 +1,6 @@
 """Trials run once, go on after an interruption, and fail alone."""
 
+import csv
 import fcntl
 import json
 import os
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
+from PIL import Image
 from trial_toys import FAKE_TRAIN
 
 from simmim_mm.experiments import Outcome, Trial, fingerprint, run_trials
-from simmim_mm.experiments.report import summarize, text_table, trial_rows, verdict
+from simmim_mm.experiments.compare import Start, conclude
+from simmim_mm.experiments.report import pair, summarize, text_table, trial_rows, verdict
 
 ROOT = Path(__file__).parents[2]
 
@@ -227,15 +230,54 @@ def test_mean_deviation_and_time_are_numpys():
 @pytest.mark.parametrize(
     ('values', 'told'),
     [
-        ([10.0, 12.0], '1 better than from scratch, which is within'),  # sd 1.41 and 1.41
-        ([14.0, 16.0], '5 better than from scratch, beyond'),
-        ([4.0, 6.0], '5 worse than from scratch, beyond'),
+        ([10.0, 12.0], '1 better than from scratch (95% interval 1 to 1, 2 seeds).'),
+        ([10.0, 13.0], 'no difference is shown; take --seeds 3 or more'),
+        ([14.0, 16.1, 19.0], '5.03 better than from scratch (95% interval 4.89 to 5.18, 3 seeds).'),
+        ([4.0, 6.1, 9.0], '4.97 worse than from scratch (95% interval -5.11 to -4.82, 3 seeds).'),
         ([9.0, 11.0], 'exactly as good'),
         ([11.0], 'from one seed'),
+        ([9.0], 'as good as from scratch, from one seed'),
         ([None], 'nothing to compare'),
     ],
 )
-def test_the_verdict_holds_a_difference_against_the_spread(values, told):
-    scratch = summarize([_outcome('s', 9.0), _outcome('s', 11.0, seed=1)])['s']
-    own = summarize([_outcome('p', v, seed=i) for i, v in enumerate(values)])['p']
-    assert told in verdict(own, scratch, 'p')
+def test_the_verdict_is_about_the_difference_of_each_seed(values, told):
+    outcomes = [_outcome('s', v, seed=i) for i, v in enumerate([9.0, 11.0, 14.0])]
+    outcomes += [_outcome('p', v, seed=i) for i, v in enumerate(values)]
+    assert told in verdict(pair(outcomes, 'p', 's'), 'p')
+
+
+def test_the_interval_is_that_of_a_paired_t_test():
+    rng = np.random.default_rng(0)
+    level, gain = rng.normal(50, 10, 6), rng.normal(1, 1, 6)  # seeds differ more than starts
+    outcomes = [_outcome('s', v, seed=i) for i, v in enumerate(level)]
+    outcomes += [_outcome('p', v, seed=i) for i, v in enumerate(level + gain)]
+    found = pair(outcomes, 'p', 's')
+    half = 2.570582 * gain.std(ddof=1) / 6**0.5  # the 0.975 quantile of five degrees of freedom
+    assert found.difference == pytest.approx(gain.mean())
+    assert (found.low, found.high) == pytest.approx((gain.mean() - half, gain.mean() + half))
+
+
+def test_two_starts_that_learned_nothing_are_not_called_equal():
+    outcomes = [_outcome(name, 0.0, seed=i) for name in 'sp' for i in range(2)]
+    assert 'nothing was learned' in verdict(pair(outcomes, 'p', 's'), 'p')
+
+
+def test_fractions_of_the_labels_become_a_curve(tmp_path):
+    starts = [Start('from scratch', {}, None, 'from scratch'), Start('p', {}, 'a', 'from scratch')]
+    starts = [start.at_share(share) for share in (0.1, 1) for start in starts]
+    outcomes = [
+        _outcome(start.name, 10.0 * start.label_share + i + 5 * (start.plain_name == 'p'), seed=i)
+        for start in starts
+        for i in range(2)
+    ]
+    text = conclude(outcomes, starts, tmp_path)
+    rows = list(csv.DictReader((tmp_path / 'results.csv').open()))
+    assert [(row['start'], row['label_share']) for row in rows] == [
+        ('from scratch', '0.1'),
+        ('p', '0.1'),
+        ('from scratch', '1'),
+        ('p', '1'),
+    ]
+    assert [row['difference'] for row in rows] == ['', '5.0', '', '5.0']
+    assert 'p, 10% of the labels: 5 better than from scratch, 10% of the labels' in text
+    assert Image.open(tmp_path / 'label_share.png').size[0] > 300

@@ -266,7 +266,7 @@ def test_of_an_own_config_only_the_weights_are_changed(prepare, tmp_path):
     path.write_text(OWN.format(dims=8, classes=4, load_from=None))
     starts, paths = prepare('classification', '--config', path)
     original = Config.fromfile(path).to_dict()
-    for _, settings, checkpoint, _ in starts:
+    for _, settings, checkpoint, *_ in starts:
         init = settings['model']['backbone'].pop('init_cfg')
         assert (init and init['checkpoint']) == checkpoint
         settings['model']['backbone']['init_cfg'] = original['model']['backbone']['init_cfg']
