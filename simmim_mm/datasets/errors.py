@@ -1,5 +1,6 @@
 """Errors about the user's data; each message names the value and says what to do."""
 
+import os.path as osp
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -43,6 +44,16 @@ def error_at(place: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f'{place}: {error}') from error
+
+
+def reason_of(error: Exception, path: str) -> str:
+    """Why a file could not be read, in one line without its path; decoders raise everything."""
+    if osp.isfile(path) and osp.getsize(path) == 0:
+        return 'empty file'
+    source = error.__cause__ or error
+    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or source
+    text = str(text).strip().replace(path, '').strip(": '")
+    return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 @renamed_arguments(limit='most')
