@@ -48,6 +48,11 @@ def verdict(pretrained: dict, scratch: dict, name: str, baseline: str = 'from sc
     difference = pretrained['mean'] - scratch['mean']
     better = 'better' if difference > 0 else 'worse'
     text = f'{name}: {abs(difference):.3g} {better} than {baseline}'
+    if pretrained['mean'] == scratch['mean'] == 0:
+        return (
+            f'{name} and {baseline}: nothing was learned, both are 0; train longer, or look at the '
+            'log and the labels.'
+        )
     if difference == 0:
         return f'{name}: exactly as good as {baseline}.'
     if pretrained['sd'] is None or scratch['sd'] is None:

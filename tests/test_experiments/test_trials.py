@@ -224,6 +224,11 @@ def test_mean_deviation_and_time_are_numpys():
     assert [row['f'] for row in trial_rows(outcomes)][-1] is None
 
 
+def test_zero_against_zero_is_no_success():
+    zero = summarize([_outcome('p', 0.0), _outcome('p', 0.0, seed=1)])['p']
+    assert 'nothing was learned, both are 0' in verdict(zero, zero, 'p')
+
+
 @pytest.mark.parametrize(
     ('values', 'told'),
     [

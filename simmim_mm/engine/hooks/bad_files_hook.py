@@ -34,8 +34,7 @@ class BadFilesHook(Hook):
             named.append(f'  and {len(paths) - _MAX_LOGGED} more')
         runner.logger.warning(
             f'Unreadable files: {len(paths)} of {num_files}, listed in {self._file(runner)} '
-            '(`simmim scan FOLDER` looks through all there are)\n'
-            + '\n'.join(named)
+            '(`simmim scan FOLDER` looks through all there are)\n' + '\n'.join(named)
         )
 
     def _collect(self, runner: Any) -> tuple[int, list[str]]:
