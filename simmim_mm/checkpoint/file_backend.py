@@ -2,7 +2,8 @@
 
 import io
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,20 +22,8 @@ class AtomicLocalBackend(LocalBackend):
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
         """Write bytes; the folder is made if needed."""
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The process id keeps two runs that share a folder apart.
-        tmp = path.with_name(f'.{path.name}.{os.getpid()}{TMP_SUFFIX}')
-        try:
-            with tmp.open('wb') as file:
-                self._write(file, obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(tmp, path)
-        except BaseException:
-            tmp.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+        with open_atomic(filepath) as file:
+            self._write(file, obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text; the folder is made if needed."""
@@ -43,6 +32,28 @@ class AtomicLocalBackend(LocalBackend):
     @staticmethod
     def _write(file: BinaryIO, obj: bytes | memoryview) -> None:
         file.write(obj)
+
+
+@contextmanager
+def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write bytes into, which takes its place at the end if nothing was raised.
+
+    The folder is made if needed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps two runs that share a folder apart.
+    tmp = path.with_name(f'.{path.name}.{os.getpid()}{TMP_SUFFIX}')
+    try:
+        with tmp.open('wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(tmp, path)
+    except BaseException:
+        tmp.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
 
 
 def write_checkpoint(checkpoint: Any, path: str | Path) -> None:

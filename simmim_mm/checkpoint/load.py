@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from simmim_mm._text import first_few
 from simmim_mm.checkpoint.fetch import fetch
 from simmim_mm.checkpoint.finite import require_finite
 from simmim_mm.checkpoint.fit_weights import GEOMETRY
@@ -108,7 +109,7 @@ class LoadReport:
             return []
         if self.listed is None:
             return ['\n    '.join([f'{len(names)} {what}:', *names])]
-        return [f'{len(names)} {what}: {first_names(names, self.listed)}']
+        return [f'{len(names)} {what}: {first_few(names, self.listed, total=False)}']
 
 
 def load_into(
@@ -214,9 +215,3 @@ def choice(candidates: Sequence[str]) -> list[str]:
     """A sentence on which of several candidates was taken, the first; none if it is the only."""
     named = [name.rstrip('.') or 'the names without prefix' for name in candidates]
     return [f'{named[0]} taken, not {", ".join(named[1:])}'] if named[1:] else []
-
-
-def first_names(names: Iterable[str], n: int = 3) -> str:
-    """The first of many names, for a message."""
-    names = list(names)
-    return ', '.join(names[:n]) + (', ...' if len(names) > n else '')

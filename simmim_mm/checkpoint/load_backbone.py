@@ -7,8 +7,9 @@ from os import PathLike
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from simmim_mm._text import first_few
 from simmim_mm.checkpoint.fetch import fetch
-from simmim_mm.checkpoint.load import LoadReport, choice, find_prefixes, first_names, load_into
+from simmim_mm.checkpoint.load import LoadReport, choice, find_prefixes, load_into
 from simmim_mm.checkpoint.safe_load import (
     CheckpointError,
     find_state_dict,
@@ -71,7 +72,7 @@ def _nothing_found(report: LoadReport, name: str, state: Mapping, own: Mapping) 
         advice = f"Write prefix='{found[0]}' in init_cfg"
     return (
         f"{report.file} has no weights of {name} under prefix='{report.prefix}': its names are "
-        f'like {first_names(state)}, those of the model like {first_names(own)}. {advice}'
+        f'like {first_few(state, 3)}, those of the model like {first_few(own, 3)}. {advice}'
     )
 
 
@@ -103,7 +104,8 @@ def _absence(report: LoadReport, state: Mapping[str, Tensor], own: Mapping[str, 
     blocks |= _blocks(report.unexpected) - _blocks(own)
     if max(absent) <= MAX_ABSENT and not blocks:
         return ''
-    shown = [f' ({first_names(n)})' if n else '' for n in (report.missing, report.unexpected)]
+    names = (report.missing, report.unexpected)
+    shown = [f' ({first_few(n, 3, total=False)})' if n else '' for n in names]
     return (
         f'{absent[0]:.0%} of the weights of the model are not in the file{shown[0]}, and '
         f'{absent[1]:.0%} of those in the file not in the model{shown[1]}. Build the backbone with '

@@ -175,14 +175,12 @@ def load_runner(cfg: 'Config', built: dict | None = None) -> tuple['Runner', 'Ba
     ``built`` are data sets and evaluators that are built already, by the name of their dataloader
     and by their own in the config.
     """
-    from mmengine.model import is_model_wrapper
-
     from simmim_mm.engine.launch import build_runner, prepare_cpu_launch
+    from simmim_mm.engine.unwrap import unwrap
 
     prepare_cpu_launch(cfg)
     runner = build_runner(cfg, built or {})
-    model: Any = runner.model
-    return runner, model.module if is_model_wrapper(model) else model
+    return runner, unwrap(runner.model)
 
 
 def train_command() -> list[str]:

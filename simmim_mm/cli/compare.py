@@ -109,7 +109,7 @@ def parse_values(texts: list[str], ignored: int) -> dict[int | str, int]:
 
 def read_data(args: argparse.Namespace) -> 'LabeledData':
     """What the labeled data hold; raises where they cannot be used."""
-    from simmim_mm.experiments.coco_json import find_coco, read_coco
+    from simmim_mm.experiments.coco_json import find_and_read_coco
     from simmim_mm.experiments.labeled_data import read_class_folders
     from simmim_mm.experiments.segmentation_maps import (
         find_segmentation_maps,
@@ -119,7 +119,7 @@ def read_data(args: argparse.Namespace) -> 'LabeledData':
     if args.task == 'classification':
         return read_class_folders(args.data)
     if args.task == 'detection':
-        return read_coco(*find_coco(args.data, args.train_ann, args.val_ann, args.images))
+        return find_and_read_coco(args.data, args.train_ann, args.val_ann, args.images)
     splits = find_segmentation_maps(args.data)
     values = parse_values(args.values, args.ignore_value)
     return read_segmentation_maps(*splits, args.classes, args.ignore_value, values)

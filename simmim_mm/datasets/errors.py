@@ -1,9 +1,10 @@
 """Errors about the user's data; each message names the value and says what to do."""
 
-from collections.abc import Iterable, Iterator
+import os.path as osp
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from simmim_mm._renamed import renamed_arguments
+from simmim_mm._text import first_few as first_few
 
 
 class DataError(ValueError):
@@ -45,9 +46,11 @@ def error_at(place: str) -> Iterator[None]:
         raise DataError(f'{place}: {error}') from error
 
 
-@renamed_arguments(limit='most')
-def first_few(values: Iterable, most: int = 5) -> str:
-    """The first values, as an error lists them, and how many there are if there are more."""
-    values = list(map(str, values))
-    shown = ', '.join(values[:most]) or 'none'
-    return shown if len(values) <= most else f'{shown}, ... ({len(values)} in all)'
+def reason_of(error: Exception, path: str) -> str:
+    """Why a file could not be read, in one line without its path; decoders raise everything."""
+    if osp.isfile(path) and osp.getsize(path) == 0:
+        return 'empty file'
+    source = error.__cause__ or error
+    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or source
+    text = str(text).strip().replace(path, '').strip(": '")
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,7 +1,7 @@
 """Images without labels, and which of their files could be read."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -62,6 +62,37 @@ class FileStatus:
         """
         tried = int((self.state != _UNREAD).sum())
         return int((self.state == _BAD).sum()), max(tried, min(len(self.state), _MIN_TRIED))
+
+    def report_bad(
+        self,
+        index: int,
+        error: UnreadableImage,
+        path_of: Callable[[int], str],
+        most: float,
+        hint: str = '',
+    ) -> None:
+        """Note that a file could not be read, and log it once.
+
+        Args:
+            index: Of the file.
+            error: Why.
+            path_of: Gives the path of a file by its index.
+            most: Largest tolerated fraction of bad files.
+            hint: What else its reader may do.
+
+        Raises:
+            TooManyBadFiles: If there are more.
+        """
+        if self.mark_bad(index):
+            MMLogger.get_current_instance().warning(f'Unreadable file skipped: {error}')
+        num_bad, num_tried = self.count()
+        if num_bad > most * num_tried:
+            paths = first_few((repr(path_of(i)) for i in self.bad()), 3)
+            raise TooManyBadFiles(
+                f'{num_bad} of {num_tried} files ({num_bad / num_tried:.0%}) are unreadable, more '
+                f'than max_bad_fraction={most:g} of them: {paths} (the log has the reasons). '
+                f'Repair or remove them{hint}. Last error: {error}'
+            )
 
 
 @DATASETS.register_module()
@@ -188,24 +219,12 @@ class ImageDataset(BaseDataset):
                     return data
             except UnreadableImage as unreadable:
                 error = unreadable
-                self._count_bad(idx, error)
+                hint = ', or raise max_bad_fraction'
+                self._status.report_bad(idx, error, self._path, self.max_bad_fraction, hint)
             idx = self._rand_another()
         raise TooManyBadFiles(
             f'{self.max_refetch + 1} files drawn in a row gave no sample; the last error: {error}'
         )
-
-    def _count_bad(self, idx: int, error: UnreadableImage) -> None:
-        if self._status.mark_bad(idx):
-            MMLogger.get_current_instance().warning(f'Unreadable file skipped: {error}')
-        num_bad, num_tried = self._status.count()
-        if num_bad > self.max_bad_fraction * num_tried:
-            paths = first_few(map(repr, self.bad_files()), 3)
-            raise TooManyBadFiles(
-                f'{num_bad} of {num_tried} files ({num_bad / num_tried:.0%}) are unreadable, more '
-                f'than max_bad_fraction={self.max_bad_fraction:g} of them: {paths} (the log has '
-                f'the reasons). Repair or remove them, or raise max_bad_fraction. '
-                f'Last error: {error}'
-            )
 
     def bad_files(self, all_ranks: bool = False) -> list[str]:
         """Paths of the unreadable files found so far, by all worker processes of this rank.
@@ -213,7 +232,10 @@ class ImageDataset(BaseDataset):
         Args:
             all_ranks: Of all ranks; then every rank has to call this.
         """
-        return [self.get_data_info(idx)['img_path'] for idx in self._status.bad(all_ranks)]
+        return [self._path(idx) for idx in self._status.bad(all_ranks)]
+
+    def _path(self, idx: int) -> str:
+        return self.get_data_info(idx)['img_path']
 
     @property
     def num_bad(self) -> int:

@@ -1,16 +1,18 @@
 """Features of many images in a file: for search, clustering or a model on top."""
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from simmim_mm.checkpoint.file_backend import AtomicLocalBackend, open_atomic
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.evaluation.features import FeatureExtractor
 
@@ -39,33 +41,40 @@ class Embedding:
           column.
         - ``.parquet`` (needs pyarrow): columns ``path`` and ``feature``, and of patches as above.
 
-        Images that could not be read are listed beside it in ``.unreadable.txt``.
+        Images that could not be read are listed beside it in ``.unreadable.txt``. Each file is
+        complete or not there, ``out`` the last.
         """
         out = Path(out)
         check_format(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
         written = [out]
+        lists = {
+            '.txt': list(self.paths) if out.suffix == '.npy' else [],
+            '.unreadable.txt': [f'{path}: {why}' for path, why in self.unreadable.items()],
+        }
+        for ending, lines in lists.items():
+            if lines:
+                written.append(out.with_suffix(ending))
+                AtomicLocalBackend().put_text('\n'.join(lines) + '\n', written[-1])
+        with open_atomic(out) as file:
+            self._write(file, out.suffix)
+        return written
+
+    def _write(self, file: BinaryIO, ending: str) -> None:
         array = self.features.numpy()
-        if out.suffix == '.npy':
-            np.save(out, array)
-            written.append(out.with_suffix('.txt'))
-            written[-1].write_text(''.join(f'{path}\n' for path in self.paths), encoding='utf-8')
-        elif out.suffix == '.csv':
-            with out.open('w', newline='', encoding='utf-8') as file:
-                rows = csv.writer(file)
-                rows.writerow([*self._columns, *(f'f{i}' for i in range(array.shape[-1]))])
-                for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
-                    rows.writerow([*where, *row.tolist()])
+        if ending == '.npy':
+            np.save(file, array)
+        elif ending == '.csv':
+            text = io.TextIOWrapper(file, encoding='utf-8', newline='')
+            rows = csv.writer(text)
+            rows.writerow([*self._columns, *(f'f{i}' for i in range(array.shape[-1]))])
+            for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
+                rows.writerow([*where, *row.tolist()])
+            text.detach()  # leaves the file open
         else:
             pyarrow, parquet = import_module('pyarrow'), import_module('pyarrow.parquet')
             columns: dict[str, Any] = dict(zip(self._columns, zip(*self._places())))
             columns['feature'] = list(array.reshape(-1, array.shape[-1]))
-            parquet.write_table(pyarrow.table(columns), out)
-        if self.unreadable:
-            written.append(out.with_suffix('.unreadable.txt'))
-            lines = (f'{path}: {reason}\n' for path, reason in self.unreadable.items())
-            written[-1].write_text(''.join(lines), encoding='utf-8')
-        return written
+            parquet.write_table(pyarrow.table(columns), file)
 
     @property
     def _columns(self) -> list[str]:

@@ -11,6 +11,7 @@ from vis_toys import save_checkpoint, tiny_config, write_photos
 import simmim_mm
 from simmim_mm.cli import main
 from simmim_mm.datasets.errors import DataError
+from simmim_mm.evaluation.embedding import Embedding
 
 
 @pytest.fixture(scope='module')
@@ -98,3 +99,27 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder, tmp_pa
 def test_no_readable_image_is_an_error(folder):
     with pytest.raises(DataError, match=r'no image can be read: .*empty\.png'):
         simmim_mm.embed(folder / 'run.pth', folder / 'images' / 'empty.png')
+
+
+@pytest.mark.parametrize('ending', ['.npy', '.csv'])
+def test_a_file_is_complete_or_as_it_was(tmp_path, monkeypatch, ending):
+    out = tmp_path / f'features{ending}'
+    found = Embedding(['a.png', 'b.png'], torch.tensor([[1.0, 2.0], [3.0, 4.0]]), {})
+    found.save(out)
+    before = out.read_bytes()
+
+    class Broken:
+        def __array__(self, *args, **kwargs):
+            raise OSError('no space left on device')
+
+        shape = (2, 2)
+
+        def reshape(self, *_):
+            yield np.ones(2)
+            raise OSError('no space left on device')
+
+    monkeypatch.setattr(torch.Tensor, 'numpy', lambda self: Broken())
+    with pytest.raises(OSError, match='no space'):
+        found.save(out)
+    assert out.read_bytes() == before
+    assert not list(tmp_path.glob('.*'))

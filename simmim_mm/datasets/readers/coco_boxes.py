@@ -4,11 +4,19 @@ from typing import Any
 
 import numpy as np
 
+from simmim_mm.datasets.readers.coco_outlines import (
+    format_by_outlines,
+    outlines,
+    overlap_with_outlines,
+)
 from simmim_mm.datasets.readers.coco_report import KEPT, LEFT_OUT, REFUSED, REPAIRED, CocoReport
 
+_FROM_CENTERS = 'write [x - width / 2, y - height / 2, width, height]'
 _NO_BOX = [np.nan] * 4
 # Fractions of boxes.
 _FEW = 0.05  # with fewer that reach beyond their image, they are in COCO's format
+_SUSPICIOUS = 10  # boxes beyond the right border
+_MANY_APART = 5  # boxes
 _MANY = 0.25  # with more that lie outside of it, these are not the images
 
 
@@ -37,9 +45,16 @@ def check_boxes(report: CocoReport) -> None:
         'boxes are not four finite numbers',
         'write [left, top, width, height] in pixels; delete annotations that have no box',
     )
-    if found := _other_format(boxes[left], sizes[left]):
+    around = outlines(annotations)
+    if found := _other_format(boxes[left], sizes[left], around[left]):
         note(left, REFUSED, *found)
         return
+    if (beyond := _beyond_as_centers(boxes[left], sizes[left])) >= _SUSPICIOUS:
+        what = (
+            f'boxes may be center and size, for {beyond} reach beyond the right border, and none '
+            'lies at the left or upper one'
+        )
+        note(left, KEPT, what, f'if they are, {_FROM_CENTERS}')
     negative = left & (boxes[:, 2:] < 0).any(1)
     advice = 'write [left, top, width, height], or delete them'
     note(negative, REFUSED, 'boxes have a negative width or height', advice)
@@ -64,6 +79,11 @@ def check_boxes(report: CocoReport) -> None:
         note(thin, REFUSED, what, 'write [x, y, width, height] in pixels')
     else:
         note(thin, LEFT_OUT, what, 'not trained on, and scored as missed; delete them')
+    left &= ~thin
+    apart = left & (overlap_with_outlines(boxes, around) < 0.5)
+    if apart.sum() > max(_MANY_APART, 0.5 * np.isfinite(around).all(1).sum()):
+        advice = 'both are used as they are; are they of the same size and order of images?'
+        note(apart, KEPT, 'boxes do not lie around their masks', advice)
 
 
 def _drop_placeholders(report: CocoReport) -> None:
@@ -100,19 +120,35 @@ def _inside(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         return np.nan_to_num(shown / boxes[:, 2:].prod(1), nan=1.0)
 
 
-def _other_format(boxes: np.ndarray, sizes: np.ndarray) -> tuple[str, str] | None:
-    """What boxes are that are not ``[left, top, width, height]``, and what to write instead."""
+def _other_format(
+    boxes: np.ndarray, sizes: np.ndarray, around: np.ndarray
+) -> tuple[str, str] | None:
+    """What boxes are that are not ``[left, top, width, height]``, and what to write instead.
+
+    Args:
+        boxes, sizes: Of each object, and its image.
+        around: What :func:`outlines` gives of the objects.
+    """
     if not len(boxes):
         return None
     if np.mean((boxes >= 0).all(1) & (boxes <= 1).all(1)) > 0.9:
-        return (
-            'boxes are fractions of their image',
-            'multiply them by its width and height: COCO has [x, y, width, height] in pixels',
-        )
+        pixels = np.tile(sizes, 2)
+        if not np.nanmax(around, initial=0) > 1:  # so are the masks
+            around = around * pixels
+        found = format_by_outlines(boxes * pixels, around)
+        found = found or _format_by_borders(boxes, np.ones_like(sizes))
+        then = found[1] if found else "COCO has [left, top, width, height] in pixels (YOLO's begin "
+        then += '' if found else 'with the center)'
+        return 'boxes are fractions of their image', f'multiply by its width and height; {then}'
+    return format_by_outlines(boxes, around) or _format_by_borders(boxes, sizes)
+
+
+def _format_by_borders(boxes: np.ndarray, sizes: np.ndarray) -> tuple[str, str] | None:
+    """The same, from boxes that would reach beyond the borders of their image."""
     first, second = boxes[:, :2], boxes[:, 2:]
     if np.mean(_inside(boxes, sizes) < 0.9) < _FEW:
         return None
-    limits = sizes * 1.01 + 1
+    limits = sizes * 1.01 + np.minimum(sizes / 50, 1)
     if np.mean((second > first).all(1) & (second <= limits).all(1)) > 0.99:
         return (
             'boxes look like two corners, for they reach beyond their image',
@@ -122,6 +158,19 @@ def _other_format(boxes: np.ndarray, sizes: np.ndarray) -> tuple[str, str] | Non
     if np.mean(_inside(from_center, sizes) > 0.98) > 0.99:
         return (
             'boxes look like center and size, for they reach beyond their image',
-            'write [x - width / 2, y - height / 2, width, height]',
+            _FROM_CENTERS,
         )
     return None
+
+
+def _beyond_as_centers(boxes: np.ndarray, sizes: np.ndarray) -> int:
+    """How many boxes reach beyond the right border; 0 unless all are sound as center and size.
+
+    Of boxes in COCO's format, objects that the left border cuts begin there: some of any file in
+    which the right border cuts some.
+    """
+    first, second = boxes[:, :2], boxes[:, 2:]
+    slack = np.minimum(1, 0.02 * second)
+    if not ((first >= second / 2 - slack) & (first + second / 2 <= sizes + slack)).all():
+        return 0
+    return int((first + second > sizes + np.maximum(1, 0.02 * second))[:, 0].sum())

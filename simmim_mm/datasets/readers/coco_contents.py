@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from simmim_mm.datasets.readers.coco import collector_paused
 from simmim_mm.datasets.readers.coco_boxes import check_boxes
 from simmim_mm.datasets.readers.coco_files import check_files
 from simmim_mm.datasets.readers.coco_objects import check_crowds, check_masks, repair_fields
@@ -21,9 +22,10 @@ def check_contents(
         folder, root, load: See :func:`check_files`.
         masks: What to do about objects without a mask; empty: masks are not looked at.
     """
-    check_files(report, folder, root, load)
-    check_boxes(report)
-    if masks:
-        check_masks(report, masks)
-    check_crowds(report)
-    repair_fields(report)
+    with collector_paused():
+        check_files(report, folder, root, load)
+        check_boxes(report)
+        if masks:
+            check_masks(report, masks)
+        check_crowds(report)
+        repair_fields(report)

@@ -7,6 +7,7 @@ import numpy as np
 
 from simmim_mm._stack import installed_version
 from simmim_mm.datasets.readers.coco_boxes import as_box, is_positive
+from simmim_mm.datasets.readers.coco_outlines import is_polygon
 from simmim_mm.datasets.readers.coco_report import LEFT_OUT, REFUSED, REPAIRED, CocoReport
 
 _CROWD_WORDS = {'none': 0, '': 0, '0': 0, 'false': 0, '1': 1, 'true': 1}
@@ -132,16 +133,6 @@ def _area(annotation: dict, image: dict) -> float:
     if not (shape and height and width) or (isinstance(shape, dict) and not is_run_length(shape)):
         return float(annotation['bbox'][2] * annotation['bbox'][3])
     return float(_coco_mask().area(to_run_length(shape, height, width)))
-
-
-def is_polygon(points: Any) -> bool:
-    """Whether it is a list of three points or more."""
-    return (
-        isinstance(points, list)
-        and len(points) >= 6
-        and len(points) % 2 == 0
-        and set(map(type, points)) <= {int, float}
-    )
 
 
 def is_run_length(shape: dict) -> bool:

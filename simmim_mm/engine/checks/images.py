@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader, Dataset
 
 from simmim_mm.checkpoint import AtomicLocalBackend
-from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.errors import DataError, first_few, reason_of
 from simmim_mm.datasets.image_folder import spread
 from simmim_mm.version import __version__
 
@@ -120,16 +120,7 @@ class _Files(Dataset):
         try:
             return path, self.read(path), ''
         except Exception as error:  # decoders raise everything
-            return path, None, _reason(error, path)
-
-
-def _reason(error: Exception, path: str) -> str:
-    if osp.isfile(path) and osp.getsize(path) == 0:
-        return 'empty file'
-    source = error.__cause__ or error
-    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or source
-    text = str(text).strip().replace(path, '').strip(": '")
-    return text.splitlines()[0][:200] if text else type(error).__name__
+            return path, None, reason_of(error, path)
 
 
 def _stamp(path: str) -> list[int] | None:

@@ -101,8 +101,9 @@ def check_labels(
     for place, part in single_datasets(dataset, name):
         label_format = _format_of(type(part))
         with error_at(place):
-            # Of a COCO json, the headers have been read.
-            sizes = {} if label_format == 'coco' else image_sizes(part, most)
+            # Of a COCO json, the headers have been read; a training skips what is worse inside.
+            is_train = train is None
+            sizes = {} if label_format == 'coco' and is_train else image_sizes(part, most)
         if label_format is None:
             continue
         classes, heads = part.metainfo.get('classes') or (), _HEADS

@@ -14,21 +14,18 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, init_default_scope
 
-from simmim_mm.datasets.errors import DataError, UnreadableImage
+from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
-from simmim_mm.datasets.image_folder import spread
-from simmim_mm.datasets.seeding import sample_seed, seeded_rng
+from simmim_mm.datasets.skipping import skip_unreadable
 from simmim_mm.engine.checks.batches import check_batches
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
 from simmim_mm.engine.checks.repaired import RepairedCopies
 from simmim_mm.engine.checks.sizes import check_sizes
-from simmim_mm.engine.checks.trace import trace_images
+from simmim_mm.engine.checks.trace import Trace, trace_images
 from simmim_mm.engine.checks.values import check_contrast, check_values
 from simmim_mm.engine.launch import launched_processes, launched_rank
 
 _MODES = dict(train_dataloader='loss', val_dataloader='predict')
-_MAX_TRIED = 20
-_SAMPLES = 4
 _MAX_OPENED = 200  # labeled images, where not all are
 
 
@@ -53,11 +50,15 @@ def check_run(cfg: Config) -> CheckedRun:
     """Build and check the data that a config trains and validates on.
 
     Some images are sent through the pipeline. Labeled ones are all opened, with
-    ``check_images=False`` in the config some. Labels (class folders, COCO jsons, segmentation maps)
-    are compared with the classes, heads and evaluation of the config, for OpenMMLab is silent where
-    they differ: mmpretrain numbers the class folders that are there, mmdet leaves out objects of
-    unknown categories, mmseg trains on whatever values a map has. What can be repaired in a COCO
-    json is repaired in what data set and metric read, not in the file.
+    ``check_images=False`` in the config some; of the images of a COCO json for training, headers
+    and ends are read. What turns out to be unreadable later is skipped in the training, as it is
+    without labels, and an error with its name in the validation.
+
+    Labels (class folders, COCO jsons, segmentation maps) are compared with the classes, heads and
+    evaluation of the config, for OpenMMLab is silent where they differ: mmpretrain numbers the
+    class folders that are there, mmdet leaves out objects of unknown categories, mmseg trains on
+    whatever values a map has. What can be repaired in a COCO json is repaired in what data set and
+    metric read, not in the file.
 
     Raises:
         DataError: The message names the place in the config, the file and the values.
@@ -68,6 +69,7 @@ def check_run(cfg: Config) -> CheckedRun:
     most = None if is_first and cfg.get('check_images', True) else _MAX_OPENED
     MMLogger.get_current_instance()  # made now, or its output would be redirected below
     checked = CheckedRun({}, {}, {}, [])
+    traces: dict[str, list[Trace]] = {}
     places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
     with TemporaryDirectory() as folder:
         copies = RepairedCopies(folder)
@@ -95,25 +97,27 @@ def check_run(cfg: Config) -> CheckedRun:
             if name == 'train_dataloader':
                 check_batches(cfg[name], dataset, launched_processes(cfg.get('launcher') or 'none'))
             checked.datasets[name] = dataset
-            checked.samples[_MODES[name]] = check_dataset(dataset, place)
+            samples, traces[name] = trace_images(dataset, place)
+            skip_unreadable(dataset, skips=name == 'train_dataloader')
+            checked.samples[_MODES[name]] = _first_sample(dataset, samples, place)
         with redirect_stdout(io.StringIO()):
             if evaluator := copies.build_evaluator(cfg):
                 checked.evaluators['val_evaluator'] = evaluator
-    checked.warnings.extend(_look_at_images(cfg, checked.datasets))
+    checked.warnings.extend(_look_at_images(cfg, traces))
     return checked
 
 
-def _look_at_images(cfg: Config, datasets: dict[str, Any]) -> list[str]:
+def _look_at_images(cfg: Config, traces: dict[str, list[Trace]]) -> list[str]:
     """Warnings about values, of the training data, and sizes, of the first data that have any."""
     preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or cfg.get('data_preprocessor')
     values, sizes = [], []
-    for name, dataset in datasets.items():
-        traces, place = list(trace_images(dataset)), f'{name}.dataset'
+    for name, found in traces.items():
+        place = f'{name}.dataset'
         if name == 'train_dataloader':
-            values = check_values(traces, preprocessor or {}, place)
+            values = check_values(found, preprocessor or {}, place)
             targets = (cfg.get('model') or {}).get('target') or []
-            values = values or check_contrast(traces, preprocessor or {}, targets, place)
-        sizes = check_sizes(traces, cfg.get('default_scope') or '', place) or sizes
+            values = values or check_contrast(found, preprocessor or {}, targets, place)
+        sizes = check_sizes(found, cfg.get('default_scope') or '', place) or sizes
     return values + sizes
 
 
@@ -129,18 +133,23 @@ def check_dataset(dataset: Any, name: str = 'dataset') -> dict:
     """Send a few images, spread over the data set, through the pipeline; returns the first sample.
 
     Args:
-        dataset: An :class:`ImageDataset` or a wrapper around some. Others are asked for their
-            first sample.
+        dataset: An :class:`ImageDataset`, one of mmpretrain, mmdet or mmseg, or a wrapper around
+            some. Others are asked for their first sample.
         name: Where it stands in the config, such as ``'train_dataloader.dataset'``.
 
     Raises:
-        DataError: If no image can be read, a step of the pipeline fails, the pipeline does not end
-            in packed inputs, or the images come out in different shapes.
+        DataError: If no image can be read, or a step of the pipeline fails; of images without
+            labels, too, if the pipeline does not end in packed inputs, or the images come out in
+            different shapes.
     """
-    parts = list(image_datasets(dataset))
-    if not parts:
+    return _first_sample(dataset, trace_images(dataset, name)[0], name)
+
+
+def _first_sample(dataset: Any, samples: list[dict], name: str) -> dict:
+    if not any(image_datasets(dataset)):
         return dataset[0]
-    samples = [sample for part in parts for sample in _load_samples(part, name)]
+    if any('inputs' not in sample for sample in samples):
+        raise DataError(f"{name}: the pipeline does not end in dict(type='mmpretrain.PackInputs')")
     shapes = {tuple(sample['inputs'].shape) for sample in samples}
     if len(shapes) > 1:
         raise DataError(
@@ -149,46 +158,6 @@ def check_dataset(dataset: Any, name: str = 'dataset') -> dict:
             f'number of channels'
         )
     return samples[0]
-
-
-def _load_samples(dataset: ImageDataset, name: str) -> list[dict]:
-    samples: list[dict] = []
-    reason = 'the pipeline returned None'
-    indices = spread(len(dataset), _MAX_TRIED)
-    for index in indices:
-        try:
-            sample = _run_pipeline(dataset, index, name)
-        except UnreadableImage as error:
-            reason = f'the last: {error}'
-            continue
-        if sample is not None:
-            samples.append(sample)
-        if len(samples) == _SAMPLES:
-            break
-    if not samples:
-        raise DataError(f'{name}: none of {len(indices)} images tried gives a sample; {reason}')
-    return samples
-
-
-def _run_pipeline(dataset: ImageDataset, index: int, name: str) -> dict | None:
-    results: Any = dataset.get_data_info(index)
-    path = results['img_path']
-    with seeded_rng(sample_seed(0, 0, index)):
-        for number, step in enumerate(dataset.pipeline.transforms, 1):
-            try:
-                results = step(results)
-            except UnreadableImage:
-                raise
-            except Exception as error:
-                raise DataError(
-                    f'{name}: step {number} of the pipeline, {step!r}, fails on {path}: '
-                    f'{error} ({type(error).__name__})'
-                ) from error
-            if results is None:
-                return None
-    if 'inputs' not in results:
-        raise DataError(f"{name}: the pipeline does not end in dict(type='mmpretrain.PackInputs')")
-    return results
 
 
 def check_model(model: BaseModel, sample: dict, mode: str = 'loss') -> None:

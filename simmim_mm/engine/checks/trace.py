@@ -1,18 +1,20 @@
 """A few images on their way through a pipeline."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mmengine import fileio
 from torch import Tensor
 
 from simmim_mm.datasets.decode import DecodedImage, decode
+from simmim_mm.datasets.errors import DataError, UnreadableImage, reason_of
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.image_folder import spread
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
+from simmim_mm.datasets.skipping import loads_files
 from simmim_mm.datasets.transforms.loading import LoadImage
 
-_SAMPLES = 4
+_SAMPLES, _MAX_TRIED = 4, 20
 
 
 class Trace(NamedTuple):
@@ -37,41 +39,80 @@ class Trace(NamedTuple):
     sample: dict
 
 
-def trace_images(dataset: Any) -> Iterator[Trace]:
+def trace_images(dataset: Any, place: str = 'dataset') -> tuple[list[dict], list[Trace]]:
     """Send a few images of each data set, spread over it, through its pipeline.
 
-    Images that cannot be read, or on which a step fails, are left out: other checks report them.
+    Args:
+        dataset: A data set of images, labeled or not, or a wrapper around some. Others are left
+            out.
+        place: Where it stands in the config, such as ``'train_dataloader.dataset'``.
+
+    Returns:
+        What the pipelines give, and what became of those images that they give as a tensor.
+
+    Raises:
+        DataError: If no image of a data set can be read, or a step of a pipeline fails.
     """
+    samples, traces = [], []
     for _, part in single_datasets(dataset):
         steps = getattr(getattr(part, 'pipeline', None), 'transforms', None)
-        if not steps or not hasattr(part, 'get_data_info'):
-            continue
-        for index in spread(len(part), _SAMPLES):
+        if steps and hasattr(part, 'get_data_info'):
+            for sample, trace in _trace_some(part, steps, place):
+                samples.append(sample)
+                traces += [trace] if trace else []
+    return samples, traces
+
+
+def _trace_some(dataset: Any, steps: Sequence[Any], place: str) -> list[tuple[dict, Trace | None]]:
+    found = []
+    reason = 'the pipeline returned None'
+    count = len(dataset)
+    indices = list(dict.fromkeys(spread(count, _SAMPLES) + spread(count, _MAX_TRIED)))
+    for index in indices:
+        try:
             with seeded_rng(sample_seed(0, 0, index)):
-                try:
-                    trace = _trace(part.get_data_info(index), steps)
-                except Exception:
-                    continue
-            if trace is not None:
-                yield trace
+                traced = _trace(dataset.get_data_info(index), steps, place)
+        except UnreadableImage as error:
+            reason = f'the last: {error}'
+            continue
+        if traced:
+            found.append(traced)
+        if len(found) == _SAMPLES:
+            return found
+    if not found:
+        raise DataError(f'{place}: none of {len(indices)} images tried gives a sample; {reason}')
+    return found
 
 
-def _trace(results: Any, steps: list) -> Trace | None:
+def _trace(results: Any, steps: Sequence[Any], place: str) -> tuple[dict, Trace | None] | None:
     path, shrinkage = results.get('img_path'), 1.0
-    for step in steps:
+    for number, step in enumerate(steps, 1):
         before = results['img'].shape if 'img' in results else None
-        results = step(results)
+        try:
+            results = step(results)
+        except UnreadableImage:
+            raise
+        except Exception as error:
+            if loads_files(step):
+                raise UnreadableImage(str(path), reason_of(error, str(path))) from error
+            raise DataError(
+                f'{place}: step {number} of the pipeline, {step!r}, fails on {path}: '
+                f'{error} ({type(error).__name__})'
+            ) from error
         if results is None:
             return None
         if before is not None and 'img' in results:
             shrinkage *= _shrinkage(step, before, results['img'].shape)
     inputs = results.get('inputs')
     if not isinstance(path, str) or not isinstance(inputs, Tensor):
-        return None
+        return results, None
     loader = next((step for step in steps if isinstance(step, LoadImage)), None)
-    stored = loader.decode(path) if loader else decode(fileio.get(path), (inputs.shape[0],))
+    try:
+        stored = loader.decode(path) if loader else decode(fileio.get(path), (inputs.shape[0],))
+    except Exception:  # the loader of another package reads what this one's does not
+        return results, None
     size = (inputs.shape[1], inputs.shape[2])
-    return Trace(path, loader, stored, shrinkage, size, inputs, results)
+    return results, Trace(path, loader, stored, shrinkage, size, inputs, results)
 
 
 def _shrinkage(step: Any, before: tuple[int, ...], after: tuple[int, ...]) -> float:

@@ -2,8 +2,8 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from simmim_mm.engine.unwrap import unwrap
 from simmim_mm.masking import avg_dist
 from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.registry import HOOKS
@@ -30,7 +30,7 @@ class AvgDistHook(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch: Any = None, outputs=None) -> None:
         if not self.every_n_train_iters(runner, self.interval):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         samples, image = data_batch['data_samples'], data_batch['inputs'][0]
         masks = torch.stack([torch.as_tensor(sample.mask) for sample in samples])
         if isinstance(model, MaskedImageModel):

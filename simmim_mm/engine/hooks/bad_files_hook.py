@@ -6,7 +6,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
-from simmim_mm.datasets import image_datasets
+from simmim_mm.datasets.skipping import counting_files
 from simmim_mm.registry import HOOKS
 
 _MAX_LOGGED = 20
@@ -33,8 +33,8 @@ class BadFilesHook(Hook):
         if len(paths) > _MAX_LOGGED:
             named.append(f'  and {len(paths) - _MAX_LOGGED} more')
         runner.logger.warning(
-            f'Unreadable files: {len(paths)} of {num_files}, listed in {self._file(runner)}\n'
-            + '\n'.join(named)
+            f'Unreadable files: {len(paths)} of {num_files}, listed in {self._file(runner)} '
+            '(`simmim scan FOLDER` looks through all there are)\n' + '\n'.join(named)
         )
 
     def _collect(self, runner: Any) -> tuple[int, list[str]]:
@@ -43,7 +43,7 @@ class BadFilesHook(Hook):
         if runner.val_loop is not None:
             loaders.append(runner.val_dataloader)
         datasets = list(
-            chain(*(image_datasets(x.dataset) for x in loaders if isinstance(x, DataLoader)))
+            chain(*(counting_files(x.dataset) for x in loaders if isinstance(x, DataLoader)))
         )
         paths = sorted({*known, *chain(*(x.bad_files(all_ranks=True) for x in datasets))})
         if paths != known:

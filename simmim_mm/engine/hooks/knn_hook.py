@@ -3,8 +3,8 @@ from typing import Any
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from simmim_mm.engine.unwrap import unwrap
 from simmim_mm.evaluation.features import FeatureExtractor
 from simmim_mm.evaluation.knn import knn_accuracy, load_split
 from simmim_mm.registry import HOOKS
@@ -72,7 +72,7 @@ class KNNHook(Hook):
             )
 
     def _measure(self, runner, step: int) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         extract = FeatureExtractor(model.backbone, model.data_preprocessor, runner.cfg, **self.load)
         device = next(model.parameters()).device
         with torch.random.fork_rng([device] if device.type == 'cuda' else []):

@@ -4,10 +4,10 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor
 
 from simmim_mm.checkpoint.finite import non_finite
+from simmim_mm.engine.unwrap import unwrap
 from simmim_mm.registry import HOOKS
 
 
@@ -39,6 +39,7 @@ class LossHook(Hook):
     def __init__(self, patience: int = 5) -> None:
         self.patience = patience
         self._in_a_row = 0
+        self._checked = -1  # iterations after which the weights were looked at last
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if outputs:
@@ -85,9 +86,11 @@ class LossHook(Hook):
             hook.save_last and hook.is_last_train_iter(runner)
         )
 
-    @staticmethod
-    def _check_weights(runner, done: int) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    def _check_weights(self, runner, done: int) -> None:
+        if done == self._checked:
+            return
+        self._checked = done
+        model = unwrap(runner.model)
         if names := non_finite(model.state_dict()):
             raise _diverged(
                 f'{len(names)} weights are not finite after {done} iterations, such as {names[0]}'

@@ -5,12 +5,12 @@ import numpy as np
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch.utils.data import ConcatDataset
 
 from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.seeding import SeededIndex, sample_seed
+from simmim_mm.engine.unwrap import unwrap
 from simmim_mm.registry import HOOKS
 from simmim_mm.visualization import draw_grid, target_note
 
@@ -76,7 +76,7 @@ class ReconstructionHook(Hook):
         self._last = step
 
     def _draw(self, runner, step: int) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if not model.target.invertible:
             if self._last < 0:
                 runner.logger.warning('what the model predicts is not an image: nothing is drawn')

@@ -24,7 +24,7 @@ def scope():
 
 def traces(folder, *steps, **load):
     pipeline = [dict(type='LoadImage', **load), *(steps or (CROP, MASK, PACK))]
-    return list(trace_images(ImageDataset(str(folder), pipeline=pipeline)))
+    return trace_images(ImageDataset(str(folder), pipeline=pipeline))[1]
 
 
 def check(folder, preprocessor=IMAGENET, **load):
@@ -178,11 +178,6 @@ def test_the_advised_crops_end_the_warning(tmp_path):
     large(tmp_path)
     crop = dict(CROP, crop_ratio_range=(0.001, 0.004))
     assert not check_sizes(traces(tmp_path, crop, MASK, PACK), 'simmim_mm', 'x')
-
-
-def test_images_that_fail_are_left_to_other_checks(tmp_path):
-    (tmp_path / 'a.png').write_bytes(b'x')
-    assert not traces(tmp_path) and not check(tmp_path)
 
 
 def xrays(folder):

@@ -86,3 +86,16 @@ def test_loss_is_logged_at_full_precision(make_runner):
     runner = make_runner()
     runner.train()
     assert all(float(torch.tensor(v, dtype=torch.float32)) == v for v in losses_of(runner))
+
+
+def test_the_weights_of_an_iteration_are_looked_at_once(make_runner, monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        'simmim_mm.engine.hooks.loss_hook.non_finite', lambda weights: looked.append(1) or []
+    )
+    runner = make_runner()
+    hook = next(hook for hook in runner.hooks if isinstance(hook, LossHook))
+    hook.before_val(runner)
+    assert len(looked) == 1
+    runner.train()  # ten iterations with a checkpoint after each, two epochs
+    assert len(looked) == 11

@@ -1,0 +1,14 @@
+"""What messages are put together of."""
+
+from collections.abc import Iterable
+
+from simmim_mm._renamed import renamed_arguments
+
+
+@renamed_arguments(limit='most')
+def first_few(values: Iterable, most: int = 5, total: bool = True) -> str:
+    """The first values, as a message lists them, and (``total``) how many there are if more."""
+    values = list(map(str, values))
+    shown = ', '.join(values[:most]) or 'none'
+    more = f', ... ({len(values)} in all)' if total else ', ...'
+    return shown if len(values) <= most else shown + more
