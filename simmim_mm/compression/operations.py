@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -17,12 +18,12 @@ def count_operations(model: nn.Module, shape: Sequence[int]) -> int:
 def operations_by_module(model: nn.Module, shape: Sequence[int]) -> dict[str, int]:
     """Multiply-adds of each module by itself, without the modules in it, by name.
 
-    Counted on the device ``meta``, where nothing is computed. On a CPU PyTorch's counter does not
-    see its fused attention, 8% of a ViT-S.
+    Computed on the CPU, with attention as the products that PyTorch's counter knows: it does not
+    see the fused attention of a CPU, 8% of a ViT-S.
     """
-    copy = deepcopy(model).to('meta').eval()
-    with FlopCounterMode(display=False) as counter:
-        copy(torch.empty(*shape, device='meta'))
+    copy = deepcopy(model).cpu().float().eval()
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        copy(torch.zeros(*shape))
     totals = {}
     for name, counts in counter.get_flop_counts().items():
         if name != 'Global':  # the rest begin with the class of the model

@@ -130,7 +130,7 @@ def prune_checkpoint(
             raise PruneError(f'{path} exists: give another name with --out, or --force')
     cfg, state = open_run(checkpoint, config, _parts)
     known = {k: v for k, v in state.items() if k.startswith(PREFIX)}
-    settings = dict(cfg.model.backbone, init_cfg=None)
+    settings = without_init(cfg.model.backbone)
     dense = build_backbone(settings, known, checkpoint)
     changes = getattr(dense, 'pruned_arguments', {})
     if changes:
@@ -169,7 +169,6 @@ def prune_checkpoint(
         gone = [unit for unit in range(group.count) if unit not in set(keep.tolist())]
         zero_units(zeroed, group, torch.tensor(gone, dtype=torch.long))
     settings.update(unit_counts(pruned.unit_groups()))
-    settings.pop('init_cfg')
     weights = {PREFIX + name: tensor for name, tensor in pruned.state_dict().items()}
     difference = _compare(build_backbone(settings, weights, checkpoint), zeroed, shape)
 
@@ -215,6 +214,11 @@ def trained_size(cfg: Config, backbone: BaseMaskedBackbone) -> tuple[int, int]:
     return _size(sizes[-1] if sizes else backbone.img_size or 224)
 
 
+def without_init(config: dict) -> dict:
+    """The same without ``init_cfg``: the weights come from the checkpoint."""
+    return {key: value for key, value in config.items() if key != 'init_cfg'}
+
+
 def _only_ratio(operations: float | None, parameters: float | None) -> float:
     given = [ratio for ratio in (operations, parameters) if ratio is not None]
     if len(given) != 1:
@@ -244,12 +248,12 @@ def _pretraining(
     cfg: Config, settings: dict, state: dict[str, Tensor], path: str | Path
 ) -> MaskedImageModel:
     """The whole model, whose loss judges the units."""
-    model = MODELS.build(dict(cfg.model, backbone=dict(settings), init_cfg=None))
-    if not isinstance(model, MaskedImageModel):
+    if not _pretrains(cfg.model):
         raise PruneError(
-            f'{path} is of a {type(model).__name__}: the loss on --images is that of a '
-            'pretraining. Leave --images out, or prune the pretrained checkpoint'
+            f'{path} holds a {cfg.model.type}: the loss on --images is that of a pretraining. '
+            'Leave --images out, or prune the pretrained checkpoint'
         )
+    model = MODELS.build(dict(without_init(cfg.model), backbone=dict(settings)))
     report = load_into(model, state, file=str(path), check=LoadReport.require_backbone)
     absent = [name for name in (*report.missing, *report.mismatched) if name.startswith('neck.')]
     if absent:
@@ -259,6 +263,11 @@ def _pretraining(
         )
     model.requires_grad_(False)
     return model.eval()
+
+
+def _pretrains(model: dict) -> bool:
+    kind: Any = MODELS.get(model['type'])
+    return isinstance(kind, type) and issubclass(kind, MaskedImageModel)
 
 
 def _losses(
@@ -308,11 +317,10 @@ def _recovery(cfg: Config, out: Path, images: str | Path | None) -> Config:
 
 
 def _parts(config: Config) -> list:
-    model = {key: value for key, value in config.model.items() if key != 'init_cfg'}
+    model = without_init(config.model)
     try:
         steps = evaluation_pipeline(config)
     except ValueError:
         steps = []
-    kind = str(model.get('type')).rpartition('.')[2]
-    own = model if kind == 'MaskedImageModel' else dict(model['backbone'], init_cfg=None)
+    own = model if _pretrains(model) else without_init(model['backbone'])
     return [(own, MODELS), (steps, TRANSFORMS)]

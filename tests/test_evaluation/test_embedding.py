@@ -98,3 +98,13 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder, tmp_pa
 def test_no_readable_image_is_an_error(folder):
     with pytest.raises(DataError, match=r'no image can be read: .*empty\.png'):
         simmim_mm.embed(folder / 'run.pth', folder / 'images' / 'empty.png')
+
+
+def test_of_an_adapted_backbone_of_mmpretrain(folder, tmp_path):
+    cfg = tiny_config()
+    other = dict(type='mmpretrain.PoolFormer', arch='s12', out_indices=(6,))
+    cfg.model.backbone = dict(type='MaskedBackbone', backbone=other)
+    cfg.model.neck = dict(type='PixelShuffleDecoder')
+    path = save_checkpoint(tmp_path / 'run.pth', cfg)
+    images = [str(folder / 'images' / 'coffee.jpg')]
+    assert simmim_mm.extract_features(path, images).shape == (1, 512)
