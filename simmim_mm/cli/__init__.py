@@ -27,6 +27,7 @@ VERBS = {
     'embed': 'embed',
     'convert': 'convert',
     'export': 'export',
+    'prune': 'prune',
     'list': 'list_configs',
     'stats': 'stats',
     'scan': 'scan',

@@ -60,7 +60,7 @@ class FeatureExtractor:
             ValueError: If it carries no config, or weights of the backbone are missing.
         """
         config, state = open_run(path, config, _parts)
-        backbone_cfg = dict(config.model.backbone, init_cfg=None)
+        backbone_cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
         model = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
         load_into(model, state, file=str(path), check=LoadReport.require_backbone)
         preprocessor = MODELS.build(config.model.data_preprocessor)

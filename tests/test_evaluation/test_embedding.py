@@ -123,3 +123,13 @@ def test_a_file_is_complete_or_as_it_was(tmp_path, monkeypatch, ending):
         found.save(out)
     assert out.read_bytes() == before
     assert not list(tmp_path.glob('.*'))
+
+
+def test_of_an_adapted_backbone_of_mmpretrain(folder, tmp_path):
+    cfg = tiny_config()
+    other = dict(type='mmpretrain.PoolFormer', arch='s12', out_indices=(6,))
+    cfg.model.backbone = dict(type='MaskedBackbone', backbone=other)
+    cfg.model.neck = dict(type='PixelShuffleDecoder')
+    path = save_checkpoint(tmp_path / 'run.pth', cfg)
+    images = [str(folder / 'images' / 'coffee.jpg')]
+    assert simmim_mm.extract_features(path, images).shape == (1, 512)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from simmim_mm.checkpoint.fit_weights import fit_state_dict
 from simmim_mm.checkpoint.load_backbone import load_backbone
 from simmim_mm.masking import fit_mask, replace_masked
+from simmim_mm.models.backbones.units import UnitGroup
 
 
 class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
@@ -131,6 +132,10 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
 
     def reset_weights(self) -> None:
         """The authors' initialization, where it differs from that of the class behind."""
+
+    def unit_groups(self) -> list[UnitGroup]:
+        """Units that pruning can take out, if the backbone has arguments for their numbers."""
+        return []
 
     def fit_state_dict(self, state_dict: dict, prefix: str = '') -> None:
         """Bring the entries under ``prefix`` to the shapes of this model, in place."""

@@ -1,10 +1,12 @@
 import math
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.models.backbones import ResNet
 from torch import nn
 
 from simmim_mm.models.backbones.masked_adapter import MaskedByHook
+from simmim_mm.models.backbones.units import Part, UnitGroup, group_of, narrow
 from simmim_mm.registry import MODELS
 
 
@@ -22,11 +24,40 @@ class MaskedResNet(MaskedByHook, ResNet):
     (``norm_eval=True``, as in mmdet's configs), train without ``norm_eval``, or pretrain with
     ``norm_cfg=dict(type='GN', num_groups=32)``, which has no such statistics.
 
-    Takes the arguments of mmpretrain's ``ResNet``: ``depth``, ``in_channels``, ``base_channels``,
-    ``deep_stem``, ``out_indices``, ...
+    Args:
+        *args: Those of mmpretrain's ``ResNet``, also by name: ``depth``, ``in_channels``,
+            ``base_channels``, ``deep_stem``, ``out_indices``, ...
+        block_widths: Channels between the convolutions of each block of each stage, if it was
+            pruned: ``[[(56, 48), (64, 40), (64, 64)], ...]``; one number where a block has two
+            convolutions.
     """
 
     token_modules = ('maxpool',)  # the end of the stem
+
+    def __init__(
+        self, *args, block_widths: Sequence[Sequence[Sequence[int]]] | None = None, **kwargs
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        narrow(self, block_widths=block_widths)
+
+    def unit_groups(self) -> list[UnitGroup]:
+        """Channels between the convolutions of each block; under a GroupNorm, whole groups."""
+        groups = []
+        for s, stage in enumerate(self.res_layers):
+            for b, block in enumerate(getattr(self, stage)):
+                path, convolutions = f'{stage}.{b}', 3 if hasattr(block, 'conv3') else 2
+                for i in range(1, convolutions):
+                    norm_name = getattr(block, f'norm{i}_name')
+                    norm = getattr(block, norm_name)
+                    channels = len(norm.weight)
+                    count = getattr(norm, 'num_groups', channels)
+                    tensors = 'weight', 'bias', 'running_mean', 'running_var'
+                    parts = [Part(f'{path}.conv{i}.weight')]
+                    parts += [Part(f'{path}.{norm_name}.{tensor}') for tensor in tensors]
+                    parts.append(Part(f'{path}.conv{i + 1}.weight', 1))
+                    place, size = (s, b, i - 1), channels // count
+                    groups.append(group_of(self, 'block_widths', place, count, parts, size=size))
+        return groups
 
     def _measure(self, embed: nn.Module) -> None:
         self.token_stride, width = 4, self.base_channels * self.expansion

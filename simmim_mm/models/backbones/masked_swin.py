@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simmim_mm.masking import visible_ids
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, drop_bounds
+from simmim_mm.models.backbones.units import Part, UnitGroup, head_units, mlp_units, narrow
 from simmim_mm.models.backbones.visible_windows import VisibleTokens, z_order
 from simmim_mm.models.backbones.window_attention import ShiftedWindowAttention
 from simmim_mm.registry import MODELS
@@ -33,6 +34,8 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         drop_path_rate: float = 0.0,
         pad_small_map: bool = False,
         mask_mode: str = 'token',
+        num_heads: Sequence[Sequence[int]] | None = None,
+        mlp_widths: Sequence[Sequence[int]] | None = None,
         **kwargs,
     ) -> None:
         if mask_mode not in ('token', 'gather'):
@@ -57,6 +60,7 @@ class BaseMaskedSwin(BaseMaskedBackbone):
         self.out_channels = tuple(channels[i + self.out_after_downsample] for i in self.out_indices)
         self.out_strides = tuple(strides[i + self.out_after_downsample] for i in self.out_indices)
         swap_attention(self.stages, self.attention)
+        narrow(self, num_heads=num_heads, mlp_widths=mlp_widths)
         self._freeze_stages()  # now, and not in the first train(), when it may be distributed
         if mask_mode == 'gather':  # a mask is of blocks that end as one token
             projection = self.patch_embed.projection
@@ -75,6 +79,21 @@ class BaseMaskedSwin(BaseMaskedBackbone):
     def _with_windows(windows: Sequence[int], **kwargs) -> dict[str, Any]:
         """Arguments of mmpretrain's class for stages of these windows; here of Swin v2."""
         return dict(kwargs, window_size=windows)
+
+    head_parts: tuple[Part, ...]  # tensors of an attention beside qkv and proj
+
+    def unit_groups(self) -> list[UnitGroup]:
+        """Heads and hidden channels of each block."""
+        groups = []
+        for s, stage in enumerate(self.stages):
+            for b in range(len(stage.blocks)):
+                block, place = f'stages.{s}.blocks.{b}', (s, b)
+                groups.append(
+                    head_units(self, place, f'{block}.attn', self.head_parts, inside='w_msa')
+                )
+                layers = f'{block}.ffn.layers'
+                groups.append(mlp_units(self, place, f'{layers}.0.0', f'{layers}.1'))
+        return groups
 
     def token_grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of tokens; the patch embedding pads the image to whole tokens."""
@@ -174,11 +193,15 @@ class MaskedSwin(BaseMaskedSwin, SwinTransformer):
             image; small maps are padded to it, and shifted.
         mask_mode: ``'token'``; or ``'gather'``: only visible tokens are encoded (GreenMIM, arXiv
             2205.13515), and a token of the mask is one of the last stage, of 32 pixels.
+        num_heads: Of each block of each stage, fewer than in ``arch``, of the same width each: of
+            a pruned Swin, such as ``[[2, 3], [5, 6], [10, 12, 9, 9, 8, 12], [16, 20]]``.
+        mlp_widths: Hidden channels of each block of each stage, if it was pruned.
         **kwargs: Other arguments of ``SwinTransformer``. A ``window_size`` in ``stage_cfgs`` is
             taken as it is.
     """
 
     attention = ShiftedWindowAttention
+    head_parts = (Part('relative_position_bias_table', 1),)
 
     @staticmethod
     def _with_windows(windows: Sequence[int], stage_cfgs: dict | Sequence[dict] = {}, **kwargs):

@@ -4,6 +4,7 @@ from mmpretrain.models.backbones import SwinTransformerV2
 from torch import nn
 
 from simmim_mm.models.backbones.masked_swin import BaseMaskedSwin
+from simmim_mm.models.backbones.units import Part
 from simmim_mm.models.backbones.window_attention import CosineWindowAttention
 from simmim_mm.registry import MODELS
 
@@ -18,13 +19,18 @@ class MaskedSwinV2(BaseMaskedSwin, SwinTransformerV2):
         arch: As ``img_size`` and ``patch_size``, see :class:`MaskedSwin`.
         window_size: Of all stages, or one for each; see :class:`MaskedSwin`.
         **kwargs: ``drop_path_rate`` (0 by default; the authors pretrain Swin v2 at 0.1),
-            ``pad_small_map`` and ``mask_mode`` of :class:`MaskedSwin`, and other arguments of
-            ``SwinTransformerV2``. ``pretrained_window_sizes`` are those of the pretraining as
-            clamped (12, 12, 12, 6 at 192 pixels). Our own files carry them, those of timm and
-            transformers do not: give them there when the window changes.
+            ``pad_small_map``, ``mask_mode``, ``num_heads`` and ``mlp_widths`` of
+            :class:`MaskedSwin`, and other arguments of ``SwinTransformerV2``.
+            ``pretrained_window_sizes`` are those of the pretraining as clamped (12, 12, 12, 6 at
+            192 pixels). Our own files carry them, those of timm and transformers do not: give them
+            there when the window changes.
     """
 
     attention = CosineWindowAttention
+    head_parts = (
+        *(Part('q_bias'), Part('v_bias'), Part('logit_scale')),
+        Part('cpb_mlp.2.weight'),
+    )
     out_after_downsample = True  # a stage begins with its downsampling
 
     def __init__(

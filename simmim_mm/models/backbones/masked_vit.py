@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import XavierInit
 from mmpretrain.models.backbones.vision_transformer import VisionTransformer
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 from simmim_mm.masking import visible_ids
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, as_python_rates
 from simmim_mm.models.backbones.position import sincos_position_embedding
+from simmim_mm.models.backbones.units import UnitGroup, head_units, mlp_units, narrow
 from simmim_mm.registry import MODELS
 
 
@@ -24,6 +27,8 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
         frozen_pos_embed: Fixed 2-D sine-cosine position embedding instead of a learned one; by
             default in gather mode.
         out_type: ``'featmap'``: without a mask, maps ``(B, C, H / 16, W / 16)``.
+        num_heads: Of each block, fewer than in ``arch``, of the same width each: of a pruned ViT.
+        mlp_widths: Hidden channels of each block, if it was pruned.
     """
 
     def __init__(
@@ -32,12 +37,15 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
         mask_mode: str = 'token',
         frozen_pos_embed: bool | None = None,
         out_type: str = 'featmap',
+        num_heads: Sequence[int] | None = None,
+        mlp_widths: Sequence[int] | None = None,
         **kwargs,
     ) -> None:
         if mask_mode not in ('token', 'gather'):
             raise ValueError(f"mask_mode must be 'token' or 'gather', got {mask_mode!r}")
         super().__init__(*args, out_type=out_type, **kwargs)
         as_python_rates(self)
+        narrow(self, num_heads=num_heads, mlp_widths=mlp_widths)
         self.mask_mode = mask_mode
         self.token_stride = self.patch_embed.projection.stride[0]
         self.out_channels = (self.embed_dims,) * len(self.out_indices)
@@ -65,6 +73,15 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
             nn.init.trunc_normal_(self.mask_token, std=0.02)
         if self.frozen_pos_embed:
             self._set_sincos()
+
+    def unit_groups(self) -> list[UnitGroup]:
+        """Heads and hidden channels of each block."""
+        groups = []
+        for i in range(len(self.layers)):
+            groups.append(head_units(self, (i,), f'layers.{i}.attn'))
+            layers = f'layers.{i}.ffn.layers'
+            groups.append(mlp_units(self, (i,), f'{layers}.0.0', f'{layers}.1'))
+        return groups
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode; the output of the last block is normalized."""

@@ -202,7 +202,7 @@ class ShiftedWindowAttention(BaseModule):
         layout = make(H_pad, W_pad, window, shift, x.device)
 
         windows = permute_tokens(x, layout.order, layout.inverse).view(-1, window**2, C)
-        qkv = self.project(windows).view(-1, window**2, 3, msa.num_heads, C // msa.num_heads)
+        qkv = self.project(windows).unflatten(2, (3, msa.num_heads, -1))
         out = msa.proj_drop(msa.proj(self.attend(qkv, layout.shift_mask)))
         out = permute_tokens(out.view(B, -1, C), layout.inverse, layout.order)
 
