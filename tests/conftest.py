@@ -1,3 +1,4 @@
+import gc
 import io
 import sys
 from pathlib import Path
@@ -47,6 +48,12 @@ def pytest_collection_modifyitems(items):
     """Files with long tests come first, so that processes that share the files end together."""
     long = {item.path for item in items if item.get_closest_marker('slow')}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from what is imported: mmengine calls it for every data set."""
+    gc.collect()
+    gc.freeze()
 
 
 def forget_runs() -> None:

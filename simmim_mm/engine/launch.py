@@ -109,6 +109,27 @@ def prepare_cpu_launch(cfg: Config) -> None:
     cfg.model_wrapper_cfg.device_ids = None
 
 
+class _RunConfig(Config):
+    """A config that is formatted anew only when it has changed.
+
+    mmengine has yapf do it four times before the first step and for each checkpoint, for as long as
+    a small model takes to write.
+    """
+
+    @classmethod
+    def of(cls, cfg: Config) -> '_RunConfig':
+        run = cls.__new__(cls)
+        run.__dict__.update(deepcopy(cfg).__dict__)
+        return run
+
+    @property
+    def pretty_text(self) -> str:
+        plain = Config(self.to_dict(), format_python_code=False).pretty_text
+        if self.__dict__.get('_formatted', ('', ''))[0] != plain:
+            self.__dict__['_formatted'] = plain, super().pretty_text
+        return self.__dict__['_formatted'][1]
+
+
 class _Loader(dict):
     """Settings of a dataloader with a built data set, which mmengine would copy with them."""
 
@@ -128,7 +149,7 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
             of mixed precision the compiler does not take.
         built: Data sets by the name of their dataloader, evaluators by their own.
     """
-    cfg = deepcopy(cfg)
+    cfg = _RunConfig.of(cfg)
     kind = MODELS.get(cfg.model.type) if cfg.get('compile') else None
     if isinstance(kind, type) and issubclass(kind, MaskedImageModel):
         cfg.model.compile, cfg.compile = cfg.compile, False

@@ -1,7 +1,10 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from mmengine.config import Config
 from vis_toys import tiny_config
+from yapf.yapflib import yapf_api
 
 from simmim_mm.datasets import ImageDataset
 from simmim_mm.engine.launch import (
@@ -60,7 +63,7 @@ def test_connects_over_gloo_and_wraps_for_the_cpu(monkeypatch, launcher):
     assert cfg.model_wrapper_cfg.find_unused_parameters is True
 
 
-def test_a_runner_takes_data_sets_as_they_are_built(folder, tmp_path):
+def test_a_runner_takes_data_sets_as_they_are_built(folder, tmp_path, monkeypatch):
     dataset = ImageDataset(str(folder))
     cfg = Config(
         dict(
@@ -84,6 +87,12 @@ def test_a_runner_takes_data_sets_as_they_are_built(folder, tmp_path):
     assert loader.dataset is dataset and loader.batch_size == 2
     # not a copy: the list of a million files is there once, and its file status is shared
     assert cfg.pretty_text == text == runner.cfg.pretty_text
+
+    formatted = []
+    monkeypatch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, formatted.append(text)))
+    assert deepcopy(runner.cfg).pretty_text == text and not formatted
+    runner.cfg.train_cfg.max_epochs = 2  # the attribute of a part
+    assert 'max_epochs=2' in runner.cfg.pretty_text and len(formatted) == 1
 
 
 def test_a_pretraining_runs_compiled(folder, tmp_path):
