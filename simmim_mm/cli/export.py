@@ -8,7 +8,8 @@ HELP = 'write a model as ONNX, or a backbone for another library'
 DESCRIPTION = """
 Write a pretrained backbone in another library's own architecture and names, or a backbone or whole
 model as an ONNX file, and print the lines that use it there. Nothing in the checkpoint is executed.
-Which backbone goes where, and what starts fresh: docs/how-to/export.md; ONNX: docs/how-to/deploy.md.
+Which backbone goes where, and what starts fresh: docs/how-to/export.md; ONNX and int8:
+docs/how-to/deploy.md.
 """
 LIBRARIES = ('mmpretrain', 'mmdet', 'mmseg', 'timm', 'huggingface')
 _ONNX_ONLY = ('part', 'any_size', 'opset', 'config')

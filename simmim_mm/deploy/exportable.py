@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mmengine.registry as root
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
@@ -106,8 +106,9 @@ def read_exportable(
     preprocessor = run.model.get('data_preprocessor') or run.get('data_preprocessor') or {}
     statistics = preprocessor.get('mean') or [], preprocessor.get('std') or []
     given, size = size, size or trained_size(run)
-    resized: list[str] = []
-    if part == 'backbone' or 'Masked' in _name(run.model.backbone) or window:
+    resized, changes = [], {}
+    ours = _name(run.model.backbone).startswith(('Masked', 'WindowedViT'))
+    if ours or part == 'backbone' or window:
         source = source_of(run, state, path)
         sized = source.sized(window, given)
         backbone = sized.build()
@@ -177,7 +178,7 @@ def _name(cfg: Mapping) -> str:
 
 def _build(run: Config, state: Mapping[str, Tensor], path: Path) -> nn.Module:
     """The whole model with its weights."""
-    cfg = untrained(run.model)
+    cfg = ConfigDict(untrained(run.model))  # parts of mmdet and mmseg read it by attribute
     if not cfg.get('data_preprocessor') and run.get('data_preprocessor'):
         cfg['data_preprocessor'] = run.data_preprocessor
     try:
@@ -207,8 +208,8 @@ def _refuse_counted_windows(model: nn.Module) -> None:
         if type(module).__name__ == 'ShiftWindowMSA':
             raise ExportError(
                 f"{name} is OpenMMLab's own shifted-window attention, which divides by the number "
-                'of windows that it counted: the file would be wrong for every number of images but '
-                "one. Use type='simmim_mm.MaskedSwin', which takes the same weights"
+                'of windows that it counted: the file would be wrong at every number of images '
+                "but one. Use type='simmim_mm.MaskedSwin', which takes the same weights"
             )
 
 
