@@ -26,6 +26,7 @@ VERBS = {
     'embed': 'embed',
     'convert': 'convert',
     'export': 'export',
+    'quantize': 'quantize',
     'list': 'list_configs',
     'stats': 'stats',
     'scan': 'scan',
