@@ -4,7 +4,7 @@ mmengine stores it as Python source, and would execute whatever somebody else wr
 """
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,17 @@ def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Con
 
 
 def open_run(
-    path: str | Path, config: Config | None, parts: Callable[[Config], list[tuple[Any, Registry]]]
+    path: str | Path,
+    config: Config | None,
+    parts: Callable[[Config], Sequence[tuple[Any, Registry | Sequence[Registry]]]],
 ) -> tuple[Config, dict[str, Tensor]]:
     """Config and weights of a checkpoint, ready to build models from.
 
     Args:
         path: The checkpoint.
         config: A trusted config, instead of the one in the checkpoint.
-        parts: Gives what will be built of the config, each with its registry. Of a config from the
-            checkpoint, their types are checked.
+        parts: Gives what will be built of the config, each with its registry or registries. Of a
+            config from the checkpoint, their types are checked.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -68,7 +70,7 @@ def open_run(
     built = parts(run)
     with refused_config(path, GIVE_CONFIG):
         for part, registry in built if config is None else ():
-            check_types(part, registry)
+            check_types(part, *([registry] if isinstance(registry, Registry) else registry))
     return run, find_state_dict(checkpoint, path)
 
 
@@ -121,14 +123,14 @@ class _Literals(ast.NodeTransformer):
         return ast.Constant(float(node.id)) if node.id in ('inf', 'nan') else node
 
 
-def check_types(cfg: Any, registry: Registry) -> None:
-    """Raise a ValueError at a ``type`` unknown to the registry and its relatives.
+def check_types(cfg: Any, *registries: Registry) -> None:
+    """Raise a ValueError at a ``type`` that no registry, nor a relative of one, knows.
 
     mmengine would import and call any class or function of that name.
     """
     for kind in _types(cfg):
-        if not (isinstance(kind, str) and _is_registered(kind, registry)):
-            raise ValueError(f'type {kind!r} is not a registered {registry.name}')
+        if not (isinstance(kind, str) and any(_is_registered(kind, r) for r in registries)):
+            raise ValueError(f'type {kind!r} is not a registered {registries[0].name}')
 
 
 def _is_registered(kind: str, registry: Registry) -> bool:

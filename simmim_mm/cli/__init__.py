@@ -22,6 +22,7 @@ VERBS = {
     'reconstruct': 'reconstruct',
     'compare': 'compare',
     'sweep': 'sweep',
+    'robustness': 'robustness',
     'knn': 'knn',
     'embed': 'embed',
     'convert': 'convert',
