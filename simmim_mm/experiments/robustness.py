@@ -159,7 +159,7 @@ def summarize(cells: Sequence[Cell], metric: str) -> list[dict]:
 
 
 def by_corruption(cells: Sequence[Cell], metric: str) -> list[dict]:
-    """A row for each corruption: the mean over severities and checkpoints, and deviation by name."""
+    """A row for each corruption: means of each name over severities, deviation over seeds."""
     names = dict.fromkeys(cell.checkpoint.name for cell in cells)
     rows = []
     for corruption in dict.fromkeys(cell.condition.corruption for cell in cells):
