@@ -1,6 +1,6 @@
 """Models measured on corrupted images: what is kept, which classes count, and the tables."""
 
-import json
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,11 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from simmim_mm.checkpoint import CheckpointError
 from simmim_mm.cli import main
+from simmim_mm.datasets.errors import DataError
+from simmim_mm.experiments.evaluation import IMAGENET_WNIDS, Checkpoint
+from simmim_mm.experiments.robustness import Cell, by_severity, conditions, summarize
 from simmim_mm.registry import MODELS
 
 BACKBONE = dict(
@@ -34,7 +38,7 @@ def write_images(root: Path, names: list[str], count: int = 4, size: int = 36) -
     return root
 
 
-def write_classifier(path: Path, classes: list[str], seed: int = 0, **loader) -> Path:
+def write_classifier(path: Path, classes: list[str], seed: int = 0) -> Path:
     """A checkpoint as a training writes it, with random weights."""
     model = dict(
         type='mmpretrain.ImageClassifier',
@@ -57,7 +61,6 @@ def write_classifier(path: Path, classes: list[str], seed: int = 0, **loader) ->
             num_workers=0,
             dataset=dataset,
             sampler=dict(type='DefaultSampler', shuffle=False),
-            **loader,
         ),
         val_evaluator=dict(type='mmpretrain.Accuracy', topk=(1,)),
         val_cfg=dict(),
@@ -70,19 +73,200 @@ def write_classifier(path: Path, classes: list[str], seed: int = 0, **loader) ->
     return path
 
 
+def write_pretraining(path: Path, seed: int = 0) -> Path:
+    """The same of a SimMIM pretraining."""
+    model = dict(
+        type='MaskedImageModel',
+        backbone=BACKBONE,
+        neck=dict(type='PixelShuffleDecoder'),
+        head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l1')),
+        data_preprocessor=dict(type='MIMDataPreprocessor', mean=[120] * 3, std=[60] * 3),
+    )
+    pipeline = [LOAD, dict(type='RandomResizedCrop', scale=32)]
+    pipeline += [dict(type='RandomBlockMask', mask_patch_size=8)]
+    pipeline += [dict(type='mmpretrain.PackInputs', algorithm_keys=['mask'])]
+    dataset = dict(type='ImageDataset', data_root='none', pipeline=pipeline)
+    loader = dict(batch_size=4, num_workers=0, dataset=dataset)
+    cfg = dict(default_scope='simmim_mm', model=model, train_dataloader=loader)
+    torch.manual_seed(seed)
+    state = MODELS.build(model).state_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(meta=dict(cfg=Config(cfg).pretty_text), state_dict=state), path)
+    return path
+
+
 @pytest.fixture
 def tool(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
-    def run(*args: object) -> None:
-        main(['robustness', *map(str, args)])
+    def run(*args: object) -> list[dict]:
+        main(['robustness', *map(str, args), '--work-dir', 'out'])
+        with open('out/cells.csv', newline='') as file:
+            return list(csv.DictReader(file))
 
     return run
 
 
-def test_first(tool, tmp_path, capsys):
-    names = ['a', 'b', 'c', 'd']
+def accuracy(file: Path, images: list[np.ndarray], labels: list[int], subset: list[int]) -> float:
+    """Percentage of images whose best class of some is the right one."""
+    state = torch.load(file, weights_only=False)
+    model = MODELS.build(Config.fromstring(state['meta']['cfg'], '.py').model)
+    model.load_state_dict(state['state_dict'])
+    x = torch.from_numpy(np.stack(images).astype(np.float32)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        scores = model.eval()((x - 120) / 60, mode='tensor')[:, subset]
+    right = torch.tensor(subset)[scores.argmax(1)] == torch.tensor(labels)
+    return 100 * right.double().mean().item()
+
+
+def crops(root: Path, names: list[str]) -> tuple[list[np.ndarray], list[int]]:
+    """The center of each image, which is what the pipeline cuts out, and its label."""
+    images, labels = [], []
+    for label, name in enumerate(names):
+        for path in sorted((root / name).glob('*.png')):
+            images.append(np.asarray(Image.open(path))[2:34, 2:34])
+            labels.append(label)
+    return images, labels
+
+
+def test_accuracy_is_that_of_the_corrupted_crops(tool, tmp_path):
+    names = ['a', 'b', 'c']
+    data = write_images(tmp_path / 'data', names, 6)
+    file = write_classifier(tmp_path / 'x.pth', names)
+    rows = tool(file, data, '--corruptions', 'contrast', '--severities', 2, 5)
+    images, labels = crops(data, names)
+    for row, keep in zip(rows, (1, 0.3, 0.05)):
+        changed = []
+        for image in images:
+            mean = image.mean((0, 1))
+            changed.append(((image - mean) * keep + mean + 1e-9).astype(np.uint8))
+        expected = accuracy(file, changed, labels, [0, 1, 2])
+        assert float(row['accuracy/top1']) == pytest.approx(expected)
+    assert [row['severity'] for row in rows] == ['0', '2', '5']
+
+
+def test_finished_cells_are_kept(tool, tmp_path, capsys):
+    names = ['a', 'b']
     data = write_images(tmp_path / 'data', names)
-    files = [write_classifier(tmp_path / f'{i}/x.pth', names, i) for i in range(3)]
-    tool(f'a={files[0]}', f'a={files[1]}', f'b={files[2]}', data, '--corruptions', 'gaussian_noise', 'spatter', '--severities', 1, 5)
-    print(capsys.readouterr().out)
+    files = [write_classifier(tmp_path / f'{i}.pth', names, i) for i in range(2)]
+    args = [f'x={files[0]}', f'x={files[1]}', data, '--corruptions', 'fog', '--severities', 3]
+    first = tool(*args)
+    assert '4 of 4: x, fog 3: accuracy/top1' in capsys.readouterr().out
+    known = Path('out/cells.jsonl')
+    whole = known.read_text()
+    known.write_text(whole[:-20])  # killed while it wrote
+    assert tool(*args) == first
+    shown = capsys.readouterr().out
+    assert '4 of 4: x, fog 3' in shown and '3 of 4' not in shown
+    assert 'about' not in shown  # nothing was left
+    table = Path('out/results.md').read_text()
+    assert table.startswith('| name | seeds | clean | sd clean |') and '| x | 2 |' in table
+    # Other weights in the same file are measured anew.
+    write_classifier(files[1], names, 5)
+    tool(*args)
+    assert '3 of 4: x, clean' in capsys.readouterr().out
+    assert Image.open('out/corruptions.png').width > 2 * 96 and Path('out/results.png').is_file()
+
+
+def test_classes_of_a_subset_by_wnid(tool, tmp_path):
+    """As of ImageNet-A: 3 of 1000 classes have images, and the others cannot be chosen."""
+    wnids = IMAGENET_WNIDS.read_text().split()
+    subset = [7, 281, 999]
+    names = [wnids[i] for i in subset]
+    data = write_images(tmp_path / 'data', names, 5)
+    file = write_classifier(tmp_path / 'x.pth', [f'class {i}' for i in range(1000)])
+    (row,) = tool(file, data, '--corruptions', 'none')
+    images, labels = crops(data, names)
+    labels = [subset[label] for label in labels]
+    assert float(row['accuracy/top1']) == pytest.approx(accuracy(file, images, labels, subset))
+    assert accuracy(file, images, labels, list(range(1000))) < float(row['accuracy/top1'])
+
+
+def test_of_a_pretraining_the_loss_under_the_same_masks(tool, tmp_path, capsys):
+    data = write_images(tmp_path / 'data', ['.'], 6)
+    file = write_pretraining(tmp_path / 'x.pth')
+    args = [file, data, '--corruptions', 'gaussian_noise', 'pixelate', '--severities', 1]
+    rows = tool(*args)
+    losses = [float(row['masked_loss/loss']) for row in rows]
+    assert losses[1] != losses[0] != losses[2]
+    Path('out/cells.jsonl').unlink()
+    more = ['--cfg-options', 'val_dataloader.num_workers=2', 'val_dataloader.batch_size=1']
+    repeated = [float(row['masked_loss/loss']) for row in tool(*args, *more)]
+    assert repeated == pytest.approx(losses, rel=1e-5)
+    other = tool(*args, '--seed', 1)
+    assert abs(float(other[0]['masked_loss/loss']) - losses[0]) > 1e-4  # other masks
+
+
+def test_nearest_neighbors_of_a_pretraining(tool, tmp_path):
+    names = ['a', 'b', 'c']
+    for part in ('train', 'val'):
+        write_images(tmp_path / 'data' / part, names, 5)  # the same images
+    file = write_pretraining(tmp_path / 'x.pth')
+    args = [file, tmp_path / 'data', '--probe', 'knn', '--corruptions', 'contrast']
+    rows = tool(*args, '--severities', 1, 5)
+    values = [float(row['knn/accuracy']) for row in rows]
+    assert values[0] == 100  # its double is the nearest
+    assert values[2] < values[0]
+    (row, *_) = tool(*args, '--severities', 1, '--limit', 3)
+    assert float(row['knn/accuracy']) == 100
+
+
+def test_tables_equal_their_definitions():
+    a, b, c = (Checkpoint(name, f'{i}.pth') for i, name in enumerate('xxy'))
+    wanted = conditions(['fog', 'snow', 'saturate'], [1, 2])  # the last is not of the 15
+    values = {
+        a: [80, 60, 40, 70, 50, 0, 0],
+        b: [90, 70, 50, 80, 60, 0, 0],
+        c: [85, 30, 20, 90, 80, 99, 99],
+    }
+    cells = [
+        Cell(x, condition, {'accuracy/top1': float(value)})
+        for x in (a, b, c)
+        for condition, value in zip(wanted, values[x])
+    ]
+    x, y = summarize(cells, 'accuracy/top1')
+    assert (x['clean'], x['corrupted'], x['seeds']) == (85, (55 + 65) / 2, 2)
+    assert x['sd clean'] == pytest.approx(50**0.5) and y['sd clean'] is None
+    assert x['relative'] == pytest.approx((100 * 55 / 80 + 100 * 65 / 90) / 2)
+    assert y['corrupted'] == (25 + 85) / 2
+    # errors summed over severities, of y by x, averaged over fog and snow
+    fog, snow = (70 + 80) / ((40 + 60 + 30 + 50) / 2), (10 + 20) / ((30 + 50 + 20 + 40) / 2)
+    assert y['CE'] == pytest.approx(100 * (fog + snow) / 2) and x['CE'] == pytest.approx(100)
+    points = {(p['name'], p['severity']): p['mean'] for p in by_severity(cells, 'accuracy/top1')}
+    assert points['x', 1] == (60 + 70 + 70 + 80) / 4 and points['y', 0] == 85
+
+
+@pytest.mark.parametrize(
+    ('args', 'error', 'message'),
+    [
+        (['x.pth', 'data', '--corruptions', 'rain'], DataError, "no corruption 'rain'"),
+        (['x.pth', 'data', '--severities', '9'], DataError, 'severity must be 1 to 5, got 9'),
+        (['x.pth', 'data', '--limit', '0'], ValueError, 'limit must be at least 1, got 0'),
+        (['x.pth', 'data', '--metric', 'F1'], DataError, "'F1'; --metric takes one of accuracy"),
+        (['x.pth', 'small'], DataError, '30x30 pixels .* takes 32x32 and more'),
+        (['x.pth', 'others'], DataError, "'d', 'e' are not among the 2 classes of x.pth"),
+        (['x.pth', 'flat'], DataError, 'has 0 class folders'),
+        (['x.pth'], DataError, 'none'),
+        (['none.pth', 'data'], FileNotFoundError, 'no checkpoint none.pth'),
+        (['data'], ValueError, 'data is a folder of data'),
+        (['bare.pth', 'data'], CheckpointError, 'carries no config'),
+        (['cut.pth', 'data'], CheckpointError, 'lacks 1 weights of the model, such as head.fc'),
+        (['mim.pth', 'data', '--probe', 'knn'], DataError, 'data has no val'),
+    ],
+)
+def test_refusals(tool, tmp_path, args, error, message):
+    for folder, names, size in (
+        ('data', ['a', 'b'], 36),
+        ('small', ['a', 'b'], 30),
+        ('others', ['d', 'e'], 36),
+        ('flat', ['.'], 36),
+    ):
+        write_images(tmp_path / folder, names, 2, size)
+    file = write_classifier(tmp_path / 'x.pth', ['a', 'b'])
+    write_pretraining(tmp_path / 'mim.pth')
+    state = torch.load(file, weights_only=False)
+    torch.save(dict(state_dict=state['state_dict']), tmp_path / 'bare.pth')
+    del state['state_dict']['head.fc.bias']
+    torch.save(state, tmp_path / 'cut.pth')
+    with pytest.raises(error, match=message):
+        tool(*args, '--corruptions', 'fog') if '--corruptions' not in args else tool(*args)
