@@ -70,7 +70,8 @@ def read_groups(texts: Sequence[str]) -> list[Checkpoint]:
         name, _, path = text.rpartition('=') if not Path(text).exists() else ('', '', text)
         if not Path(path).is_file():
             raise FileNotFoundError(f'no checkpoint {path}')
-        found.append(Checkpoint(name or f'{Path(path).parent.name}/{Path(path).stem}', path))
+        own = '/'.join(Path(path).with_suffix('').parts[-2:])
+        found.append(Checkpoint(name or own, path))
     return found
 
 
@@ -260,7 +261,7 @@ def _use_data(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
     loaders = [cfg.get(name) or {} for name in ('val_dataloader', 'train_dataloader')]
     kinds = {part.get('type') for x in loaders for _, part in single_datasets(x.get('dataset', {}))}
     if {'ImageDataset', 'simmim_mm.ImageDataset'} & kinds:
-        cfg.val_dataloader = cfg.get('val_dataloader') or dict(dataset=dict(data_root=''))
+        cfg.setdefault('val_dataloader', {}).setdefault('dataset', dict(data_root=''))
         set_data_root(cfg.val_dataloader.dataset, data)
         return
     if not cfg.get('val_dataloader'):

@@ -63,7 +63,7 @@ def measure(
         work_dir: Where finished cells are written, in ``cells.jsonl``.
         tell: Called with lines of progress.
         seed: Of the corruptions.
-        metric: Shown in lines of progress; None: see :func:`choose_metric`.
+        metric: See :func:`choose_metric`; shown in lines of progress.
     """
     known, cells, left = _read_cells(work_dir / _CELLS), [], len(checkpoints) * len(wanted)
     total, seconds, measured = left, 0.0, 0
@@ -80,11 +80,11 @@ def measure(
                 _check_finite(metrics, checkpoint, condition)
                 _append(work_dir / _CELLS, dict(key=key, path=checkpoint.path, metrics=metrics))
                 measured, seconds = measured + 1, seconds + time.monotonic() - start
-                name = metric or choose_metric(metrics)
+                name = choose_metric(metrics, metric)
                 rest = f', about {report.duration(left * seconds / measured)} left' if left else ''
                 tell(
                     f'{total - left} of {total}: {checkpoint.name}, {condition}: '
-                    f'{name} {metrics.get(name, float("nan")):.4g}{rest}'
+                    f'{name} {metrics[name]:.4g}{rest}'
                 )
             cells.append(Cell(checkpoint, condition, metrics))
     return cells
