@@ -186,6 +186,7 @@ class ModelEvaluation(Evaluation):
         known = fingerprint([checkpoint.path, *read_paths(dataset)])
         self.key = _digest(settings, known, options.limit)
 
+        cfg.val_dataloader.dataset = {}  # built, and slow to print with a thousand classes
         cfg.default_hooks = dict.fromkeys(('logger', 'checkpoint', 'param_scheduler'))
         cfg.work_dir, cfg.log_level = str(work_dir / 'log'), 'WARNING'
         cfg.experiment_name = f'robustness_{self.key}'
@@ -261,7 +262,8 @@ def _use_data(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
     loaders = [cfg.get(name) or {} for name in ('val_dataloader', 'train_dataloader')]
     kinds = {part.get('type') for x in loaders for _, part in single_datasets(x.get('dataset', {}))}
     if {'ImageDataset', 'simmim_mm.ImageDataset'} & kinds:
-        cfg.setdefault('val_dataloader', {}).setdefault('dataset', dict(data_root=''))
+        loader = cfg.get('val_dataloader') or {}
+        cfg.val_dataloader = {'dataset': dict(data_root=''), **loader}
         set_data_root(cfg.val_dataloader.dataset, data)
         return
     if not cfg.get('val_dataloader'):
