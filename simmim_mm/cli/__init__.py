@@ -23,6 +23,7 @@ VERBS = {
     'compare': 'compare',
     'sweep': 'sweep',
     'robustness': 'robustness',
+    'shape-bias': 'shape_bias',
     'knn': 'knn',
     'embed': 'embed',
     'convert': 'convert',

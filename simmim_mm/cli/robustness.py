@@ -12,7 +12,7 @@ ImageNet-C; of a pretraining, the error of held-out reconstructions, or with --p
 accuracy of nearest neighbors. Checkpoints of one NAME differ by their seed: the tables have their
 mean and standard deviation. The same command continues where it was interrupted.
 
-layouts of DATA (without it: the validation data of the config)
+layouts of the folder DATA (without it: the validation data of the config)
   classification  DATA/CLASS/*.jpg or DATA/val/CLASS/*.jpg; some of the classes will do, such as
                   the 200 of ImageNet-A: the others can then not be predicted
   detection, segmentation
@@ -43,11 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', default='work_dirs/robustness', help='(%(default)s)')
 
 
-def add_measured(parser: argparse.ArgumentParser) -> None:
+def add_measured(parser: argparse.ArgumentParser, data: str = 'DATA, if it is given') -> None:
     """Add what says which models are measured, and on what."""
-    parser.add_argument(
-        'checkpoints', nargs='+', metavar='[NAME=]CHECKPOINT ... [DATA]', help='files, and a folder'
-    )
+    text = f'checkpoints, as FILE or NAME=FILE, and behind them {data}'
+    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help=text)
     parser.add_argument('--config', help='config file, for checkpoints without their own')
     parser.add_argument('--limit', type=int, metavar='N', help='take N images, spread over all')
     parser.add_argument('--amp', action='store_true', help='measure in mixed precision')

@@ -4,7 +4,7 @@ import io
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -147,6 +147,7 @@ class ModelEvaluation(Evaluation):
         config: Config of the model and its validation.
         options: See :class:`Options`.
         work_dir: Folder for logs and lists of images.
+        use: Enters the data of the options into the config.
 
     Raises:
         DataError: If there are no validation data, or these cannot be used.
@@ -154,13 +155,18 @@ class ModelEvaluation(Evaluation):
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, config: Config | None, options: Options, work_dir: Path
+        self,
+        checkpoint: Checkpoint,
+        config: Config | None,
+        options: Options,
+        work_dir: Path,
+        use: Callable[[Config, str, Path, Path], None] | None = None,
     ) -> None:
         run, state = open_run(checkpoint.path, config, _built)
         cfg = Config(deepcopy({name: run[name] for name in _USED if name in run}))
         cfg.merge_from_dict(options.settings)
         if options.data:
-            _use_data(cfg, checkpoint.path, Path(options.data), work_dir)
+            (use or use_data)(cfg, checkpoint.path, Path(options.data), work_dir)
         complete_validation(cfg)
         cfg.train_dataloader = None
         if not cfg.get('val_dataloader') or not cfg.get('val_evaluator'):
@@ -256,8 +262,15 @@ def _built(cfg: Config) -> list:
     return parts
 
 
-def _use_data(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
-    """Validate on a folder, by the layouts of `simmim compare`."""
+def use_data(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
+    """Validate on a folder, by the layouts of `simmim compare`.
+
+    Args:
+        cfg: Changed in place.
+        file: The checkpoint.
+        data: The folder.
+        work_dir: Where lists of images are written.
+    """
     scope = cfg.get('default_scope')
     loaders = [cfg.get(name) or {} for name in ('val_dataloader', 'train_dataloader')]
     kinds = {part.get('type') for x in loaders for _, part in single_datasets(x.get('dataset', {}))}
@@ -289,11 +302,7 @@ def _use_class_folders(cfg: Config, file: str, data: Path, work_dir: Path) -> No
             f'{file} ({first_few(map(repr, names))})'
         )
     numbers = [names.index(name) for name in found.classes]
-    pairs = zip(found.paths, found.labels)
-    lines = [f'{Path(path).relative_to(folder)} {numbers[label]}\n' for path, label in pairs]
-    work_dir.mkdir(parents=True, exist_ok=True)
-    images = work_dir / f'images_{_digest(str(folder), numbers)}.txt'
-    images.write_text(''.join(lines), encoding='utf-8')
+    images = write_list(found.paths, folder, work_dir, [numbers[i] for i in found.labels])
     dataset = next(part for _, part in single_datasets(cfg.val_dataloader.dataset))
     cfg.val_dataloader.dataset = dict(
         type='mmpretrain.CustomDataset',
@@ -306,7 +315,20 @@ def _use_class_folders(cfg: Config, file: str, data: Path, work_dir: Path) -> No
         cfg.val_evaluator = dict(type='simmim_mm.SubsetAccuracy', subset=numbers)
 
 
-def class_names(file: str, number: int, folders: Sequence[str]) -> list[str]:
+def write_list(
+    paths: Sequence[str], folder: Path, work_dir: Path, labels: Sequence[int] | None = None
+) -> Path:
+    """Write a list of images, and perhaps labels, as mmpretrain reads it."""
+    lines = [str(Path(path).relative_to(folder)) for path in paths]
+    if labels is not None:
+        lines = [f'{line} {label}' for line, label in zip(lines, labels)]
+    work_dir.mkdir(parents=True, exist_ok=True)
+    file = work_dir / f'images_{_digest(str(folder), lines)}.txt'
+    file.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    return file
+
+
+def class_names(file: str, number: int, folders: Sequence[str] = ()) -> list[str]:
     """Names of a classifier's classes, in the order of its outputs.
 
     Those that the checkpoint names; of 1000 classes and folders that are called by wnid, the wnids
@@ -316,7 +338,7 @@ def class_names(file: str, number: int, folders: Sequence[str]) -> list[str]:
     names = list(meta.get('classes') or ())
     if len(names) == number and set(folders) <= set(names):
         return names
-    if number == 1000 and all(_WNID.fullmatch(name) for name in folders):
+    if number == 1000 and folders and all(_WNID.fullmatch(name) for name in folders):
         return IMAGENET_WNIDS.read_text().split()
     return list(folders) if len(folders) == number and not names else names
 

@@ -149,7 +149,7 @@ def summarize(cells: Sequence[Cell], metric: str) -> list[dict]:
         row: dict[str, Any] = dict(name=name, seeds=sum(x['name'] == name for x in singles))
         for column in ('clean', 'corrupted', 'relative'):
             values = [x[column] for x in singles if x['name'] == name and x[column] is not None]
-            summary = _summary(values)
+            summary = mean_and_sd(values)
             row.update({column: summary['mean'], f'sd {column}': summary['sd']})
         counted = [c for c in _counted(errors[name]) if errors[names[0]].get(c)]
         ratios = [errors[name][c] / errors[names[0]][c] for c in counted]
@@ -169,7 +169,7 @@ def by_corruption(cells: Sequence[Cell], metric: str) -> list[dict]:
             for cell in cells:
                 if (cell.checkpoint.name, cell.condition.corruption) == (name, corruption):
                     values.setdefault(cell.checkpoint.path, []).append(cell.metrics[metric])
-            summary = _summary(list(map(mean, values.values())))
+            summary = mean_and_sd(list(map(mean, values.values())))
             row.update({name: summary['mean'], f'sd {name}': summary['sd']})
         rows.append(row)
     return rows
@@ -188,7 +188,7 @@ def by_severity(cells: Sequence[Cell], metric: str) -> list[dict]:
                     not severity or cell.condition.corruption in counted
                 ):
                     values.setdefault(cell.checkpoint.path, []).append(cell.metrics[metric])
-            summary = _summary(list(map(mean, values.values())))
+            summary = mean_and_sd(list(map(mean, values.values())))
             rows.append(dict(name=name, severity=severity, mean=summary['mean'], sd=summary['sd']))
     return rows
 
@@ -256,6 +256,12 @@ def draw_corruptions(
         compose(rows, captions, f'From top to bottom: {names}.').save(path)
 
 
+def mean_and_sd(values: Sequence[float]) -> dict[str, float | None]:
+    """``mean``, and ``sd`` of a sample; None of fewer than one and two values."""
+    sd = stdev(values) if len(values) > 1 else None
+    return dict(mean=mean(values) if values else None, sd=sd)
+
+
 def _arguments(condition: Condition, seed: int) -> dict | None:
     return dict(condition._asdict(), seed=seed) if condition.corruption else None
 
@@ -282,11 +288,6 @@ def _errors(cells: Sequence[Cell], name: str, metric: str) -> dict[str, float]:
             error = abs(best_value(metric) - metrics[metric])
             found.setdefault(condition.corruption, []).append(error)
     return {corruption: mean(errors) for corruption, errors in found.items()}
-
-
-def _summary(values: Sequence[float]) -> dict[str, float | None]:
-    sd = stdev(values) if len(values) > 1 else None
-    return dict(mean=mean(values) if values else None, sd=sd)
 
 
 def _check_finite(metrics: dict, checkpoint: Checkpoint, condition: Condition) -> None:
