@@ -59,7 +59,7 @@ setup(
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['simmim_mm', 'simmim_mm.*']),
     entry_points={'console_scripts': ['simmim = simmim_mm.cli:main']},
-    package_data={'simmim_mm': ['py.typed', '*.pyi']},
+    package_data={'simmim_mm': ['py.typed', '*.pyi', 'datasets/*.txt']},
     # The stack itself is an extra: an environment may hold either line of OpenMMLab, the original
     # or the maintained one, and the two install the same modules. `import simmim_mm` checks it.
     install_requires=requirements('runtime'),

@@ -23,6 +23,8 @@ VERBS = {
     'report': 'report',
     'compare': 'compare',
     'sweep': 'sweep',
+    'robustness': 'robustness',
+    'shape-bias': 'shape_bias',
     'knn': 'knn',
     'embed': 'embed',
     'convert': 'convert',

@@ -140,6 +140,17 @@ def set_data_root(dataset: Any, folder: str | Path) -> None:
     parts[0].data_root = str(folder)
 
 
+def set_validation(cfg: Config, task: str, data: LabeledData) -> None:
+    """Validate on other data of the same classes; ``task`` as for :func:`downstream_config`."""
+    dataset = cfg.val_dataloader.dataset
+    source = _source(task, data.val, data)
+    if dataset.get('metainfo'):  # the order of the model's classes stays
+        source.pop('metainfo', None)
+    dataset.update(data_root='', **source)
+    if task == 'detection':
+        cfg.val_evaluator.ann_file = str(data.val.labels)
+
+
 def _source(task: str, split: Split, data: LabeledData) -> dict:
     """What a data set of a task reads, as its arguments."""
     images, labels = str(split.images), str(split.labels)

@@ -115,15 +115,15 @@ def check_config(cfg: Config) -> list[Path]:
     for warning in checked.warnings:
         MMLogger.get_current_instance().warning(warning)
     datasets = checked.datasets.values()
-    return list(dict.fromkeys(path for dataset in datasets for path in _paths(dataset)))
+    return list(dict.fromkeys(path for dataset in datasets for path in read_paths(dataset)))
 
 
-def _paths(dataset: Any) -> Iterator[Path]:
-    """What a data set reads, also in wrappers."""
+def read_paths(dataset: Any) -> Iterator[Path]:
+    """Files and folders that a data set reads, also in wrappers."""
     for _, part in single_datasets(dataset):
         prefix = getattr(part, 'data_prefix', None)
         values = list(prefix.values()) if isinstance(prefix, dict) else [prefix]
-        for value in (getattr(part, 'ann_file', None), *values):
+        for value in (getattr(part, 'ann_file', None), *getattr(part, 'roots', ()), *values):
             if isinstance(value, str) and value and Path(value).exists():
                 yield Path(value)
 

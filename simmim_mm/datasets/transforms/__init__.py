@@ -1,3 +1,4 @@
+from simmim_mm.datasets.transforms.corrupt import Corrupt
 from simmim_mm.datasets.transforms.crops import ResizeToCover, SimpleResizedCrop
 from simmim_mm.datasets.transforms.foreground import (
     BoxForeground,
@@ -16,6 +17,7 @@ from simmim_mm.datasets.transforms.torchvision_transform import TorchvisionTrans
 __all__ = [
     'BlockWiseMask',
     'BoxForeground',
+    'Corrupt',
     'LoadForeground',
     'LoadImage',
     'LoadSegmentationMap',
