@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from teacher_toys import build, samples
 
 from simmim_mm.models.teachers.relations import rank_me
@@ -59,8 +60,11 @@ def test_a_collapse_is_warned_of_once_until_it_has_recovered(caplog):
         with torch.no_grad():  # of a constant backbone, whatever the image
             norm.weight.copy_(torch.zeros_like(healthy) if constant else healthy)
             norm.bias.fill_(1.0 if constant else 0.0)
+        logger = MMLogger.get_current_instance()
+        logger.addHandler(caplog.handler)
         caplog.clear()
         losses = model.loss(images(), samples())
+        logger.removeHandler(caplog.handler)
         found = [r.getMessage() for r in caplog.records if 'RankMe' in r.getMessage()]
         return found, losses['teacher_rank'].item()
 
