@@ -1,14 +1,15 @@
-"""What a teacher gives a small student, on CIFAR-10 at equal time: `python benchmarks/teacher.py DATA`.
+"""What a teacher gives a small student, at equal time: ``python benchmarks/teacher.py DATA``.
 
-DATA is what `simmim cifar10` writes, or a folder with ``train.npz`` and ``test.npz`` (``x``, ``y``).
+DATA is what ``simmim cifar10`` writes, or a folder with ``train.npz`` and ``test.npz`` (``x``,
+``y``).
 
 One half of the training images, A, with labels, trains the teacher: a small ResNet, supervised, as
 a stand-in for public weights. The other half, B, without labels, pretrains the student, a ViT of
-0.5M parameters: by MAE alone, by the teacher alone (whole images), by both. Then labels of B: k nearest
-neighbors, a linear layer on frozen features, fine-tuning; accuracy on the test images. "From
-scratch" fine-tunes for the time of pretraining and fine-tuning together. Times are those of the
-processor (``process_time`` of one thread), so that other work on the machine does not count; the
-teacher's own training does not count either, its forward in the student's training does.
+0.5M parameters: by MAE alone, by the teacher alone (whole images), by both. Then labels of B: k
+nearest neighbors, a linear layer on frozen features, fine-tuning; accuracy on the test images.
+"From scratch" fine-tunes for the time of pretraining and fine-tuning together. Times are those of
+the processor (``process_time`` of one thread), so that other work on the machine does not count;
+the teacher's own training does not count either, its forward in the student's training does.
 
 Results are written after each training, and the same command continues where it was interrupted.
 """
