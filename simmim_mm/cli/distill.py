@@ -92,7 +92,12 @@ def native_teacher(file: str, work_dir: Path) -> str:
         read_config(load_weights(path), path)
     except CheckpointError:
         target = work_dir / 'teacher.pth'
-        family, _, _ = convert_checkpoint(path, target, overwrite=True)
+        try:
+            family, _, _ = convert_checkpoint(path, target, overwrite=True)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f'{error} (convert the teacher by simmim convert, and give the result)'
+            ) from error
         say(f'{file} is of {family}: converted to {target}')
         return str(target)
     return str(path)

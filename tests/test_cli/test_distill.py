@@ -41,9 +41,16 @@ def project(tmp_path, monkeypatch):
     timm = pytest.importorskip('timm')
     torch.manual_seed(0)
     wide = timm.create_model(
-        'vit_tiny_patch16_224', img_size=32, patch_size=4, embed_dim=64, depth=1, num_classes=3
+        'vit_tiny_patch16_224',
+        img_size=32,
+        patch_size=4,
+        embed_dim=64,
+        depth=1,
+        num_heads=1,
+        num_classes=3,
     )
     torch.save(wide.state_dict(), tmp_path / 'timm.pth')
+    (tmp_path / 'config.json').write_text('{"model_args": {"num_heads": 1}}')  # as timm does
     return tmp_path
 
 
@@ -57,7 +64,7 @@ def test_a_teacher_of_other_code_teaches_a_student(target, project, capsys):
     distill('--work-dir', 'out', *args, '--cfg-options', 'model.teacher.heads=2')
     last = project / 'out/epoch_2.pth'
     shown = capsys.readouterr().out
-    assert 'timm.pth is of timm-vit: converted to out/teacher.pth' in shown
+    assert 'timm.pth is of timm_vit: converted to out/teacher.pth' in shown
     assert f'simmim compare classification DATA --checkpoints distilled={last}' in shown
     stored = load_weights(last)
     state = stored['state_dict']
@@ -79,6 +86,11 @@ def test_what_is_wrong_is_said_before_training(project, capsys):
             main(['distill', *args])
         error = capsys.readouterr().err
         assert end.value.code == 2 and message in error and error.count('\n') == 2, error
+    (project / 'config.json').unlink()
+    with pytest.raises(SystemExit):
+        distill()
+    error = capsys.readouterr().err
+    assert 'do not tell num_heads' in error and 'convert the teacher by simmim convert' in error
     assert not list(project.rglob('epoch_*.pth'))
 
 
