@@ -172,8 +172,8 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=2)
     parser.add_argument('--arms', nargs='+', default=ARMS[:-1], choices=ARMS)
     parser.add_argument('--teacher-seconds', type=float, default=120)
-    parser.add_argument('--pretrain-seconds', type=float, default=60)
-    parser.add_argument('--finetune-seconds', type=float, default=40)
+    parser.add_argument('--pretrain-seconds', type=float, default=40)
+    parser.add_argument('--finetune-seconds', type=float, default=25)
     args = parser.parse_args()
     torch.set_num_threads(1)
     MMLogger.get_current_instance().setLevel('WARNING')
@@ -195,6 +195,7 @@ def main() -> None:
         results['teacher itself'] = dict(
             finetune=accuracy, finetune_steps=steps, **probe(network, b, test)
         )
+        file.write_text(json.dumps(results, indent=1))
         print('teacher itself', results['teacher itself'], flush=True)
     for seed in range(args.seeds):
         for arm in args.arms:
