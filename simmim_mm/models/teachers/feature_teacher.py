@@ -91,6 +91,8 @@ class FeatureTeacher(BaseTeacher):
                 )
             cfg['out_indices'] = tuple(sorted(set(self.layers)))
         derived = dict(in_channels=in_channels, out_type='featmap')
+        if self.img_size and MODELS.class_of(cfg) is TimmFeatures:
+            derived['img_size'] = self.img_size  # the others interpolate by themselves
         network = MODELS.build(MODELS.with_defaults(cfg, **derived))
         if checkpoint is not None:
             try:

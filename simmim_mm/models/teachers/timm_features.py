@@ -1,6 +1,6 @@
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -14,10 +14,11 @@ class TimmFeatures(BaseModule):
     Args:
         model_name: As for ``timm.create_model``.
         pretrained: Load timm's public weights, from its cache or the network.
-        out_indices: Blocks or stages to return, numbered as in timm's ``forward_intermediates``;
-            -1: the last.
+        out_indices: Blocks or stages to return, in rising order and numbered as in timm's
+            ``forward_intermediates``; -1: the last.
         in_channels: Channels of the images.
-        **kwargs: Others of ``timm.create_model``, such as ``img_size``.
+        img_size: ``H`` or ``(H, W)`` in pixels, for models that are built for a size (ViT, Swin).
+        **kwargs: Others of ``timm.create_model``.
 
     Raises:
         ValueError: If timm is missing or has no such model, or the model gives no intermediates.
@@ -29,6 +30,7 @@ class TimmFeatures(BaseModule):
         pretrained: bool = False,
         out_indices: tuple[int, ...] = (-1,),
         in_channels: int = 3,
+        img_size: int | Sequence[int] | None = None,
         init_cfg: dict | list | None = None,
         **kwargs: Any,
     ) -> None:
@@ -37,10 +39,12 @@ class TimmFeatures(BaseModule):
             import timm
         except ImportError:
             raise ValueError('TimmFeatures needs timm: pip install timm') from None
+        kwargs.update(pretrained=pretrained, num_classes=0, in_chans=in_channels)
         try:
-            self.model = timm.create_model(
-                model_name, pretrained=pretrained, num_classes=0, in_chans=in_channels, **kwargs
-            )
+            known = timm.is_model(model_name) and timm.models.get_pretrained_cfg(model_name)
+            if img_size is not None and known and known.fixed_input_size:  # no CNN
+                kwargs['img_size'] = img_size
+            self.model = timm.create_model(model_name, **kwargs)
         except RuntimeError as error:  # unknown model
             raise ValueError(f'timm: {error}') from error
         if not hasattr(self.model, 'forward_intermediates'):
@@ -50,16 +54,8 @@ class TimmFeatures(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps ``(B, C_i, h_i, w_i)``; the last block's is normalized."""
         model: Any = self.model
-        with torch.no_grad():
-            count = len(self.out_indices)
-            indices = sorted({i % self._depth for i in self.out_indices})
-            if len(indices) < count:
-                raise ValueError(f'out_indices={self.out_indices} name a block twice')
-            maps = model.forward_intermediates(
-                x, indices=indices, norm=True, intermediates_only=True, output_fmt='NCHW'
-            )
+        indices = [i % len(model.feature_info) for i in self.out_indices]
+        maps = model.forward_intermediates(
+            x, indices=indices, norm=True, intermediates_only=True, output_fmt='NCHW'
+        )
         return tuple(maps)
-
-    @property
-    def _depth(self) -> int:
-        return len(self.model.feature_info)
