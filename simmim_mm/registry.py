@@ -75,7 +75,9 @@ DATASETS = _child('dataset', _root.DATASETS, 'simmim_mm.datasets')
 DATA_SAMPLERS = _child('data sampler', _root.DATA_SAMPLERS, 'simmim_mm.datasets')
 TRANSFORMS = _child('transform', _root.TRANSFORMS, 'simmim_mm.datasets.transforms')
 
-_PRETRAINING = 'algorithms mask_fill heads losses necks target_generators data_preprocessor'
+_PRETRAINING = (
+    'algorithms mask_fill heads losses necks target_generators teachers data_preprocessor'
+)
 MODELS = _ModelRegistry(
     'model',
     parent=_root.MODELS,

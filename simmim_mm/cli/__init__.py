@@ -18,6 +18,7 @@ from simmim_mm.version import __version__
 
 VERBS = {
     'train': 'train',
+    'distill': 'distill',
     'test': 'test',
     'reconstruct': 'reconstruct',
     'report': 'report',

@@ -58,8 +58,12 @@ class Reconstructor:
         """
         config, state = open_run(path, config, _parts)
         (model_cfg, _), (steps, _) = _parts(config)
+        # a teacher, whose file may be gone, has no part in it
+        model_cfg = {name: part for name, part in model_cfg.items() if name != 'teacher'}
+        if 'neck' in model_cfg and model_cfg['neck'] is None:
+            raise ValueError(f'{path}: this model predicts features only: nothing to draw')
         model = MODELS.build(model_cfg)
-        if not model.target.invertible:
+        if not model.invertible:
             raise ValueError(f'{path}: what this model predicts is not an image: nothing to draw')
         report = load_into(model, state, file=str(path), check=LoadReport.require_backbone)
         return cls(model.to(device), Compose(steps), config, report.missing)

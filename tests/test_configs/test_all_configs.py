@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from config_files import FILES, RENAMED, ROOT, build_model, image_side, load
+from config_files import FILES, RENAMED, ROOT, build_model, image_side, load, names
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
@@ -45,7 +45,7 @@ def test_survives_being_written_into_a_checkpoint(name):
     assert again.to_dict() == cfg.to_dict()
 
 
-@pytest.mark.parametrize('name', FILES)
+@pytest.mark.parametrize('name', [*FILES, *names('distill')])
 def test_name_tells_the_truth(name):
     cfg = load(name)
     gpus, per_gpu = map(int, re.search(r'_(\d+)xb(\d+)', name).groups())

@@ -77,7 +77,7 @@ class ReconstructionHook(Hook):
 
     def _draw(self, runner, step: int) -> None:
         model = unwrap(runner.model)
-        if not model.target.invertible:
+        if not model.invertible:
             if self._last < 0:
                 runner.logger.warning('what the model predicts is not an image: nothing is drawn')
             return

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from simmim_mm.masking import upsample_mask
 from simmim_mm.models.backbones.base import BaseMaskedBackbone
 from simmim_mm.models.necks import BaseDecoder
 from simmim_mm.models.target_generators import TargetSequence
+from simmim_mm.models.teachers.base import BaseTeacher, StudentView
 from simmim_mm.registry import MODELS
 
 
@@ -25,16 +27,22 @@ class MaskedImageModel(BaseModel):
     data preprocessor's mean; what the decoder takes and predicts follows from backbone, target and
     loss (:class:`BaseDecoder`). Values that are given win; :func:`check_parts` compares them.
 
+    A ``teacher`` adds a second target, the features of another network. It may also stand in the
+    place of the pixels: without neck and head, and where the teacher has ``whole_image=True``
+    without masks.
+
     Args:
         backbone: A :class:`BaseMaskedBackbone`, called as ``backbone(inputs, mask)``. Others work
             too, but they get masks as they were drawn, and nothing follows from them.
-        neck: The decoder, called as ``neck(feats, mask)``, predicts ``(B, C, H, W)``.
-        head: ``head.loss(pred, target, mask)`` gives the losses.
+        neck: The decoder, called as ``neck(feats, mask)``, predicts ``(B, C, H, W)``. None:
+            no pixels, only a teacher.
+        head: ``head.loss(pred, target, mask)`` gives the losses. None together with the neck.
         data_preprocessor: ``MIMDataPreprocessor`` or compatible.
         target: Target generators, applied in order. Empty: the normalized pixels.
         fill: What takes the place of masked pixels in the image. None: the backbone's own mask
             token, or nothing in gather mode.
         foreground: A :class:`ForegroundBranch` on the same features; its loss is added.
+        teacher: A :class:`BaseTeacher`: ``FeatureTeacher`` or ``EMATarget``; its losses are added.
         compile: Compile forward and loss of the training by ``torch.compile``; a dict has its
             arguments.
     """
@@ -44,14 +52,15 @@ class MaskedImageModel(BaseModel):
     def __init__(
         self,
         backbone: dict,
-        neck: dict,
-        head: dict,
+        neck: dict | None,
+        head: dict | None,
         data_preprocessor: dict,
         target: Sequence[dict] = (),
         fill: dict | None = None,
         foreground: dict | None = None,
         compile: bool | dict = False,
         init_cfg: dict | None = None,
+        teacher: dict | None = None,
     ) -> None:
         # built here: BaseModel would look it up in the default scope, perhaps another package's
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
@@ -66,24 +75,50 @@ class MaskedImageModel(BaseModel):
         self.fill = None if fill is None else MODELS.build(fill)
         for part in filter(None, (*self.target, self.fill)):
             part.set_pixel_stats(mean, std)
-        channels = self.target.out_channels(len(mean))
-        if isinstance(head.get('loss'), Mapping):
-            head = dict(head, loss=MODELS.with_defaults(head['loss'], channels=channels))
-        built = MODELS.build(head)
-        predicted = built.loss_fn.pred_channels(channels)
-        self.neck = MODELS.build(self._decoder_config(neck, predicted, self.target.stride))
-        self.head = built  # after the decoder: the state of optimizers is stored in this order
+        if (neck is None) != (head is None) or (neck is None and teacher is None):
+            raise ValueError(
+                'neck and head predict pixels: give both, or none (neck=None, head=None) with a '
+                'teacher in their place'
+            )
+        self.neck: Any = None
+        self.head: Any = None
+        if neck is not None and head is not None:
+            channels = self.target.out_channels(len(mean))
+            if isinstance(head.get('loss'), Mapping):
+                head = dict(head, loss=MODELS.with_defaults(head['loss'], channels=channels))
+            built = MODELS.build(head)
+            predicted = built.loss_fn.pred_channels(channels)
+            self.neck = MODELS.build(self._decoder_config(neck, predicted, self.target.stride))
+            self.head = built  # after the decoder: the state of optimizers is stored in this order
         if foreground is not None:
             foreground = dict(foreground, neck=self._decoder_config(foreground['neck'], 1))
         self.foreground = None if foreground is None else MODELS.build(foreground)
+        self.teacher: BaseTeacher | None = None
+        if teacher is not None:
+            derived = dict(student=self.backbone, in_channels=len(mean))
+            self.teacher = MODELS.build(MODELS.with_defaults(teacher, **derived))
+            self.teacher.set_pixel_stats(mean, std)
         if compile:  # a function of the model: copies of it (of an average) share it
             options: dict[str, Any] = {'dynamic': False}
             options.update(compile if isinstance(compile, dict) else {})
             self.compute_losses = torch.compile(self.compute_losses, **options)
         check_parts(self)
         for name, parameter in self.backbone.named_parameters():
-            if 'mask_token' in name:  # with a fill it gets no gradient, which DDP objects to
-                parameter.requires_grad_(self.fill is None)
+            if 'mask_token' in name:  # unused it gets no gradient, which DDP objects to
+                parameter.requires_grad_(self.fill is None and self.masks)
+        if self.head is None:
+            freeze_unused(self)
+
+    @property
+    def masks(self) -> bool:
+        """Whether images are masked; not where whole ones are compared with a teacher's only."""
+        whole = self.teacher is not None and self.teacher.whole_image
+        return self.neck is not None or self.foreground is not None or not whole
+
+    @property
+    def invertible(self) -> bool:
+        """Whether a prediction can be drawn as an image."""
+        return self.neck is not None and self.target.invertible
 
     def _target_config(self, cfg: dict) -> dict:
         """A target's config, with the token if the decoder predicts token by token."""
@@ -132,51 +167,83 @@ class MaskedImageModel(BaseModel):
         """Features ``(B, C, H/s, W/s)`` of whole, normalized images."""
         return self.backbone(inputs)
 
-    def encode(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """Features of normalized images under a mask."""
-        if self.fill is None:
+    def encode(self, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
+        """Features of normalized images under a mask, if there is one."""
+        if mask is None or self.fill is None:
             return self.backbone(inputs, mask)
         return self.backbone(self.fill(inputs, mask))
 
+    def encode_for_teacher(
+        self, inputs: Tensor, mask: Tensor | None
+    ) -> tuple[tuple[Tensor, ...], StudentView | None]:
+        """Features under a mask, and what the teacher sees: the same, or those of whole images."""
+        if self.teacher is None:
+            return self.encode(inputs, mask), None
+        shown = None if self.teacher.whole_image else mask
+        feats = self.encode(inputs, shown)
+        view = self.teacher.view(self.backbone, feats, shown, inputs)
+        return (feats if shown is mask else self.encode(inputs, mask)), view
+
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses of a batch of normalized images ``(B, C, H, W)`` under their masks."""
-        mask, labels = self.stack_masks(data_samples, inputs), None
+        mask, labels = self.stack_masks(data_samples, inputs) if self.masks else None, None
         if self.foreground is not None:
             labels = self.foreground.stack_labels(data_samples, inputs)
         valid = self.stack_valid(data_samples, inputs)
-        return self.compute_losses(self, inputs, mask, labels, *valid)
+        if self.teacher is None:
+            return self.compute_losses(self, inputs, mask, labels, *valid)
+        if self.training:
+            self.teacher.before_step(self.backbone)
+        taught = self.teacher(inputs)
+        with self.teacher.watch(self.backbone):
+            losses = self.compute_losses(self, inputs, mask, labels, *valid, taught=taught)
+        return {**losses, **self.teacher.report(inputs)}
 
     @staticmethod
     def compute_losses(
         model: 'MaskedImageModel',
         inputs: Tensor,
-        mask: Tensor,
+        mask: Tensor | None,
         labels: Tensor | None,
         *valid: Tensor,
+        taught: Sequence[Tensor] = (),
     ) -> dict[str, Tensor]:
-        """The method, on tensors alone; compiled if asked for."""
-        feats = model.encode(inputs, mask)
-        pred = model.neck(feats, mask)
-        target = model.target(inputs)
-        losses = model.head.loss(pred, target, mask, *valid)
+        """The method, on tensors alone; compiled if asked for. ``taught``: of the teacher."""
+        feats, view = model.encode_for_teacher(inputs, mask)
+        losses: dict[str, Tensor] = {}
+        if model.head is not None:
+            pred = model.neck(feats, mask)
+            target = model.target(inputs)
+            losses.update(model.head.loss(pred, target, mask, *valid))
         if model.foreground is not None and labels is not None:
             losses.update(model.foreground.loss(model.foreground(feats, mask), labels))
+        if model.teacher is not None and view is not None:
+            losses.update(model.teacher.loss(view, taught))
         return losses
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: list) -> list:
         """Losses of each image on its own, for validation.
 
-        Each data sample receives ``masked_losses``: the head's losses as floats. With a foreground
-        branch also ``foreground_counts``, see :meth:`ForegroundBranch.counts`.
+        Each data sample receives ``masked_losses``: the losses of head and teacher as floats. With
+        a foreground branch also ``foreground_counts``, see :meth:`ForegroundBranch.counts`.
         """
-        mask = self.stack_masks(data_samples, inputs)
-        feats = self.encode(inputs, mask)
-        pred, target = self.neck(feats, mask), self.target(inputs)
-        parts = [x.split(1) for x in (pred, target, mask, *self.stack_valid(data_samples, inputs))]
-        for sample, *one in zip(data_samples, *parts):
-            losses = {name: float(loss) for name, loss in self.head.loss(*one).items()}
-            sample.set_field(losses, 'masked_losses', field_type='metainfo')
+        mask = self.stack_masks(data_samples, inputs) if self.masks else None
+        with nullcontext() if self.teacher is None else self.teacher.watch(self.backbone):
+            feats, view = self.encode_for_teacher(inputs, mask)
+        losses: list[dict[str, Tensor]] = [{} for _ in data_samples]
+        if self.head is not None and mask is not None:
+            parts = self.neck(feats, mask), self.target(inputs), mask
+            parts = [x.split(1) for x in (*parts, *self.stack_valid(data_samples, inputs))]
+            for own, *one in zip(losses, *parts):
+                own.update(self.head.loss(*one))
+        if self.teacher is not None and view is not None:
+            taught = [x.split(1) for x in self.teacher(inputs)]
+            for own, one, *target in zip(losses, view.split(), *taught):
+                own.update(self.teacher.loss(one, target))
+        for sample, own in zip(data_samples, losses):
+            values = {name: float(loss) for name, loss in own.items()}
+            sample.set_field(values, 'masked_losses', field_type='metainfo')
         if self.foreground is not None:
             labels = self.foreground.stack_labels(data_samples, inputs)
             counts = self.foreground.counts(self.foreground(feats, mask), labels)
@@ -201,6 +268,8 @@ class MaskedImageModel(BaseModel):
             prediction is trained towards, as an image). Also ``mask``, ``(B, 1, H, W)`` boolean,
             and with a foreground branch ``foreground``, its probability, ``(B, 1, H, W)``.
         """
+        if self.neck is None:
+            raise ValueError('the model predicts features only: nothing to draw')
         if not self.target.invertible:
             names = ', '.join(type(g).__name__ for g in self.target if not g.invertible)
             raise ValueError(f'what the model predicts is not an image ({names}): nothing to draw')
@@ -248,12 +317,38 @@ class MaskedImageModel(BaseModel):
         return self.backbone.token_mask(mask, inputs) if known else mask
 
 
+def freeze_unused(model: MaskedImageModel) -> None:
+    """Ask for no gradient of parameters that the loss does not depend on, which DDP objects to.
+
+    Without a decoder these are what comes after the last layer that is compared.
+    """
+    backbone, training = model.backbone, model.training
+    size = to_2tuple(backbone.img_size or 224)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    with torch.random.fork_rng([]):
+        x = trained[0].new_zeros(1, len(model.data_preprocessor.mean), *size).normal_()
+        mask = None
+        if model.masks:
+            h, w = backbone.token_grid(*size)
+            mask = (torch.arange(w) % 2 > 0).repeat(1, h, 1)
+        model.eval()
+        taught = model.teacher(x)
+        with model.teacher.watch(backbone):
+            losses = MaskedImageModel.compute_losses(model, x, mask, None, taught=taught)
+        model.train(training)
+    found = torch.autograd.grad(sum(losses.values()), trained, allow_unused=True)
+    for parameter, gradient in zip(trained, found):
+        parameter.requires_grad_(gradient is not None)
+
+
 def check_parts(model: MaskedImageModel) -> None:
     """Refuse parts that do not go together; ValueError names them and what to change.
 
     Sizes, which only show with an image, are checked on the first one by
     :func:`simmim_mm.engine.checks.check_model`, before a training starts.
     """
+    if model.head is None:
+        return
     backbone, neck, loss = model.backbone, model.neck, model.head.loss_fn
     name, decoder = type(backbone).__name__, type(neck).__name__
     known = isinstance(backbone, BaseMaskedBackbone)
