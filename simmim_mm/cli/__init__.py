@@ -17,6 +17,7 @@ from simmim_mm.cli.common import renew_options, run_tool
 from simmim_mm.version import __version__
 
 VERBS = {
+    'pretrain': 'pretrain',
     'train': 'train',
     'test': 'test',
     'reconstruct': 'reconstruct',

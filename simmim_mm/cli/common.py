@@ -16,8 +16,6 @@ from simmim_mm.cli.values import parse_value
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-    from mmengine.model import BaseModel
-    from mmengine.runner import Runner
 
     from simmim_mm.curation.files import Plan
     from simmim_mm.experiments import Outcome, Trial
@@ -167,22 +165,6 @@ def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns) as progress:
         task = progress.add_task(title, total=None)
         yield lambda total: progress.update(task, total=total, advance=1)
-
-
-def load_runner(cfg: 'Config', built: dict | None = None) -> tuple['Runner', 'BaseModel']:
-    """The runner of a config on this machine, and its model without a wrapper.
-
-    ``built`` are data sets and evaluators that are built already, by the name of their dataloader
-    and by their own in the config.
-    """
-    from mmengine.model import is_model_wrapper
-
-    from simmim_mm.engine.launch import build_runner, prepare_cpu_launch
-
-    prepare_cpu_launch(cfg)
-    runner = build_runner(cfg, built or {})
-    model: Any = runner.model
-    return runner, model.module if is_model_wrapper(model) else model
 
 
 def train_command() -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import distributed
 
@@ -145,6 +146,18 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
             'later runs (TORCHINDUCTOR_CACHE_DIR names the cache).'
         )
     return runner
+
+
+def load_runner(cfg: Config, built: dict[str, Any] | None = None) -> tuple[Runner, BaseModel]:
+    """The runner of a config on this machine, and its model without a wrapper.
+
+    ``built`` are data sets and evaluators that are built already, by the name of their dataloader
+    and by their own in the config.
+    """
+    prepare_cpu_launch(cfg)
+    runner = build_runner(cfg, built or {})
+    model: Any = runner.model
+    return runner, model.module if is_model_wrapper(model) else model
 
 
 def release_loaders(runner: Runner) -> None:
