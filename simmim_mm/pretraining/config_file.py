@@ -3,7 +3,7 @@
 from typing import Any
 
 from simmim_mm.catalog import configs_folder
-from simmim_mm.pretraining.plan import BACKBONES, _WINDOWS, Plan
+from simmim_mm.pretraining.plan import _WINDOWS, BACKBONES, Plan
 
 
 def config_text(plan: Plan, work_dir: str) -> str:

@@ -228,7 +228,7 @@ def _architecture(
         size, why = 'micro', 'no GPU'
         if machine.gpu_memory:
             large = facts.number >= 50_000 and machine.gpu_memory > 30 * _GIB
-            size = ('base' if family == 'swin' else 'base') if large else 'tiny'
+            size = 'base' if large else 'tiny'
             why = f'{facts.number:,} images are {"enough" if large else "few"} for a large model'
         if family == 'vit' and size == 'tiny':
             size = 'small'
@@ -293,7 +293,7 @@ def describe(plan: Plan, ends: str) -> list[tuple[str, str, str]]:
     return [
         ('images', f'{facts.number:,}', f'median shorter side {facts.side} pixels'),
         ('channels', f'{facts.channels}', f'{values}; normalized by their own mean and deviation'),
-        ('method', plan.method, reasons['method'] if 'method' in reasons else ''),
+        ('method', plan.method, reasons.get('method', '')),
         ('backbone', plan.backbone, reasons.get('backbone', '')),
         ('image size', f'{plan.img_size} pixels', reasons.get('img_size', '')),
         ('masked', f'blocks of {plan.block} pixels', _MASKS[plan.method]),
