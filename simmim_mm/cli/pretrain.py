@@ -26,6 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--channels', help='rgb, gray, or the number that every file has (what the files have)'
     )
+    parser.add_argument(
+        '--from',
+        dest='weights',
+        metavar='FILE',
+        help='weights to start from: of timm, transformers, OpenMMLab, the authors, or ours',
+    )
+    parser.add_argument(
+        '--tune', default='all', metavar='PART', help='all, or last: the last blocks only'
+    )
     parser.add_argument('--out', metavar='FOLDER', help='work dir (work_dirs/NAME_OF_FOLDER)')
     parser.add_argument(
         '--resume', action='store_true', help='continue the run in the work dir, by its config'
@@ -47,8 +56,17 @@ def run(args: argparse.Namespace) -> None:
         minutes=args.minutes,
         lr=args.lr,
         seed=args.seed,
+        tune=args.tune,
     )
     checkpoint = pretrain(
-        args.folder, wishes, args.out, number, args.resume, args.cfg_options, say, _START
+        args.folder,
+        wishes,
+        args.out,
+        number,
+        args.weights,
+        args.resume,
+        args.cfg_options,
+        say,
+        _START,
     )
     say(f'checkpoint: {checkpoint}')

@@ -173,4 +173,3 @@ OPENMMLAB_RESNET = _resnet(
     rules=family.OPENMMLAB_RULES,
     detect=having('backbone.conv1.weight', 'backbone.layer1.0.conv1.weight'),
 )
-

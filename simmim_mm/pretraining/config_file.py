@@ -1,14 +1,18 @@
 """A plan as an ordinary config: short, and for its user to edit."""
 
-from typing import Any
-
 from simmim_mm.catalog import configs_folder
-from simmim_mm.pretraining.plan import _WINDOWS, BACKBONES, Plan
+from simmim_mm.pretraining.plan import Plan
 
 
-def config_text(plan: Plan, work_dir: str) -> str:
-    """Python source of a config, on the base configs of the package."""
-    transformer = plan.backbone.startswith('vit') and plan.method != 'simmim'
+def config_text(plan: Plan, work_dir: str, weights: str | None = None) -> str:
+    """Python source of a config, on the base configs of the package.
+
+    Args:
+        plan: What it says.
+        work_dir: Of the training.
+        weights: File that the backbone starts from.
+    """
+    transformer = _is_gathering(plan)
     bases = [
         'datasets/folder.py',
         f'models/{"mae_vit-base" if transformer else "simmim_swin-base"}.py',
@@ -34,7 +38,7 @@ def config_text(plan: Plan, work_dir: str) -> str:
         *_views(plan, transformer),
         f'mean = [{", ".join(f"{x:.6g}" for x in plan.facts.mean)}]',
         f'std = [{", ".join(f"{x:.6g}" for x in plan.facts.std)}]',
-        *_model(plan, transformer),
+        *_model(plan, transformer, weights),
         'train_dataloader = dict(',
         f'    batch_size={plan.micro_batch},',
         f'    num_workers={plan.workers},',
@@ -64,7 +68,7 @@ def _by_epoch(plan: Plan) -> list[str]:
         schedule = ['param_scheduler = [dict(_base_.cosine, T_max=1, begin=0, end=1)]']
     else:
         warmup = max(1, epochs // 10)
-        period = '' if _mae_schedule(plan) else 'T_max=epochs, '
+        period = '' if _is_gathering(plan) else 'T_max=epochs, '
         schedule = [
             'param_scheduler = [',
             f'    dict(_base_.warmup, end={warmup}),',
@@ -84,7 +88,7 @@ def _by_iter(plan: Plan) -> list[str]:
     warmup, interval = max(1, iters // 10), max(1, iters // 10)
     interval = max(1, interval // plan.accumulate) * plan.accumulate
     unit = 'by_epoch=False, convert_to_iter_based=False'
-    period = '' if _mae_schedule(plan) else 'T_max=iters, '
+    period = '' if _is_gathering(plan) else 'T_max=iters, '
     return [
         'param_scheduler = [',
         f'    dict(_base_.warmup, end={warmup}, {unit}),',
@@ -96,8 +100,9 @@ def _by_iter(plan: Plan) -> list[str]:
     ]
 
 
-def _mae_schedule(plan: Plan) -> bool:
-    return plan.backbone.startswith('vit') and plan.method != 'simmim'
+def _is_gathering(plan: Plan) -> bool:
+    """Whether it is MAE, or PixMIM on it."""
+    return plan.arguments.get('mask_mode') == 'gather'
 
 
 def _views(plan: Plan, transformer: bool) -> list[str]:
@@ -114,21 +119,15 @@ def _views(plan: Plan, transformer: bool) -> list[str]:
     return [crop, f'mask = dict(_base_.mask, mask_patch_size={plan.block}{extra})']
 
 
-def _model(plan: Plan, transformer: bool) -> list[str]:
-    arguments: dict[str, Any] = dict(BACKBONES[plan.backbone])
-    if isinstance(arguments.get('arch'), dict):
-        arguments['arch'] = {k: v for k, v in arguments['arch'].items() if k != '_delete_'}
-    name = plan.backbone
-    if name.startswith('swin'):
-        arguments.update(img_size=plan.img_size, window_size=_WINDOWS[plan.img_size])
-    if name.startswith('vit'):
-        arguments.update(img_size=plan.img_size, patch_size=plan.patch)
-        arguments['mask_mode'] = 'gather' if transformer else 'token'
+def _model(plan: Plan, transformer: bool, weights: str | None) -> list[str]:
+    arguments = dict(plan.arguments)
+    if weights is not None:
+        arguments['init_cfg'] = dict(type='Pretrained', checkpoint=weights, prefix='backbone.')
     given = ''.join(f'        {key}={value!r},\n' for key, value in arguments.items())
     neck = ''
     if transformer:
         widths = 'decoder_embed_dim=128, decoder_depth=2, decoder_num_heads=4'
-        if name != 'vit-micro':
+        if plan.backbone != 'vit-micro':
             widths = 'decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16'
         neck = f'    neck=dict({widths}),\n'
     target = ''

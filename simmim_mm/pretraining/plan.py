@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from simmim_mm.pretraining.facts import Facts, Machine
+from simmim_mm.pretraining.start import TUNES, Start, frozen_stages
 
 MIN_IMAGES = 8
+FEW_IMAGES = 2000
 DEFAULT_MINUTES = 30.0
 MAX_EPOCHS = 1600  # of the papers, the longest
 _GIB = 2**30
+_VITS = ('MaskedViT', 'MaskedBEiT')
 
-_MICRO = dict(_delete_=True, embed_dims=48, depths=[2, 2, 2, 2], num_heads=[2, 4, 8, 16])
-_MICRO_VIT = dict(
-    _delete_=True, embed_dims=192, num_layers=8, num_heads=6, feedforward_channels=768
-)
+_MICRO = dict(embed_dims=48, depths=[2, 2, 2, 2], num_heads=[2, 4, 8, 16])
+_MICRO_VIT = dict(embed_dims=192, num_layers=8, num_heads=6, feedforward_channels=768)
 # By name: arguments of the backbone.
 BACKBONES: Mapping[str, dict[str, Any]] = {
     'swin-micro': dict(type='MaskedSwin', arch=_MICRO),
@@ -52,6 +53,7 @@ class Wishes:
         minutes: Length of everything, from the start of the command.
         lr: Highest learning rate.
         seed: Of initial weights, order, crops and masks.
+        tune: ``'all'``, or ``'last'``: the last quarter of the backbone alone.
     """
 
     method: str | None = None
@@ -62,9 +64,10 @@ class Wishes:
     minutes: float | None = None
     lr: float | None = None
     seed: int = 0
+    tune: str = 'all'
 
     def __post_init__(self) -> None:
-        for name, known in (('method', METHODS), ('backbone', tuple(BACKBONES))):
+        for name, known in (('method', METHODS), ('backbone', tuple(BACKBONES)), ('tune', TUNES)):
             value = getattr(self, name)
             if value is not None and value not in known:
                 raise PlanError(f'--{name} must be one of {", ".join(known)}, got {value!r}')
@@ -83,10 +86,10 @@ class Plan:
     Attributes:
         facts: The images.
         method: One of ``METHODS``.
-        backbone: Name of ``BACKBONES``.
+        backbone: Its name, for the user.
+        arguments: Of its class, with ``type``.
         img_size: Side of what the model sees, in pixels.
         block: Side of a masked block, in pixels.
-        patch: Side of a token, in pixels.
         batch_size: Images of a step of the optimizer.
         accumulate: Parts in which such a batch is computed.
         lr: Highest learning rate.
@@ -94,6 +97,7 @@ class Plan:
         amp: Mixed precision.
         epochs: Length; None where it is given in iterations.
         iters: Batches in memory; None where the length is given in epochs.
+        start: Weights to start from.
         seed: Of everything random.
         reasons: By what was chosen, why.
         notes: What the user should know besides, a sentence each.
@@ -102,9 +106,9 @@ class Plan:
     facts: Facts
     method: str
     backbone: str
+    arguments: dict[str, Any]
     img_size: int
     block: int
-    patch: int
     batch_size: int
     accumulate: int
     lr: float
@@ -113,6 +117,7 @@ class Plan:
     seed: int
     epochs: int | None = None
     iters: int | None = None
+    start: Start | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -163,7 +168,7 @@ class Plan:
         return replace(self, epochs=epochs, iters=iters, reasons=reasons)
 
 
-def make_plan(facts: Facts, machine: Machine, wishes: Wishes) -> Plan:
+def make_plan(facts: Facts, machine: Machine, wishes: Wishes, start: Start | None = None) -> Plan:
     """Choose everything but the length of the training.
 
     Raises:
@@ -176,26 +181,63 @@ def make_plan(facts: Facts, machine: Machine, wishes: Wishes) -> Plan:
             f'{MIN_IMAGES}, and pays from some hundred on'
         )
     reasons: dict[str, str] = {}
-    backbone, method = _architecture(facts, machine, wishes, reasons)
-    is_vit = backbone.startswith('vit')
-    img_size = _img_size(facts, machine, backbone, wishes.img_size, reasons)
-    patch = (8 if img_size <= 128 else 16) if is_vit else 4
+    notes = list(facts.warnings)
+    backbone, method = _architecture(facts, machine, wishes, start, reasons)
+    kind = start.kind if start and wishes.backbone is None else BACKBONES[backbone]['type']
+    is_vit = kind in _VITS
+    img_size = _img_size(facts, machine, kind, start, wishes.img_size, reasons)
+    patch = 4
+    if is_vit:
+        patch = (start and start.patch) or (8 if img_size <= 128 else 16)
     # SimMIM masks blocks of a sixth of the side, MAE single patches.
-    block = patch if is_vit and method != 'simmim' else _block(img_size, patch)
+    transformer = is_vit and method != 'simmim'
+    block = patch if transformer else _block(img_size, patch)
+    if start is not None and wishes.backbone is None:
+        arguments = start.arguments(img_size, _WINDOWS.get(img_size))
+    else:
+        arguments = _arguments(backbone, img_size, patch)
+    if is_vit:
+        arguments['mask_mode'] = 'gather' if transformer else 'token'
+    if wishes.tune == 'last':
+        if start is None:
+            raise PlanError('--tune last leaves the first blocks as they are: give --from WEIGHTS')
+        arguments['frozen_stages'] = frozen_stages(arguments)
     batch = wishes.batch_size or _batch(facts, machine, reasons)
     base = 5e-4 if backbone.endswith('micro') else 2e-4
     reasons['lr'] = 'that of the recipe at 64 images, by the square root of the batch'
+    if start is not None:
+        base /= 2
+        reasons['lr'] = 'half of the recipe, since the weights have learned'
     lr = wishes.lr or float(f'{base * (batch / 64) ** 0.5:.2g}')
     on_gpu = machine.gpu_memory > 0
     workers = min(16, max(1, machine.cores - 1)) if on_gpu else max(1, machine.cores // 2)
     reasons['workers'] = f'{machine.cores} cores' + ('' if on_gpu else ', which also train')
-    plan = Plan(
+    for name in ('method', 'backbone', 'img_size', 'batch_size', 'lr'):
+        if getattr(wishes, name) is not None:
+            reasons[name] = 'as asked for'
+    if wishes.epochs is not None:
+        reasons['length'] = 'as asked for'
+    if facts.pixels > 16 * img_size**2 and facts.pixels > 4e6:
+        notes.append(
+            f'the images are far larger than the crop: smaller copies load several times faster '
+            f'(simmim cache {facts.folder} COPIES)'
+        )
+    if facts.number < FEW_IMAGES and start is None:
+        notes.append(
+            f'{facts.number} images are few to learn from scratch: public weights are the better '
+            'start (--from FILE, of timm, transformers, OpenMMLab or the authors)'
+        )
+    if facts.number < FEW_IMAGES and start is not None and wishes.tune == 'all':
+        notes.append(f'for {facts.number} images, --tune last trains the last blocks alone')
+    if start is not None and start.source.data and len(facts.mean) == 3:
+        facts = facts._replace(mean=start.source.data['mean'], std=start.source.data['std'])
+    return Plan(
         facts,
         method,
         backbone,
+        arguments,
         img_size,
         block,
-        patch,
         batch,
         1,
         lr,
@@ -203,27 +245,36 @@ def make_plan(facts: Facts, machine: Machine, wishes: Wishes) -> Plan:
         machine.bfloat16,
         wishes.seed,
         wishes.epochs,
+        start=start,
         reasons=reasons,
-        notes=list(facts.warnings),
+        notes=notes,
     )
-    for name in ('method', 'backbone', 'img_size', 'batch_size', 'lr'):
-        if getattr(wishes, name) is not None:
-            reasons[name] = 'as asked for'
-    if wishes.epochs is not None:
-        reasons['length'] = 'as asked for'
-    if facts.pixels > 16 * img_size**2 and facts.pixels > 4e6:
-        plan.notes.append(
-            f'the images are far larger than the crop: smaller copies load several times faster '
-            f'(simmim cache {facts.folder} COPIES)'
-        )
-    return plan
+
+
+def _arguments(name: str, img_size: int, patch: int) -> dict[str, Any]:
+    arguments = dict(BACKBONES[name])
+    if arguments['type'].startswith('MaskedSwin'):
+        arguments.update(img_size=img_size, window_size=_WINDOWS[img_size])
+    elif arguments['type'] in _VITS:
+        arguments.update(img_size=img_size, patch_size=patch)
+    return arguments
 
 
 def _architecture(
-    facts: Facts, machine: Machine, wishes: Wishes, reasons: dict[str, str]
+    facts: Facts,
+    machine: Machine,
+    wishes: Wishes,
+    start: Start | None,
+    reasons: dict[str, str],
 ) -> tuple[str, str]:
     backbone, method = wishes.backbone, wishes.method
-    if backbone is None:
+    kind = start.kind if start else ''
+    if backbone is not None:
+        kind = BACKBONES[backbone]['type']
+    elif start is not None:
+        backbone = kind
+        reasons['backbone'] = f'that of {start.name}'
+    else:
         family = 'vit' if method == 'mae' else 'swin'
         size, why = 'micro', 'no GPU'
         if machine.gpu_memory:
@@ -233,29 +284,41 @@ def _architecture(
         if family == 'vit' and size == 'tiny':
             size = 'small'
         backbone = f'{family}-{size}'
+        kind = BACKBONES[backbone]['type']
         use = 'what MAE is made for' if family == 'vit' else 'maps for detection and segmentation'
         reasons['backbone'] = f'{use}; {why}'
     if method is None:
-        method = 'mae' if backbone.startswith('vit') else 'simmim'
-        reasons['method'] = f'the one for a {backbone.split("-")[0]}'
-    if method == 'mae' and not backbone.startswith('vit'):
+        method = 'mae' if kind == 'MaskedViT' else 'simmim'
+        reasons['method'] = f'the one for a {"ViT" if kind == "MaskedViT" else kind[6:]}'
+        if start is not None and kind == 'MaskedViT' and not start.masked_autoencoder:
+            method = 'simmim'
+            reasons['method'] = (
+                'the weights have seen whole images, and mask tokens keep them whole'
+            )
+    if method == 'mae' and kind != 'MaskedViT':
         raise PlanError(f'--method mae needs a ViT, and {backbone} is none: --backbone vit-small')
     return backbone, method
 
 
 def _img_size(
-    facts: Facts, machine: Machine, backbone: str, asked: int | None, reasons: dict[str, str]
+    facts: Facts,
+    machine: Machine,
+    kind: str,
+    start: Start | None,
+    asked: int | None,
+    reasons: dict[str, str],
 ) -> int:
+    sizes = list(_WINDOWS)
+    usual = (224 if kind in _VITS else 192) if machine.gpu_memory else 96
+    if start is not None and start.patch:  # whole patches, in an even number
+        sizes = [2 * start.patch * n for n in range(1, 512 // (2 * start.patch))]
     if asked is not None:
-        if asked not in _WINDOWS:
-            raise PlanError(
-                f'--img-size must be one of {", ".join(map(str, _WINDOWS))}, got {asked}'
-            )
+        if asked not in sizes:
+            raise PlanError(f'--img-size must be one of {", ".join(map(str, sizes))}, got {asked}')
         return asked
-    usual = (224 if backbone.startswith('vit') else 192) if machine.gpu_memory else 96
-    fitting = [size for size in _WINDOWS if size <= min(usual, max(32, facts.side))]
+    fitting = [size for size in sizes if size <= min(usual, max(32, facts.side))]
     reasons['img_size'] = f'usual {"on a GPU" if machine.gpu_memory else "without a GPU"}'
-    if fitting[-1] < usual:
+    if facts.side < usual:
         reasons['img_size'] = f'the images are {facts.side} pixels on their shorter side'
     return fitting[-1]
 
@@ -263,7 +326,9 @@ def _img_size(
 def _block(img_size: int, patch: int) -> int:
     """The largest block of whole tokens up to a sixth of the side that divides it."""
     sides = [s for s in range(patch, img_size // 6 + 1, patch) if img_size % s == 0]
-    return 32 if img_size == 224 else max(sides, default=patch)
+    if img_size == 224 and 32 % patch == 0:
+        return 32  # as the authors' ViT
+    return max(sides, default=patch)
 
 
 def _batch(facts: Facts, machine: Machine, reasons: dict[str, str]) -> int:
@@ -295,6 +360,7 @@ def describe(plan: Plan, ends: str) -> list[tuple[str, str, str]]:
         ('channels', f'{facts.channels}', f'{values}; normalized by their own mean and deviation'),
         ('method', plan.method, reasons.get('method', '')),
         ('backbone', plan.backbone, reasons.get('backbone', '')),
+        *([('from', plan.start.name, reasons.get('tune', ''))] if plan.start else []),
         ('image size', f'{plan.img_size} pixels', reasons.get('img_size', '')),
         ('masked', f'blocks of {plan.block} pixels', _MASKS[plan.method]),
         ('batch', batch, reasons.get('batch_size', '')),

@@ -3,8 +3,10 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from simmim_mm.pretraining.plan import (
     describe,
     make_plan,
 )
+from simmim_mm.pretraining.start import NATIVE, Start, check_start, read_start
 from simmim_mm.pretraining.timing import Timing, time_steps
 
 CONFIG = 'pretrain.py'
@@ -38,6 +41,7 @@ def pretrain(
     wishes: Wishes | None = None,
     out: str | Path | None = None,
     channels: str | int | None = None,
+    weights: str | Path | None = None,
     resume: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda text: None,
@@ -50,6 +54,7 @@ def pretrain(
         wishes: What is not left to the plan.
         out: Work dir; None: ``work_dirs/NAME_OF_FOLDER``.
         channels: See ``LoadImage``; None: what the files have.
+        weights: To start from, see :func:`~simmim_mm.pretraining.start.read_start`.
         resume: Continue what is in the work dir, as its config says.
         cfg_options: Settings of the config, by dotted key; they win.
         report: Takes the lines for the user.
@@ -74,7 +79,15 @@ def pretrain(
             raise PlanError(
                 f'{work_dir} holds a run: continue it with --resume, or choose another --out'
             )
-        plan = _planned(folder, wishes, channels, cfg_options or {}, work_dir, report, started)
+        with TemporaryDirectory() as temporary:
+            start = None if weights is None else read_start(weights, temporary)
+            plan = _planned(
+                folder, wishes, channels, start, cfg_options or {}, work_dir, report, started
+            )
+            if start is not None and start.file.name == NATIVE:
+                work_dir.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(start.file, work_dir / NATIVE)
+                plan = replace(plan, start=start._replace(file=(work_dir / NATIVE).absolute()))
         _write(path, plan, work_dir, cfg_options or {})
         report(f'config: {path} (simmim train {path})')
     while True:
@@ -100,6 +113,7 @@ def _planned(
     folder: str | Path,
     wishes: Wishes,
     channels: str | int | None,
+    start: Start | None,
     cfg_options: Mapping[str, Any],
     work_dir: Path,
     report: Callable[[str], None],
@@ -107,7 +121,9 @@ def _planned(
 ) -> Plan:
     machine = Machine.here()
     report(f'looking at the images of {folder}')
-    plan = make_plan(look_at(folder, channels, machine.cores), machine, wishes)
+    plan = make_plan(look_at(folder, channels, machine.cores), machine, wishes, start)
+    if start is not None:
+        check_start(start, plan.arguments, len(plan.facts.mean))
     minutes = wishes.minutes
     if minutes is None and wishes.epochs is None:
         minutes = DEFAULT_MINUTES
@@ -171,14 +187,18 @@ def _said(plan: Plan) -> str:
 
 
 def _config(plan: Plan, work_dir: Path, cfg_options: Mapping[str, Any]) -> Config:
-    cfg = Config.fromstring(config_text(plan, str(work_dir)), '.py')
+    cfg = Config.fromstring(_text(plan, work_dir), '.py')
     cfg.merge_from_dict(dict(cfg_options))
     return cfg
 
 
+def _text(plan: Plan, work_dir: Path) -> str:
+    return config_text(plan, str(work_dir), plan.start and str(plan.start.file))
+
+
 def _write(path: Path, plan: Plan, work_dir: Path, cfg_options: Mapping[str, Any]) -> None:
     """The short config; with settings of the user's, the whole one that holds them."""
-    text = config_text(plan, str(work_dir))
+    text = _text(plan, work_dir)
     if cfg_options:
         text = _config(plan, work_dir, cfg_options).pretty_text
     path.parent.mkdir(parents=True, exist_ok=True)
