@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from simmim_mm.cli.common import add_cfg_options, say
+from simmim_mm.cli.common import add_cfg_options, interruption_explained, say
 
 HELP = 'pretrain on a folder of images, with settings chosen for them'
 DESCRIPTION = """
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from simmim_mm.pretraining import Wishes, pretrain
+    from simmim_mm.pretraining import Wishes, default_out, pretrain
 
     number = args.channels and (int(args.channels) if args.channels.isdigit() else args.channels)
     wishes = Wishes(
@@ -58,15 +58,18 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         tune=args.tune,
     )
-    checkpoint = pretrain(
-        args.folder,
-        wishes,
-        args.out,
-        number,
-        args.weights,
-        args.resume,
-        args.cfg_options,
-        say,
-        _START,
-    )
-    say(f'checkpoint: {checkpoint}')
+    work_dir = args.out or str(default_out(args.folder))
+    command = f'simmim pretrain {args.folder} --out {work_dir} --resume'
+    with interruption_explained(work_dir, command):
+        checkpoint = pretrain(
+            args.folder,
+            wishes,
+            work_dir,
+            number,
+            args.weights,
+            args.resume,
+            args.cfg_options,
+            say,
+            _START,
+        )
+        say(f'checkpoint: {checkpoint}')

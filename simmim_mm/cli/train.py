@@ -4,7 +4,12 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import add_run_options, default_work_dir, load_config
+from simmim_mm.cli.common import (
+    add_run_options,
+    default_work_dir,
+    interruption_explained,
+    load_config,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -121,4 +126,7 @@ def run(args: argparse.Namespace) -> None:
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
-    train(cfg, merge_args(cfg, args))
+    notes = merge_args(cfg, args)
+    command = f'simmim train {args.config} --work-dir {cfg.work_dir} --resume'
+    with interruption_explained(cfg.work_dir, command):
+        train(cfg, notes)

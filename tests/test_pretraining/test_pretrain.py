@@ -30,6 +30,11 @@ TINY = {
 pytestmark = pytest.mark.filterwarnings('ignore')
 
 
+@pytest.fixture(autouse=True)
+def short_timing(monkeypatch):
+    monkeypatch.setattr(run_module, '_TIMING', 0.0)
+
+
 def run(folder, tmp_path, **kwargs):
     said = []
     wishes = Wishes(**{**SMALL, **kwargs.pop('wishes', dict(epochs=2))})
@@ -72,7 +77,6 @@ def test_batch_is_halved_where_memory_ends(folder, tmp_path, monkeypatch):
         return step(self, data, optim_wrapper)
 
     monkeypatch.setattr(MaskedImageModel, 'train_step', fails_once)
-    monkeypatch.setattr(run_module, '_TIMING', 0.0)
     _, said = run(folder, tmp_path, wishes=dict(epochs=8))
     assert any('4 images at once' in line and '2 such batches' in line for line in said)
     cfg = load_config(tmp_path / 'out' / 'pretrain.py')
