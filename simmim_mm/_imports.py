@@ -6,8 +6,11 @@ imported, by whomever. The same finder serves the paths of modules that have mov
 """
 
 import importlib
+import io
+import logging
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -18,8 +21,8 @@ from simmim_mm._renamed import MODULES, OldModule
 _WATCHED, _OURS = 'mmengine.registry', 'simmim_mm.registry'
 
 
-class _ThenOurs(Loader):
-    """The usual loader of ``mmengine.registry``; then our registries are made."""
+class _Wrapper(Loader):
+    """A module's usual loader, with something done besides."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -27,9 +30,24 @@ class _ThenOurs(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
+
+class _ThenOurs(_Wrapper):
+    """The usual loader of ``mmengine.registry``; then our registries are made."""
+
     def exec_module(self, module: ModuleType) -> None:
         self.loader.exec_module(module)
         importlib.import_module(_OURS)
+
+
+class _Quietly(_Wrapper):
+    """The usual loader of ``mmpretrain.datasets``, which prints what it could not import."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            self.loader.exec_module(module)
+        for line in printed.getvalue().splitlines():
+            logging.getLogger(__name__).debug(line)
 
 
 class _Moved(Loader):
@@ -40,6 +58,9 @@ class _Moved(Loader):
         module.__path__ = []  # modules below it have moved, too
 
 
+_WRAPPED = {_WATCHED: _ThenOurs, 'mmpretrain.datasets': _Quietly}
+
+
 class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -47,7 +68,7 @@ class _Finder(MetaPathFinder):
         package, _, rest = fullname.partition('.')
         if package == 'simmim_mm' and rest in MODULES:
             return ModuleSpec(fullname, _Moved(), is_package=True)
-        if fullname != _WATCHED:
+        if fullname not in _WRAPPED:
             return None
         sys.meta_path.remove(self)  # the others know where it is
         try:
@@ -55,7 +76,7 @@ class _Finder(MetaPathFinder):
         finally:
             sys.meta_path.insert(0, self)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenOurs(spec.loader)
+            spec.loader = _WRAPPED[fullname](spec.loader)
         return spec
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import logging
 import os
 import sys
 import traceback
@@ -16,8 +17,6 @@ from simmim_mm.cli.values import parse_value
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-    from mmengine.model import BaseModel
-    from mmengine.runner import Runner
 
     from simmim_mm.curation.files import Plan
     from simmim_mm.experiments import Outcome, Trial
@@ -169,20 +168,6 @@ def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
         yield lambda total: progress.update(task, total=total, advance=1)
 
 
-def load_runner(cfg: 'Config', built: dict | None = None) -> tuple['Runner', 'BaseModel']:
-    """The runner of a config on this machine, and its model without a wrapper.
-
-    ``built`` are data sets and evaluators that are built already, by the name of their dataloader
-    and by their own in the config.
-    """
-    from simmim_mm.engine.launch import build_runner, prepare_cpu_launch
-    from simmim_mm.engine.unwrap import unwrap
-
-    prepare_cpu_launch(cfg)
-    runner = build_runner(cfg, built or {})
-    return runner, unwrap(runner.model)
-
-
 def train_command() -> list[str]:
     """What starts a training in a process of its own."""
     return [sys.executable, '-m', 'simmim_mm.cli', 'train']
@@ -206,6 +191,19 @@ def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[O
         signal.signal(signal.SIGTERM, former)
 
 
+@contextmanager
+def interruption_explained(work_dir: str | Path, command: str) -> Iterator[None]:
+    """End the process on Ctrl-C, and say what is left and how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pointer = Path(work_dir) / 'last_checkpoint'
+        if not pointer.is_file():
+            sys.exit('interrupted before the first checkpoint: the same command starts over')
+        name = Path(pointer.read_text().strip()).name
+        sys.exit(f'interrupted after {name} in {work_dir}: `{command}` continues from there')
+
+
 def parse_transforms(text: str) -> tuple[str, list[dict]]:
     """``'A(x=1), b.C()'``, and it as ``[dict(type='A', x=1), dict(type='b.C')]``; runs nothing."""
     try:
@@ -222,6 +220,28 @@ def parse_transforms(text: str) -> tuple[str, list[dict]]:
         raise argparse.ArgumentTypeError(
             f'{text!r} is not like "Type(name=value), Type()" ({error})'
         ) from None
+
+
+@contextmanager
+def warnings_of_others_logged() -> Iterator[None]:
+    """Keep Python's warnings of other libraries out of what a user reads.
+
+    They go to the log of a training; those about this package are shown. With ``SIMMIM_MM_DEBUG``
+    all are, as usual.
+    """
+    if os.environ.get(DEBUG_VARIABLE):
+        yield
+        return
+    captured, shown = logging.getLogger('py.warnings'), logging.StreamHandler()
+    shown.addFilter(lambda record: 'simmim_mm' in record.getMessage())
+    captured.addHandler(shown)
+    captured.propagate = False
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        captured.handlers.clear()
 
 
 def run_tool(main: Callable[[], None], rank: int = 0) -> None:

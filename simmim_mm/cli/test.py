@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import add_run_options, default_work_dir, load_config, load_runner
+from simmim_mm.cli.common import add_run_options, default_work_dir, load_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
     from simmim_mm._stack import require_mmcv_ops
     from simmim_mm.checkpoint import LoadReport, find_state_dict, load_into, load_weights
     from simmim_mm.engine.checks import check_run
+    from simmim_mm.engine.launch import load_runner
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)

@@ -4,7 +4,12 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import add_run_options, default_work_dir, load_config, load_runner
+from simmim_mm.cli.common import (
+    add_run_options,
+    default_work_dir,
+    interruption_explained,
+    load_config,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -54,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     """Enter the command line into the config; returns what there is to tell the user."""
     from simmim_mm.engine.launch import adapt_dataloaders, complete_validation
+    from simmim_mm.engine.resume import choose_checkpoint
 
     notes = []
     if (args.data, args.epochs, args.iters, args.batch_size) != (None,) * 4:
@@ -115,46 +121,12 @@ def scale_lr(cfg: 'Config') -> list[str]:
     return [f'Learning rate scaling counts the {steps} accumulated iterations as one batch.']
 
 
-def choose_checkpoint(cfg: 'Config', resume: str | None) -> list[str]:
-    """Set ``resume`` and ``load_from`` to a checkpoint that is known to load."""
-    from simmim_mm.checkpoint import find_state_dict, load_weights, require_finite
-    from simmim_mm.engine.resume import check_resumable, find_resumable
-
-    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
-        cfg.load_from, notes = find_resumable(cfg.work_dir)
-        cfg.resume = cfg.load_from is not None
-        return notes
-    if resume:
-        cfg.resume, cfg.load_from = True, resume
-    if cfg.get('load_from') and cfg.get('resume'):
-        check_resumable(cfg.load_from)
-    elif cfg.get('load_from') and '://' not in cfg.load_from:
-        require_finite(find_state_dict(load_weights(cfg.load_from)), cfg.load_from)
-    return []
-
-
 def run(args: argparse.Namespace) -> None:
-    from simmim_mm._stack import require_mmcv_ops
-    from simmim_mm.engine.checks import check_model, check_run
-    from simmim_mm.engine.hooks.standard import add_standard_hooks
-    from simmim_mm.engine.launch import release_loaders
+    from simmim_mm.engine.training import train
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
     notes = merge_args(cfg, args)
-    if cfg.get('default_scope') == 'mmdet':
-        require_mmcv_ops()
-
-    checked = check_run(cfg)  # before anything is written
-    runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
-    add_standard_hooks(runner)
-    for note in notes:
-        runner.logger.info(note)
-    for warning in checked.warnings:
-        runner.logger.warning(warning)
-    for mode, sample in checked.samples.items():
-        check_model(model, sample, mode)
-    try:
-        runner.train()
-    finally:
-        release_loaders(runner)
+    command = f'simmim train {args.config} --work-dir {cfg.work_dir} --resume'
+    with interruption_explained(cfg.work_dir, command):
+        train(cfg, notes)

@@ -8,12 +8,16 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import distributed
 
 from simmim_mm._renamed import old_names
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.image_dataset import single_datasets
+from simmim_mm.engine.console import keep_console_short
+from simmim_mm.engine.unwrap import unwrap
 from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.registry import MODELS
 from simmim_mm.visualization.guarded_backend import guarded
@@ -138,6 +142,13 @@ class _Loader(dict):
         return dict(settings, dataset=self['dataset'])
 
 
+class _Runner(Runner):
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        keep_console_short(logger)
+        return logger
+
+
 def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
     """``Runner.from_cfg(cfg)`` with data sets and evaluators that are built.
 
@@ -159,13 +170,24 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
         settings[name] = _Loader(cfg[name], dataset=part) if is_data else part
     if settings.get('visualizer'):
         settings['visualizer'] = guarded(settings['visualizer'])
-    runner = Runner(**settings, cfg=cfg)
+    runner = _Runner(**settings, cfg=cfg)
     if cfg.model.get('compile'):
         runner.logger.info(
             'Forward and loss will be compiled: the first iterations take up to minutes, fewer in '
             'later runs (TORCHINDUCTOR_CACHE_DIR names the cache).'
         )
     return runner
+
+
+def load_runner(cfg: Config, built: dict[str, Any] | None = None) -> tuple[Runner, BaseModel]:
+    """The runner of a config on this machine, and its model without a wrapper.
+
+    ``built`` are data sets and evaluators that are built already, by the name of their dataloader
+    and by their own in the config.
+    """
+    prepare_cpu_launch(cfg)
+    runner = build_runner(cfg, built or {})
+    return runner, unwrap(runner.model)
 
 
 def release_loaders(runner: Runner) -> None:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from mmengine.config import Config
+
 from simmim_mm.checkpoint import find_state_dict, load_weights, require_finite
 
 _NEEDED = ('meta', 'state_dict', 'message_hub', 'optimizer')
@@ -28,6 +30,30 @@ def find_resumable(work_dir: str | Path) -> tuple[str | None, list[str]]:
             return str(path), notes
     notes.append(f'No checkpoint to resume from in {work_dir}: starting from the beginning.')
     return None, notes
+
+
+def choose_checkpoint(cfg: Config, resume: str | None) -> list[str]:
+    """Set ``resume`` and ``load_from`` to a checkpoint that is known to load.
+
+    Args:
+        cfg: Of the training; it has a work dir, and may say what to load.
+        resume: A checkpoint to continue from; ``'auto'``: the newest sound one of the work dir;
+            None: as the config says.
+
+    Returns:
+        What there is to tell the user, a sentence each.
+    """
+    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
+        cfg.load_from, notes = find_resumable(cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
+        return notes
+    if resume:
+        cfg.resume, cfg.load_from = True, resume
+    if cfg.get('load_from') and cfg.get('resume'):
+        check_resumable(cfg.load_from)
+    elif cfg.get('load_from') and '://' not in cfg.load_from:
+        require_finite(find_state_dict(load_weights(cfg.load_from)), cfg.load_from)
+    return []
 
 
 def check_resumable(path: str | Path) -> None:

@@ -208,7 +208,7 @@ def _build_config(family: Family, state: dict, hints: dict, arguments: dict) -> 
 
 def _pipeline(model: dict) -> list[dict]:
     """Steps that show an image to the model under a mask like those it was trained with."""
-    size, interpolation = model['backbone']['img_size'], 'bilinear'
+    size, interpolation = model['backbone'].get('img_size', 224), 'bilinear'
     if model['neck']['type'] == 'TransformerDecoder':
         stride, interpolation = model['neck']['patch_size'], 'bicubic'
         # LSMAE masks blocks of 2 x 2 tokens at 448 pixels

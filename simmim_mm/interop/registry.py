@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from simmim_mm.interop import beit, conv_mae, mae, swin, vit
+from simmim_mm.interop import beit, conv_mae, convnets, mae, swin, vit
 from simmim_mm.interop.export import Export, ExportError, Source
 from simmim_mm.interop.family import Family
 from simmim_mm.interop.keymap import Conversion, apply_rules, undo_rules
@@ -16,9 +16,13 @@ TIMM = (swin.MICROSOFT, swin.MICROSOFT_V2, swin.TIMM, swin.TIMM_V2, beit.TIMM, v
 _MAE = (mae.FAMILY, conv_mae.FAMILY)
 OPENMMLAB = (swin.OPENMMLAB, swin.OPENMMLAB_V2, beit.OPENMMLAB, vit.OPENMMLAB, mae.OPENMMLAB)
 _HF_SWIN = (swin.HUGGINGFACE, swin.HUGGINGFACE_V2)
-HUGGINGFACE = (*_HF_SWIN, beit.HUGGINGFACE, mae.HUGGINGFACE, vit.HUGGINGFACE)
+HUGGINGFACE = (*_HF_SWIN, beit.HUGGINGFACE, mae.HUGGINGFACE, vit.DINOV2, vit.HUGGINGFACE)
+CONVNETS = (
+    *(convnets.TIMM_NEXT, convnets.FACEBOOK_NEXT, convnets.HUGGINGFACE_NEXT),
+    *(convnets.TIMM_RESNET, convnets.OPENMMLAB_NEXT, convnets.OPENMMLAB_RESNET),
+)
 # A state dict belongs to the first that detects it.
-_ORDER = (*_SIMMIM, *TIMM, *_MAE, *OPENMMLAB, *HUGGINGFACE)
+_ORDER = (*_SIMMIM, *TIMM, *_MAE, *OPENMMLAB, *HUGGINGFACE, *CONVNETS)
 _FAMILIES = {family.name: family for family in _ORDER}
 
 # By backbone, the architecture that another library may not have.

@@ -16,6 +16,7 @@ from simmim_mm.interop.keymap import Rule, block_rules, qkv_rules, undo_rules
 MLP = (('mlp.fc1', 'ffn.layers.0.0'), ('mlp.fc2', 'ffn.layers.1'))
 VIT_BLOCK = (('norm1', 'ln1'), ('norm2', 'ln2'), ('attn', 'attn'), *MLP)
 HF_MLP = (('intermediate.dense', 'ffn.layers.0.0'), ('output.dense', 'ffn.layers.1'))
+_DINOV2_BLOCK = (('norm1', 'ln1'), ('norm2', 'ln2'), *MLP)
 HF_EMBEDDING = (
     Rule('embeddings.mask_token', 'backbone.mask_token'),
     Rule('embeddings.patch_embeddings.projection.{rest}', 'backbone.patch_embed.projection.{rest}'),
@@ -129,6 +130,18 @@ HUGGINGFACE = _family(
     rules=(*hf_encoder_rules(), family.LINEAR_DECODER),
     detect=having('encoder.layer.0.attention.attention.query.weight'),
     prefix='vit.',
+)
+DINOV2 = _family(
+    'hf_dinov2',
+    'DINOv2 of transformers (that of timm and of facebookresearch: timm_vit)',
+    rules=(
+        *hf_encoder_rules()[1:],  # its mask token is of another method
+        *block_rules('encoder.layer.{i}', 'backbone.layers.{i}', _DINOV2_BLOCK),
+        Rule('encoder.layer.{i}.layer_scale1.lambda1', 'backbone.layers.{i}.attn.gamma1.weight'),
+        Rule('encoder.layer.{i}.layer_scale2.lambda1', 'backbone.layers.{i}.ffn.gamma2.weight'),
+    ),
+    detect=having('encoder.layer.0.layer_scale1.lambda1'),
+    prefix='dinov2.',
 )
 OPENMMLAB = _family(
     'openmmlab_vit',

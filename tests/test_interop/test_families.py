@@ -91,6 +91,21 @@ def plain_vit(rng: random.Random) -> dict:
     )
 
 
+def convnext(rng: random.Random, v2: bool = False) -> dict:
+    return dict(
+        in_chans=rng.choice([1, 3]),
+        patch_size=4,
+        depths=[rng.randint(1, 3) for _ in range(4)],
+        dims=[8, 16, 24, 40],
+        use_grn=v2,
+        layer_scale=0.0 if v2 else 1e-6,
+    )
+
+
+def resnet(rng: random.Random) -> dict:
+    return dict(depth=rng.choice([18, 34, 50]), in_chans=rng.choice([1, 3]), base_channels=8)
+
+
 def convmae(rng: random.Random) -> dict:
     size, config = 16 * rng.randint(2, 4), mae(rng)
     return dict(
@@ -125,9 +140,19 @@ CONFIGS = {
     'hf_beit': vit,
     'hf_vit_mae': mae,
     'hf_vit': lambda rng: {**plain_vit(rng), 'init_values': None},
+    'hf_dinov2': plain_vit,
+    'timm_convnext': lambda rng: convnext(rng, v2=rng.random() < 0.5),
+    'convnext': lambda rng: convnext(rng, v2=rng.random() < 0.5),
+    'hf_convnext': lambda rng: convnext(rng, v2=rng.random() < 0.5),
+    'openmmlab_convnext': convnext,
+    'timm_resnet': resnet,
+    'openmmlab_resnet': resnet,
 }
 # Encoders that were not pretrained with a linear decoder and mask tokens.
-ENCODERS = ('swin', 'swinv2', 'timm_swin', 'timm_swinv2', 'timm_beit', 'timm_vit')
+ENCODERS = (
+    *('swin', 'swinv2', 'timm_swin', 'timm_swinv2', 'timm_beit', 'timm_vit', 'hf_dinov2'),
+    *('timm_convnext', 'convnext', 'hf_convnext', 'timm_resnet'),
+)
 # What tells them from MAE's encoder.
 CLASSIFIER = {'timm_vit': 'head.weight', 'openmmlab_vit': 'head.layers.head.weight'}
 

@@ -13,8 +13,8 @@ from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
 from simmim_mm.cli import compare, parse_args
-from simmim_mm.cli.common import load_runner
 from simmim_mm.engine.checks import check_model, check_run
+from simmim_mm.engine.launch import load_runner
 from simmim_mm.experiments.downstream import set_budget
 
 pytestmark = pytest.mark.filterwarnings(

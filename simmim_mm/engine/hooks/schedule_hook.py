@@ -1,5 +1,6 @@
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
@@ -16,6 +17,7 @@ from simmim_mm.registry import HOOKS
 # What a scheduler counts, beside its settings.
 _COUNTERS = ('last_step', '_global_step', '_last_value', 'verbose')
 _OPTIMIZER = ('weight_decay', 'betas')
+_MAX_GROUPS = 6  # in a table
 
 
 @HOOKS.register_module()
@@ -28,7 +30,7 @@ class ScheduleHook(Hook):
       their beginning to the step that the training has reached, and the log says so.
     - A schedule that does not fit the length of the training is warned of, by its setting.
     - Resuming a finished training is warned of.
-    - The images of each step of the optimizer are logged.
+    - The images of each step of the optimizer are logged, and a table of its parameters.
     """
 
     # Before the hooks that log the rate.
@@ -58,6 +60,7 @@ class ScheduleHook(Hook):
         for line in _misfits(runner):
             runner.logger.warning(line)
         _log_batch(runner)
+        _log_parameters(runner)
 
     def _follow_config(self, runner: Any) -> None:
         schedulers, groups = _schedulers(runner), runner.optim_wrapper.param_groups
@@ -204,3 +207,24 @@ def _log_batch(runner: Any) -> None:
         'Effective batch, of one step of the optimizer: '
         + (text if total == batch else f'{text} = {total} images')
     )
+
+
+def _log_parameters(runner: Any) -> None:
+    """A line for all parameters of the same rate and weight decay."""
+    groups = Counter()
+    tensors = Counter()
+    if isinstance(runner.optim_wrapper, OptimWrapperDict):
+        return
+    for group in runner.optim_wrapper.param_groups:
+        key = group.get('initial_lr', group['lr']), group.get('weight_decay', 0.0)
+        trained = [p for p in group['params'] if p.requires_grad]
+        groups[key] += sum(p.numel() for p in trained)
+        tensors[key] += len(trained)
+    lines = [f'{"rate":>10}{"weight decay":>15}{"tensors":>10}{"parameters":>13}']
+    for (rate, decay), number in sorted(groups.items(), reverse=True):
+        lines.append(f'{rate:10.3g}{decay:15.3g}{tensors[rate, decay]:10,}{number:13,}')
+    frozen = sum(p.numel() for p in runner.model.parameters() if not p.requires_grad)
+    if frozen:
+        lines.append(f'{"frozen":>35}{frozen:13,}')
+    if len(groups) <= _MAX_GROUPS:  # layer by layer, the constructor has said it
+        runner.logger.info('Parameters:\n' + '\n'.join(lines))

@@ -1,0 +1,38 @@
+"""A run of a config: checked, trained, and its processes ended."""
+
+from collections.abc import Sequence
+
+from mmengine.config import Config
+
+from simmim_mm._stack import require_mmcv_ops
+from simmim_mm.engine.checks import check_model, check_run
+from simmim_mm.engine.hooks.standard import add_standard_hooks
+from simmim_mm.engine.launch import load_runner, release_loaders
+
+
+def train(cfg: Config, notes: Sequence[str] = ()) -> None:
+    """Check the data and the model of a config, and train.
+
+    Args:
+        cfg: Complete, with its work dir.
+        notes: What is logged first, a sentence each.
+
+    Raises:
+        DataError: If the images or labels cannot be trained on.
+        ValueError: If the model does not take them.
+    """
+    if cfg.get('default_scope') == 'mmdet':
+        require_mmcv_ops()
+    checked = check_run(cfg)  # before anything is written
+    runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
+    add_standard_hooks(runner)
+    for note in notes:
+        runner.logger.info(note)
+    for warning in checked.warnings:
+        runner.logger.warning(warning)
+    for mode, sample in checked.samples.items():
+        check_model(model, sample, mode)
+    try:
+        runner.train()
+    finally:
+        release_loaders(runner)

@@ -1,0 +1,215 @@
+"""Plan, time, write the config, train."""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from simmim_mm.catalog import load_config
+from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
+from simmim_mm.engine.launch import adapt_dataloaders
+from simmim_mm.engine.resume import choose_checkpoint
+from simmim_mm.engine.training import train
+from simmim_mm.pretraining.config_file import config_text
+from simmim_mm.pretraining.facts import Machine, look_at
+from simmim_mm.pretraining.plan import (
+    DEFAULT_MINUTES,
+    Plan,
+    PlanError,
+    Wishes,
+    default_out,
+    describe,
+    make_plan,
+)
+from simmim_mm.pretraining.start import NATIVE, Start, check_start, read_start
+from simmim_mm.pretraining.timing import Timing, time_steps
+
+CONFIG = 'pretrain.py'
+_TIMING = 12.0  # seconds at most, and of a short training a twenty-fifth
+_CHECKPOINTS = 4  # that lie on the disk at once, the one being written included
+
+
+def pretrain(
+    folder: str | Path,
+    wishes: Wishes | None = None,
+    out: str | Path | None = None,
+    channels: str | int | None = None,
+    weights: str | Path | None = None,
+    resume: bool = False,
+    cfg_options: Mapping[str, Any] | None = None,
+    report: Callable[[str], None] = lambda text: None,
+    started: float | None = None,
+) -> Path:
+    """Pretrain a backbone on the images of a folder.
+
+    Args:
+        folder: Searched with its subfolders.
+        wishes: What is not left to the plan.
+        out: Work dir; None: ``work_dirs/NAME_OF_FOLDER``.
+        channels: See ``LoadImage``; None: what the files have.
+        weights: To start from, see :func:`~simmim_mm.pretraining.start.read_start`.
+        resume: Continue what is in the work dir, as its config says.
+        cfg_options: Settings of the config, by dotted key; they win.
+        report: Takes the lines for the user.
+        started: When the user's time began, by ``time.monotonic``; None: now.
+
+    Returns:
+        The last checkpoint.
+
+    Raises:
+        DataError: If there are no images that can be trained on.
+        PlanError: If there are too few, the wishes do not go together, the work dir holds a run, or
+            the disk is full.
+    """
+    started = time.monotonic() if started is None else started
+    wishes = wishes or Wishes()
+    work_dir = Path(out) if out is not None else default_out(str(folder))
+    path = work_dir / CONFIG
+    if resume and not path.is_file():
+        raise PlanError(f'--resume: {path} does not exist: start without --resume')
+    if not resume:
+        if path.exists() or (work_dir / 'last_checkpoint').exists():
+            raise PlanError(
+                f'{work_dir} holds a run: continue it with --resume, or choose another --out'
+            )
+        with TemporaryDirectory() as temporary:
+            start = None if weights is None else read_start(weights, temporary)
+            plan = _planned(
+                folder, wishes, channels, start, cfg_options or {}, work_dir, report, started
+            )
+            if start is not None and start.file.name == NATIVE:
+                work_dir.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(start.file, work_dir / NATIVE)
+                plan = replace(plan, start=start._replace(file=(work_dir / NATIVE).absolute()))
+        _write(path, plan, work_dir, cfg_options or {})
+        report(f'config: {path} (simmim train {path})')
+    while True:
+        cfg = load_config(path)
+        adapt_dataloaders(cfg)
+        cfg.launcher = 'none'
+        cfg.work_dir = str(work_dir)
+        notes = choose_checkpoint(cfg, 'auto' if resume else None)
+        try:
+            train(cfg, notes)
+        except torch.OutOfMemoryError:
+            if resume:
+                raise
+            plan = plan.halved()
+            _write(path, plan, work_dir, cfg_options or {})
+            report(_said(plan))
+            torch.cuda.empty_cache()
+            continue
+        return Path((work_dir / 'last_checkpoint').read_text().strip())
+
+
+def _planned(
+    folder: str | Path,
+    wishes: Wishes,
+    channels: str | int | None,
+    start: Start | None,
+    cfg_options: Mapping[str, Any],
+    work_dir: Path,
+    report: Callable[[str], None],
+    started: float,
+) -> Plan:
+    machine = Machine.here()
+    report(f'looking at the images of {folder}')
+    plan = make_plan(look_at(folder, channels, machine.cores), machine, wishes, start)
+    if start is not None:
+        check_start(start, plan.arguments, len(plan.facts.mean))
+    minutes = wishes.minutes
+    if minutes is None and wishes.epochs is None:
+        minutes = DEFAULT_MINUTES
+    budget = (minutes or DEFAULT_MINUTES) * 60
+    report('timing a few steps')
+    plan, timing = _timed(plan, work_dir, cfg_options, min(_TIMING, budget / 25), report)
+    if minutes is not None:
+        left = budget - (time.monotonic() - started) - _overhead(timing)
+        if left < 3 * timing.seconds:
+            raise PlanError(
+                f'--minutes {minutes:g} is too short: looking at the images and three steps take '
+                f'{(budget - left + 3 * timing.seconds) / 60:.1f}'
+            )
+        plan = plan.lasting(left, timing.seconds)
+    if timing.waiting > 1 / 3:
+        plan.notes.append(
+            f'{timing.waiting:.0%} of the time goes into waiting for images: smaller copies load '
+            f'faster (simmim cache {folder} COPIES)'
+        )
+    _check_disk(work_dir, timing.num_bytes)
+    batches = plan.iters or (plan.epochs or 0) * plan.batches_per_epoch
+    seconds = batches * timing.seconds + _overhead(timing)
+    end = datetime.now() + timedelta(seconds=seconds)
+    rows = describe(plan, f'{end:%H:%M:%S}, in {seconds / 60:.1f} minutes')
+    for name, value, reason in rows:
+        report(f'  {name:12}{value:24}{reason}'.rstrip())
+    for note in plan.notes:
+        report(f'  note: {note}')
+    return plan
+
+
+def _overhead(timing: Timing) -> float:
+    """Seconds of the checks before and of what is written at the end."""
+    return 3.0 + 4 * timing.seconds
+
+
+def _timed(
+    plan: Plan,
+    work_dir: Path,
+    cfg_options: Mapping[str, Any],
+    seconds: float,
+    report: Callable[[str], None],
+) -> tuple[Plan, Timing]:
+    while True:
+        trial = plan if plan.epochs else plan.lasting(1.0, 1.0)
+        cfg = _config(trial, work_dir, cfg_options)
+        adapt_dataloaders(cfg)
+        try:
+            return plan, time_steps(cfg, seconds)
+        except torch.OutOfMemoryError:
+            plan = plan.halved()
+        torch.cuda.empty_cache()
+        report(_said(plan))
+
+
+def _said(plan: Plan) -> str:
+    return (
+        f'out of memory: {plan.micro_batch} images at once from here on, the gradients of '
+        f'{plan.accumulate} such batches are accumulated'
+    )
+
+
+def _config(plan: Plan, work_dir: Path, cfg_options: Mapping[str, Any]) -> Config:
+    cfg = Config.fromstring(_text(plan, work_dir), '.py')
+    cfg.merge_from_dict(dict(cfg_options))
+    return cfg
+
+
+def _text(plan: Plan, work_dir: Path) -> str:
+    return config_text(plan, str(work_dir), plan.start and str(plan.start.file))
+
+
+def _write(path: Path, plan: Plan, work_dir: Path, cfg_options: Mapping[str, Any]) -> None:
+    """The short config; with settings of the user's, the whole one that holds them."""
+    text = _text(plan, work_dir)
+    if cfg_options:
+        text = _config(plan, work_dir, cfg_options).pretty_text
+    path.parent.mkdir(parents=True, exist_ok=True)
+    AtomicLocalBackend().put_text(text, path)
+
+
+def _check_disk(work_dir: Path, checkpoint: int) -> None:
+    folder = next(p for p in (work_dir, *work_dir.absolute().parents) if p.is_dir())
+    needed, free = _CHECKPOINTS * checkpoint, shutil.disk_usage(folder).free
+    if free < needed:
+        raise PlanError(
+            f'no space left for {work_dir}: {_CHECKPOINTS} checkpoints take '
+            f'{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} are free'
+        )

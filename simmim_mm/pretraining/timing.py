@@ -1,0 +1,89 @@
+"""What a step of a training takes, before it begins."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from simmim_mm.registry import MODELS
+
+
+class Timing(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        seconds: Of one batch, loading and training.
+        waiting: Fraction of that in which the training waits for images.
+        num_bytes: Of a checkpoint: weights, and the state of the optimizer.
+    """
+
+    seconds: float
+    waiting: float
+    num_bytes: int
+
+
+def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
+    """Train some batches, of a model that is thrown away.
+
+    Args:
+        cfg: Of the training.
+        seconds: How long, without the start; at least three batches are timed.
+        skip: First batches, which are not timed.
+
+    Raises:
+        torch.OutOfMemoryError: If a batch does not fit.
+    """
+    with (
+        DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'simmim_mm'),
+        torch.random.fork_rng(),
+    ):
+        with _quiet():
+            model = MODELS.build(cfg.model)
+            model.init_weights()
+            model.to(get_device()).train()
+            wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+        size = sum(p.numel() * p.element_size() for p in model.state_dict().values())
+        trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
+        wrapper.initialize_count_status(model, 0, 10**9)
+        waited, steps, epoch = 0.0, -skip, 0
+        start = before = time.perf_counter()
+        while True:
+            if hasattr(loader.sampler, 'set_epoch'):
+                loader.sampler.set_epoch(epoch)
+            epoch += 1
+            for batch in loader:
+                loaded = time.perf_counter()
+                model.train_step(batch, optim_wrapper=wrapper)
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                steps += 1
+                if steps == 0:
+                    start, waited = time.perf_counter(), 0.0
+                elif steps > 0:
+                    waited += loaded - before
+                before = time.perf_counter()
+                if steps >= 3 and before - start >= seconds:
+                    took = before - start
+                    return Timing(took / steps, waited / took, size + 2 * trained)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without mmengine's lines on each parameter."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

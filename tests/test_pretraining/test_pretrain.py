@@ -1,0 +1,188 @@
+"""From a folder to a checkpoint."""
+
+import json
+import time
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.structures import DataSample
+
+from simmim_mm.catalog import load_config
+from simmim_mm.checkpoint import CheckpointError
+from simmim_mm.datasets.errors import DataError
+from simmim_mm.models.algorithms import MaskedImageModel
+from simmim_mm.pretraining import Facts, Machine, PlanError, Wishes, make_plan, pretrain
+from simmim_mm.pretraining import run as run_module
+from simmim_mm.pretraining.config_file import config_text
+from simmim_mm.pretraining.start import check_start, read_start
+from simmim_mm.registry import MODELS
+
+PHOTOS = Facts('/photos', 600, 375, 200_000, 'rgb', 'uint8', 0, 255, [120.0] * 3, [60.0] * 3, [])
+CPU = Machine(0, 2, False)
+SMALL = dict(img_size=32, batch_size=8)
+TINY = {
+    'model.backbone.arch': dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1]),
+    'train_dataloader.num_workers': 0,
+    'custom_hooks': [],
+    'visualizer.vis_backends': [],
+}
+pytestmark = pytest.mark.filterwarnings('ignore')
+
+
+@pytest.fixture(autouse=True)
+def short_timing(monkeypatch):
+    monkeypatch.setattr(run_module, '_TIMING', 0.0)
+
+
+def run(folder, tmp_path, **kwargs):
+    said = []
+    wishes = Wishes(**{**SMALL, **kwargs.pop('wishes', dict(epochs=2))})
+    options = kwargs.pop('cfg_options', TINY)
+    path = pretrain(
+        folder, wishes, tmp_path / 'out', cfg_options=options, report=said.append, **kwargs
+    )
+    return path, said
+
+
+def test_trains_as_planned_and_continues(folder, tmp_path, fresh_process):
+    path, said = run(folder, tmp_path)
+    assert path.name == 'epoch_2.pth'
+    text = '\n'.join(said)
+    assert 'swin-micro' in text and '2 epochs' in text and '14' in text
+    assert [line for line in said if 'note' in line] == [said[-2]] and '--from' in said[-2]
+    config = tmp_path / 'out' / 'pretrain.py'
+    assert load_config(config).train_cfg.max_epochs == 2
+    with pytest.raises(PlanError, match='--resume'):
+        run(folder, tmp_path)
+    config.write_text(config.read_text().replace('max_epochs=2', 'max_epochs=3'))
+    fresh_process()
+    path, _ = run(folder, tmp_path, resume=True)
+    assert path.name == 'epoch_3.pth'
+
+
+def test_minutes_count_from_the_start(folder, tmp_path):
+    with pytest.raises(PlanError, match=r'--minutes 0\.5 is too short'):
+        run(folder, tmp_path, wishes=dict(minutes=0.5), started=time.monotonic() - 30)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_batch_is_halved_where_memory_ends(folder, tmp_path, monkeypatch):
+    step, calls = MaskedImageModel.train_step, []
+
+    def fails_once(self, data, optim_wrapper):
+        calls.append(len(data['inputs']))
+        if len(calls) == 12:  # six are timed, the sixth of the training fails
+            raise torch.OutOfMemoryError('CUDA out of memory')
+        return step(self, data, optim_wrapper)
+
+    monkeypatch.setattr(MaskedImageModel, 'train_step', fails_once)
+    _, said = run(folder, tmp_path, wishes=dict(epochs=8))
+    assert any('4 images at once' in line and '2 such batches' in line for line in said)
+    cfg = load_config(tmp_path / 'out' / 'pretrain.py')
+    assert (cfg.train_dataloader.batch_size, cfg.optim_wrapper.accumulative_counts) == (4, 2)
+    assert max(calls[:12]) == 8 and max(calls[12:]) == 4
+
+
+@pytest.mark.parametrize(
+    'make, message',
+    [
+        (lambda path: None, 'is not a folder|does not exist|no folder'),
+        (lambda path: path.mkdir(), 'no image'),
+    ],
+)
+def test_no_images_are_refused(make, message, tmp_path):
+    make(tmp_path / 'images')
+    with pytest.raises(DataError, match=message):
+        run(tmp_path / 'images', tmp_path)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_full_disk_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, '_CHECKPOINTS', 10**9)
+    with pytest.raises(PlanError, match='no space left for'):
+        run(folder, tmp_path)
+    assert not (tmp_path / 'out').exists()
+
+
+def timm_swin(tmp_path):
+    timm = pytest.importorskip('timm')
+    torch.manual_seed(0)
+    model = timm.models.SwinTransformer(
+        img_size=64, embed_dim=8, depths=(1, 1, 2, 1), num_heads=(1, 1, 2, 2), window_size=4,
+        num_classes=3,
+    )  # fmt: skip
+    torch.save(model.state_dict(), tmp_path / 'swin.pth')
+    return tmp_path / 'swin.pth', model
+
+
+def test_starts_from_public_weights_and_trains_the_last_blocks(folder, tmp_path):
+    file, model = timm_swin(tmp_path)
+    options = {key: value for key, value in TINY.items() if 'arch' not in key}
+    wishes = dict(epochs=1, tune='last', img_size=32, batch_size=8, lr=0.01)
+    path, said = run(folder, tmp_path, wishes=wishes, weights=file, cfg_options=options)
+    assert any(str(file) in line for line in said)
+    file.unlink()  # the work dir is complete without it
+    state = torch.load(path, weights_only=False)['state_dict']
+    public = model.state_dict()
+    first = 'layers.0.blocks.0.mlp.fc1.weight', 'backbone.stages.0.blocks.0.ffn.layers.0.0.weight'
+    last = 'layers.3.blocks.0.mlp.fc1.weight', 'backbone.stages.3.blocks.0.ffn.layers.0.0.weight'
+    assert torch.equal(state[first[1]], public[first[0]])
+    assert not torch.equal(state[last[1]], public[last[0]])
+    assert torch.allclose(state[last[1]], public[last[0]], atol=0.1)
+    cfg = load_config(tmp_path / 'out' / 'pretrain.py')
+    assert (tmp_path / 'out' / 'start.pth').samefile(cfg.model.backbone.init_cfg.checkpoint)
+
+
+def test_weights_of_another_architecture_are_refused(folder, tmp_path):
+    file, _ = timm_swin(tmp_path)
+    for backbone, message in (
+        ('resnet50', 'holds a MaskedSwin, and the backbone asked for is a MaskedResNet'),
+        ('swin-tiny', 'is not of this MaskedSwin'),
+    ):
+        with pytest.raises(CheckpointError, match=message) as error:
+            run(folder, tmp_path, weights=file, wishes=dict(backbone=backbone, epochs=1))
+        assert '\n' not in str(error.value)
+    with pytest.raises(FileNotFoundError, match='--from: no file'):
+        run(folder, tmp_path, weights=tmp_path / 'nowhere.pth')
+    torch.save({'a.b': torch.zeros(1)}, file)
+    with pytest.raises(CheckpointError, match='no known family'):
+        run(folder, tmp_path, weights=file)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('kind', ['vit', 'dinov2', 'mae', 'swinv2', 'convnext', 'resnet'])
+def test_plan_from_each_architecture(kind, tmp_path):
+    timm = pytest.importorskip('timm')
+    models, vit = timm.models, dict(img_size=64, embed_dim=192, depth=4, num_heads=3)
+    model = dict(
+        vit=lambda: models.VisionTransformer(**vit, patch_size=16),
+        dinov2=lambda: models.VisionTransformer(
+            **{**vit, 'img_size': 56}, patch_size=14, init_values=1e-5, num_classes=0
+        ),
+        mae=lambda: models.VisionTransformer(**vit, patch_size=8, num_classes=0),
+        swinv2=lambda: models.SwinTransformerV2(
+            img_size=64, embed_dim=32, depths=(2, 1, 1, 1), num_heads=(1, 2, 2, 2), window_size=4
+        ),
+        convnext=lambda: models.convnext.ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8)),
+        resnet=lambda: models.resnet18(),
+    )[kind]()
+    torch.save(model.state_dict(), tmp_path / 'public.pth')
+    hints = dict(img_size=64, window_size=4) if kind == 'swinv2' else {}
+    (tmp_path / 'config.json').write_text(json.dumps(dict(model_args=hints)))
+    start = read_start(tmp_path / 'public.pth', tmp_path)
+    plan = make_plan(PHOTOS, CPU, Wishes(tune='last', epochs=1), start)
+    check_start(start, plan.arguments, 3)
+    assert plan.method == ('mae' if kind == 'mae' else 'simmim')
+    cfg = Config.fromstring(config_text(plan, 'work', str(start.file)), '.py')
+    model = MODELS.build(dict(cfg.model, type='simmim_mm.MaskedImageModel'))
+    model.init_weights()
+    size, grid = plan.img_size, plan.img_size // plan.block
+    mask = torch.zeros(1, grid, grid, dtype=torch.bool)
+    mask[:, ::2] = True
+    model.train()
+    loss = model(torch.randn(1, 3, size, size), [DataSample(mask=mask[0])], mode='loss')
+    sum(v for v in loss.values() if isinstance(v, torch.Tensor) and v.requires_grad).backward()
+    trained = {n for n, p in model.backbone.named_parameters() if p.grad is not None}
+    everything = {n for n, _ in model.backbone.named_parameters()}
+    assert trained < everything and len(trained) <= len(everything) // 2
