@@ -136,7 +136,7 @@ def test_an_empty_or_broken_json(data, content, problem):
         (lambda c: c.pop('categories'), ["no list 'categories'"]),
         (lambda c: c['annotations'][3].pop('bbox'), ['annotations[3] has no bbox']),
         (lambda c: c['annotations'][0].update(image_id=777), ['images that it does not list']),
-        (lambda c: c['annotations'][0].update(category_id=77), ['1 of 77']),
+        (lambda c: c['annotations'][0].update(category_id=77), ['none of categories', '77']),
         (lambda c: c['images'][0].update(file_name='gone.png'), ['gone.png', 'data_prefix.img']),
         (
             lambda c: [a.update(bbox=[0.1, 0.1, 0.2, 0.2]) for a in c['annotations']],
