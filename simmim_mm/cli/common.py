@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -48,6 +48,26 @@ def add_cfg_options(
     kwargs.setdefault('help', 'override settings of the config')
     kwargs.setdefault('metavar', 'KEY.OF.SETTING=VALUE')
     parser.add_argument(name, nargs='+', action=_CfgOptions, default={}, **kwargs)
+
+
+def merge_options(cfg: 'Config', options: Mapping[str, Any]) -> None:
+    """Enter what --cfg-options says.
+
+    Raises:
+        ValueError: If a name is nearly, but not quite, one that the config or a runner has: it
+            would be a new setting that nothing reads.
+    """
+    from difflib import get_close_matches
+    from inspect import signature
+
+    from mmengine.runner import Runner
+
+    known = {*cfg, *signature(Runner).parameters}
+    for key in options:
+        name = key.partition('.')[0]
+        if name not in known and (near := get_close_matches(name, known, 1, cutoff=0.85)):
+            raise ValueError(f'--cfg-options: the config has no {name!r}; do you mean {near[0]!r}?')
+    cfg.merge_from_dict(dict(options))
 
 
 def add_run_options(parser: argparse.ArgumentParser, **kwargs: Any) -> None:
