@@ -120,10 +120,10 @@ def test_a_training_draws_predictions_on_chosen_channels(prepared, tmp_path):
     assert picture.std() > 20  # the bright box can be seen, though 16 bits are nearly black
 
 
-def for_arrays(steps):
+def for_arrays(steps, package):
     """As docs/how-to/multichannel.md writes it."""
     rest = [step for step in steps if 'Load' not in step['type']]
-    return [dict(type='LoadImageFromNDArray'), *rest]
+    return [dict(type=f'{package}.LoadImageFromNDArray'), *rest]
 
 
 @pytest.mark.filterwarnings('ignore:checkpoint is None', 'ignore:.*avg_non_ignore')
@@ -141,7 +141,7 @@ def test_files_and_arrays_in_the_apis_of_the_libraries(prepared):
         found = [
             inference_detector(model, path).pred_instances.scores,
             inference_detector(
-                model, array, test_pipeline=Compose(for_arrays(steps))
+                model, array, test_pipeline=Compose(for_arrays(steps, 'mmdet'))
             ).pred_instances.scores,
         ]
     elif task == 'segmentation':
@@ -149,7 +149,7 @@ def test_files_and_arrays_in_the_apis_of_the_libraries(prepared):
 
         model = init_model(cfg, None, device='cpu')
         found = [inference_model(model, path).seg_logits.data]
-        model.cfg.test_pipeline = for_arrays(model.cfg.test_pipeline)
+        model.cfg.test_pipeline = for_arrays(model.cfg.test_pipeline, 'mmseg')
         found.append(inference_model(model, array).seg_logits.data)
     else:
         from mmpretrain import get_model
