@@ -4,9 +4,10 @@ import argparse
 import ast
 import logging
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from simmim_mm.experiments import Outcome, Trial
 
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
+_MISFIT = re.compile(r"unexpected keyword argument '|missing \d+ required ")
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -46,6 +48,26 @@ def add_cfg_options(
     kwargs.setdefault('help', 'override settings of the config')
     kwargs.setdefault('metavar', 'KEY.OF.SETTING=VALUE')
     parser.add_argument(name, nargs='+', action=_CfgOptions, default={}, **kwargs)
+
+
+def merge_options(cfg: 'Config', options: Mapping[str, Any]) -> None:
+    """Enter what --cfg-options says.
+
+    Raises:
+        ValueError: If a name is nearly, but not quite, one that the config or a runner has: it
+            would be a new setting that nothing reads.
+    """
+    from difflib import get_close_matches
+    from inspect import signature
+
+    from mmengine.runner import Runner
+
+    known = {*cfg, *signature(Runner).parameters}
+    for key in options:
+        name = key.partition('.')[0]
+        if name not in known and (near := get_close_matches(name, known, 1, cutoff=0.85)):
+            raise ValueError(f'--cfg-options: the config has no {name!r}; do you mean {near[0]!r}?')
+    cfg.merge_from_dict(dict(options))
 
 
 def add_run_options(parser: argparse.ArgumentParser, **kwargs: Any) -> None:
@@ -262,8 +284,8 @@ def is_user_error(error: BaseException) -> bool:
     """Whether an error says all that its reader needs: a traceback would only hide it.
 
     That holds for files that cannot be opened, for this package's own error classes, for a
-    ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), and for
-    a type name that no registry knows.
+    ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), for a
+    type name that no registry knows, and for a setting that a type does not take.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
         return True
@@ -272,6 +294,8 @@ def is_user_error(error: BaseException) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return False
+    if _is_misfit(error, frames):
+        return True
     last = frames[-1]
     file = Path(last.filename)
     if isinstance(error, ValueError) and file.is_relative_to(_PACKAGE):
@@ -279,9 +303,23 @@ def is_user_error(error: BaseException) -> bool:
     return isinstance(error, KeyError) and file.parts[-3:-1] == ('mmengine', 'registry')
 
 
+def _is_misfit(error: BaseException, frames: 'Sequence[traceback.FrameSummary]') -> bool:
+    """Whether a class that a registry built did not take the settings of the config."""
+    if not isinstance(error, TypeError) or not _MISFIT.search(str(error)):
+        return False
+    built = [i for i, f in enumerate(frames) if f.name == 'build_from_cfg']
+    return bool(built) and all(frame.name == '__init__' for frame in frames[built[-1] + 1 :])
+
+
 def _exit(error: BaseException, rank: int) -> NoReturn:
     if rank == 0:
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        if isinstance(error, TypeError):
+            text += (
+                '. The config sets something that this class does not take, or leaves out what it '
+                'needs; where a child config changes a type, _delete_=True drops the settings of '
+                'the former one'
+            )
         if text.startswith('Caught '):  # in a data loader's worker: its traceback, then the error
             text = text.strip().splitlines()[-1].split(': ', 1)[-1]
         sys.stderr.write(f'error: {text}\n')

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmim_mm.catalog import configs_folder
-from simmim_mm.cli.common import add_cfg_options, load_config, run_trainings, say
+from simmim_mm.cli.common import add_cfg_options, load_config, merge_options, run_trainings, say
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -168,7 +168,7 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
         configs = ready_made(args, checkpoints, data)
     for cfg in configs:
         set_budget(cfg, args.iters, args.epochs)
-        cfg.merge_from_dict(args.cfg_options)
+        merge_options(cfg, args.cfg_options)
     if not args.label_share:
         return check_starts(checkpoints, configs)
     check_config(configs[0])

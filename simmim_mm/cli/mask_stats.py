@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simmim_mm.cli.common import add_cfg_options, add_transforms, load_config
+from simmim_mm.cli.common import add_cfg_options, add_transforms, load_config, merge_options
 
 HELP = 'measure the AvgDist of masks'
 DESCRIPTION = """
@@ -50,7 +50,7 @@ def measure_config(args: argparse.Namespace) -> list[dict]:
     from simmim_mm.registry import DATASETS
 
     cfg = load_config(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'simmim_mm'))
     step = next(s for s in evaluation_pipeline(cfg) if 'Mask' in s['type'])
     name = Path(args.config).stem

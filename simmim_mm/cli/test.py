@@ -4,7 +4,12 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import add_run_options, default_work_dir, load_config
+from simmim_mm.cli.common import (
+    add_run_options,
+    default_work_dir,
+    load_config,
+    merge_options,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -29,7 +34,7 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> None:
     """Enter the command line into the config, and leave out what only a training needs."""
     from simmim_mm.engine.launch import adapt_dataloaders, complete_validation
 
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     complete_validation(cfg)
     if not cfg.get('val_dataloader'):
         raise ValueError(

@@ -9,6 +9,7 @@ from simmim_mm.cli.common import (
     default_work_dir,
     interruption_explained,
     load_config,
+    merge_options,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
         from simmim_mm.experiments.downstream import set_run
 
         set_run(cfg, args.data, args.epochs, args.iters, args.batch_size)
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     complete_validation(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config)

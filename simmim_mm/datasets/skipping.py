@@ -26,7 +26,9 @@ class SkippingLoader:
         self.step, self.dataset, self.status, self.skips = step, dataset, status, skips
 
     def __call__(self, results: dict) -> dict | None:
-        path = results['img_path'] if 'img' not in results else results.get('seg_map_path')
+        path = results['img_path']
+        if 'img' in results:  # this step loads its map
+            path = results.get('seg_map_path') or path
         index = results.get('sample_idx')
         try:
             loaded = self.step(results)

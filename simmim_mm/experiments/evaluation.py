@@ -37,7 +37,7 @@ from simmim_mm.engine.checks import check_run
 from simmim_mm.engine.launch import adapt_dataloaders, build_runner, complete_validation
 from simmim_mm.evaluation.features import FeatureExtractor
 from simmim_mm.evaluation.knn import LabeledImages, load_split, weighted_knn
-from simmim_mm.experiments.coco_json import find_coco, read_coco
+from simmim_mm.experiments.coco_json import find_and_read_coco
 from simmim_mm.experiments.downstream import set_data_root, set_validation
 from simmim_mm.experiments.knn_probe import METRIC as KNN_METRIC
 from simmim_mm.experiments.pretrained import read_paths
@@ -282,7 +282,7 @@ def use_data(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
     if not cfg.get('val_dataloader'):
         raise DataError(f'the config of {file} has no val_dataloader: give one with --config')
     if scope == 'mmdet':
-        set_validation(cfg, 'detection', read_coco(*find_coco(data)))
+        set_validation(cfg, 'detection', find_and_read_coco(data))
     elif scope == 'mmseg':
         found = read_segmentation_maps(*find_segmentation_maps(data))
         set_validation(cfg, 'segmentation', found)

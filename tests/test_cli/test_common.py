@@ -20,7 +20,32 @@ class _Broken(Dataset):
         raise NonFiniteLossError('the message')
 
 
+class _Base:
+    def __init__(self, size):
+        self.size = size
+
+
+class _Child(_Base):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+
+class _Faulty:
+    def __init__(self):
+        self.called()
+
+    def called(self):
+        _Base(width=3)
+
+
+def _build(**settings):
+    return Registry('thing').build(settings)
+
+
 def _mistakes():
+    for cls in (_Base, _Child):  # in its own __init__, or in that of its parent
+        yield lambda cls=cls: _build(type=cls, sise=3), "keyword argument 'sise'"
+        yield lambda cls=cls: _build(type=cls), "argument: 'size'"
     yield lambda: Path('no_such_file').read_text(), 'no_such_file'
     yield lambda: patchify(torch.zeros(1, 3, 5, 5), 2), '5x5 pixels are not whole 2-pixel patches'
     yield lambda: Registry('thing').build(dict(type='Nothing')), 'Nothing is not in the'
@@ -55,6 +80,7 @@ def test_mistakes_of_the_user_take_one_line_of_the_first_process(
         # raised by torch inside our function, not by us
         (lambda: visible_ids(torch.zeros(2, 3)), TypeError),
         (lambda: {}['key'], KeyError),
+        (lambda: _build(type=_Faulty), TypeError),
     ],
 )
 def test_other_errors_keep_their_traceback(body, error):

@@ -3,8 +3,9 @@
 import argparse
 
 import pytest
+from mmengine.config import Config
 
-from simmim_mm.cli.common import add_cfg_options
+from simmim_mm.cli.common import add_cfg_options, merge_options
 from simmim_mm.cli.values import parse_value
 
 
@@ -80,3 +81,19 @@ def test_a_word_that_the_shell_parted_is_told(capsys):
     with pytest.raises(SystemExit):
         parse('data_root=/x/my', 'scans')
     assert 'Quote a value with blanks: "data_root=/x/my scans"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('name', 'meant'),
+    [
+        ('optim_wraper.optimizer.lr', 'optim_wrapper'),
+        ('custom_hook', 'custom_hooks'),
+        ('train_dataloder.batch_size', 'train_dataloader'),
+    ],
+)
+def test_a_name_that_is_nearly_one_of_the_config_is_no_new_setting(name, meant):
+    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(lr=0.1)), train_dataloader=dict()))
+    with pytest.raises(ValueError, match=f"has no '{name.partition('.')[0]}'.*mean '{meant}'"):
+        merge_options(cfg, {name: 1})
+    merge_options(cfg, {'optim_wrapper.optimizer.lr': 0.5, 'check_images': False})
+    assert cfg.optim_wrapper.optimizer.lr == 0.5 and cfg.check_images is False

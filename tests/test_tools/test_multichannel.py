@@ -9,7 +9,8 @@ import tifffile
 import torch
 from compare_toys import SWIN, write_checkpoint
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from PIL import Image
 
 from simmim_mm.cli import compare, parse_args
@@ -117,6 +118,50 @@ def test_a_training_draws_predictions_on_chosen_channels(prepared, tmp_path):
     assert [path.name[:5] for path in pictures] == ['val_0', 'val_2']
     picture = cv2.imread(str(pictures[0]))
     assert picture.std() > 20  # the bright box can be seen, though 16 bits are nearly black
+
+
+def for_arrays(steps, package):
+    """As docs/how-to/multichannel.md writes it."""
+    rest = [step for step in steps if 'Load' not in step['type']]
+    return [dict(type=f'{package}.LoadImageFromNDArray'), *rest]
+
+
+@pytest.mark.filterwarnings('ignore:checkpoint is None', 'ignore:.*avg_non_ignore')
+@pytest.mark.parametrize('project', [7], indirect=True)
+def test_files_and_arrays_in_the_apis_of_the_libraries(prepared):
+    task, cfg, _ = prepared
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    path = dataset.get_data_info(0)['img_path']
+    array = tifffile.imread(path).astype(np.float32)
+    steps = cfg.test_dataloader.dataset.pipeline
+    if task == 'detection':
+        from mmdet.apis import inference_detector, init_detector
+
+        model = init_detector(cfg, None, palette='random', device='cpu')
+        found = [
+            inference_detector(model, path).pred_instances.scores,
+            inference_detector(
+                model, array, test_pipeline=Compose(for_arrays(steps, 'mmdet'))
+            ).pred_instances.scores,
+        ]
+    elif task == 'segmentation':
+        from mmseg.apis import inference_model, init_model
+
+        model = init_model(cfg, None, device='cpu')
+        found = [inference_model(model, path).seg_logits.data]
+        model.cfg.test_pipeline = for_arrays(model.cfg.test_pipeline, 'mmseg')
+        found.append(inference_model(model, array).seg_logits.data)
+    else:
+        from mmpretrain import get_model
+
+        model = get_model(cfg, device='cpu')
+        load = Compose(model._config.test_dataloader.dataset.pipeline)
+        sample = load(dict(img_path=path, gt_label=0))
+        (found,) = model.test_step(pseudo_collate([sample]))
+        (expected,) = model.test_step(pseudo_collate([dataset[0]]))
+        found = [found.pred_score, expected.pred_score]
+    assert len(found[0])
+    torch.testing.assert_close(*found)
 
 
 def test_three_channels_that_are_no_rgb_are_loaded_as_in_the_pretraining(tmp_path):

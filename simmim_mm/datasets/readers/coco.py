@@ -26,6 +26,8 @@ class CocoFile(NamedTuple):
         categories: Empty if none were asked for and the file has none.
         others: What else the file has, such as ``info``.
         is_utf8: Whether pycocotools can decode it: UTF-8 without a byte order mark.
+        matched: Annotations whose ``image_id`` or ``category_id`` is now the number or text that
+            the images and categories have: by field, their indices.
     """
 
     images: Entries
@@ -33,6 +35,7 @@ class CocoFile(NamedTuple):
     categories: Entries
     others: dict[str, Any]
     is_utf8: bool = True
+    matched: dict[str, list[int]] = {}
 
 
 def load_coco(
@@ -71,15 +74,40 @@ def load_coco(
     with error_at(path), collector_paused():
         lists = {key: _entries(data, key, needed, strict) for key, needed in fields.items()}
         others = {key: data[key] for key in data if key not in fields}
-        coco = CocoFile(**lists, others=others, is_utf8=json.detect_encoding(content) == 'utf-8')
+        matched = {
+            key: _match_ids(lists['annotations'], key, lists[owners])
+            for key, owners in dict(image_id='images', category_id='categories').items()
+            if key in annotations and 'id' in fields[owners]
+        }
+        is_utf8 = json.detect_encoding(content) == 'utf-8'
+        coco = CocoFile(**lists, others=others, is_utf8=is_utf8, matched=matched)
         known = {image['id'] for image in coco.images}
-        unknown = [a.get('id', '?') for a in coco.annotations if a['image_id'] not in known]
+        unknown = [
+            f'{a.get("id", "?")} (image_id {a["image_id"]!r})'
+            for a in coco.annotations
+            if a['image_id'] not in known
+        ]
         if unknown and strict:
             raise DataError(
                 f'annotations of images that it does not list: ids {first_few(unknown)}; delete '
-                'them, or add the images (an image_id of 7 is not that of "7")'
+                'them, or add the images'
             )
     return coco
+
+
+def _match_ids(annotations: Entries, key: str, owners: Entries) -> list[int]:
+    """Give annotations the ids of ``owners`` that are the same but for being text or a number."""
+    known = {owner['id'] for owner in owners}
+    same = {str(number): number for number in known}
+    if len(same) < len(known):  # 7 and "7" are two
+        return []
+    changed = []
+    for i, annotation in enumerate(annotations):
+        value = annotation[key]
+        if value not in known and str(value) in same:
+            annotation[key] = same[str(value)]
+            changed.append(i)
+    return changed
 
 
 @contextmanager
@@ -102,12 +130,15 @@ def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> Entrie
     if not fields and entries is None:
         return []
     if not isinstance(entries, list):
-        raise DataError(f'it has no list {key!r}: it is not a COCO annotation file')
+        raise DataError(
+            f'it has no list {key!r}: it is not a COCO annotation file, '
+            'which has images, annotations and categories'
+        )
     if fields and strict and not entries:
-        raise DataError(f'it has no {key}: the list is empty')
+        raise DataError(f'it has no {key}: the list is empty; is it the right file?')
     for i, entry in enumerate(entries):
         if lacking := [f for f in fields if not isinstance(entry, dict) or f not in entry]:
-            raise DataError(f'{key}[{i}] has no {", ".join(lacking)}')
+            raise DataError(f'{key}[{i}] has no {", ".join(lacking)}: export it again, with that')
         for field, types in _TYPES.items():
             if field in fields and not isinstance(entry[field], types):
                 raise DataError(f'{key}[{i}].{field} is {entry[field]!r}: export it again')

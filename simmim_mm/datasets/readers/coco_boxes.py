@@ -79,11 +79,25 @@ def check_boxes(report: CocoReport) -> None:
         note(thin, REFUSED, what, 'write [x, y, width, height] in pixels')
     else:
         note(thin, LEFT_OUT, what, 'not trained on, and scored as missed; delete them')
+    again = _repeated(annotations, boxes)
+    usual, advice = again.mean() <= _FEW, 'each counts as an object of its own; delete them'
+    note(again, KEPT, 'annotations repeat class and box of another', advice, usual=bool(usual))
     left &= ~thin
     apart = left & (overlap_with_outlines(boxes, around) < 0.5)
     if apart.sum() > max(_MANY_APART, 0.5 * np.isfinite(around).all(1).sum()):
         advice = 'both are used as they are; are they of the same size and order of images?'
         note(apart, KEPT, 'boxes do not lie around their masks', advice)
+
+
+def _repeated(annotations: list[dict], boxes: np.ndarray) -> np.ndarray:
+    """``(n,)``, whether an annotation says what an earlier one does."""
+    seen: set[tuple] = set()
+    again = np.zeros(len(boxes), bool)
+    for i, (annotation, box) in enumerate(zip(annotations, boxes.tolist())):
+        key = (annotation['image_id'], annotation.get('category_id'), *box)
+        again[i] = key in seen
+        seen.add(key)
+    return again
 
 
 def _drop_placeholders(report: CocoReport) -> None:
@@ -137,8 +151,10 @@ def _other_format(
             around = around * pixels
         found = format_by_outlines(boxes * pixels, around)
         found = found or _format_by_borders(boxes, np.ones_like(sizes))
-        then = found[1] if found else "COCO has [left, top, width, height] in pixels (YOLO's begin "
-        then += '' if found else 'with the center)'
+        coco = (
+            "COCO has [x, y, width, height] in pixels, of the left upper corner (not YOLO's center)"
+        )
+        then = found[1] if found else coco
         return 'boxes are fractions of their image', f'multiply by its width and height; {then}'
     return format_by_outlines(boxes, around) or _format_by_borders(boxes, sizes)
 

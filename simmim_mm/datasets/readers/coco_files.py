@@ -92,7 +92,7 @@ def _compare_sizes(
         else:
             filled.append(image['file_name'])
         image.update(width=size[0], height=size[1])  # what boxes are compared with
-    what = 'images have no width and height as numbers'
+    what = 'images have no width and height as whole numbers'
     report.add(REPAIRED, filled, len(images), what, 'taken from the files')
     advice = 'boxes and sizes must be of the image as loaded'
     if some_turned:

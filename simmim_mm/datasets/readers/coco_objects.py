@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from simmim_mm._stack import installed_version
+from simmim_mm.datasets.image_folder import spread
 from simmim_mm.datasets.readers.coco_boxes import as_box, is_positive
 from simmim_mm.datasets.readers.coco_outlines import is_polygon
 from simmim_mm.datasets.readers.coco_report import LEFT_OUT, REFUSED, REPAIRED, CocoReport
 
+_MOST_DECODED = 1000  # masks, of all that are packed
 _CROWD_WORDS = {'none': 0, '': 0, '0': 0, 'false': 0, '1': 1, 'true': 1}
 
 
@@ -38,7 +40,8 @@ def check_masks(report: CocoReport, advice: str) -> None:
         advice: What to do where there are no masks.
     """
     sizes = {image['id']: [image.get('height'), image.get('width')] for image in report.coco.images}
-    without, nested, shortened, others = [], [], [], []
+    without, nested, shortened, others, broken = [], [], [], [], []
+    decoded = set(spread(len(report.coco.annotations), _MOST_DECODED))
     for i, annotation in enumerate(report.coco.annotations):
         shape: Any = annotation.get('segmentation')
         if isinstance(shape, list) and shape and not any(isinstance(p, list) for p in shape):
@@ -49,6 +52,8 @@ def check_masks(report: CocoReport, advice: str) -> None:
                 without.append(i)
             elif list(shape['size']) != sizes.get(annotation['image_id'], shape['size']):
                 others.append(i)
+            elif not _is_decodable(shape, i in decoded):
+                broken.append(i)
             continue
         shape = shape if isinstance(shape, list) else []
         polygons = [p for p in shape if is_polygon(p)]
@@ -66,6 +71,8 @@ def check_masks(report: CocoReport, advice: str) -> None:
     note(REPAIRED, shortened, what, 'these parts are taken out')
     what = 'annotations have no segmentation that is a polygon or run lengths'
     note(REFUSED, without, what, advice)
+    what = 'run-length masks cannot be decoded'
+    note(REFUSED, broken, what, 'write them with pycocotools.mask.encode, or as polygons')
     what = 'run-length masks are not of the size of their image'
     note(REFUSED, others, what, 'their size must be [height, width] of the image as loaded')
 
@@ -138,6 +145,17 @@ def _area(annotation: dict, image: dict) -> float:
 def is_run_length(shape: dict) -> bool:
     """Whether it has the fields of run lengths."""
     return isinstance(shape.get('counts'), (list, str)) and bool(shape.get('size'))
+
+
+def _is_decodable(shape: dict, thorough: bool) -> bool:
+    """Whether run lengths fill their image; those that are packed are only decoded if asked to."""
+    height, width = shape['size']
+    if isinstance(shape['counts'], list):
+        return set(map(type, shape['counts'])) <= {int} and sum(shape['counts']) == height * width
+    try:
+        return not thorough or _coco_mask().decode(shape).shape == (height, width)
+    except (ValueError, TypeError):
+        return False
 
 
 def decode_segmentation(shape: list | dict, height: int, width: int) -> np.ndarray:

@@ -57,6 +57,9 @@ class CocoReport:
         if not coco.is_utf8:
             what = 'files are not in UTF-8, or begin with a byte order mark'
             self.add(REPAIRED, [path], 1, what, 'read as it is')
+        for key, found in coco.matched.items():
+            what = f'annotations have another type in {key} than the id that it names'
+            self.add_annotations(REPAIRED, found, what, 'read as that id')
 
     @property
     def repaired(self) -> bool:

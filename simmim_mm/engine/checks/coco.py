@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
-from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.readers.coco import load_coco
 from simmim_mm.datasets.readers.coco_contents import check_contents
 from simmim_mm.datasets.readers.coco_report import (
@@ -73,11 +73,17 @@ def _match_categories(report: CocoReport, classes: list[str], place: str) -> Non
     categories, annotations = report.coco.categories, report.coco.annotations
     names = {category['id']: category['name'] for category in categories}
     unique = list(dict.fromkeys(names.values()))
-    used = Counter(names.get(a['category_id'], a['category_id']) for a in annotations)
+    used = Counter(names.get(a['category_id']) for a in annotations)
     repeated = [repr(name) for name, n in Counter(classes).items() if n > 1]
     advice = f'set metainfo.classes to {tuple(dict.fromkeys(classes))}, num_classes to match'
     what = 'classes are listed more than once in the config'
     report.add(REFUSED, repeated, len(classes), what, advice)
+    unknown = [i for i, a in enumerate(annotations) if a['category_id'] not in names]
+    what = 'annotations have a category_id that is none of categories'
+    advice = f'correct them, or add the category; there are {first_few(names)}'
+    report.add_annotations(REFUSED, unknown, what, advice, 'category_id')
+    if unknown:
+        return
     lost = [f'{n} of {name!r}' for name, n in used.items() if name not in classes]
     advice = f'set metainfo.classes, now {tuple(classes)}, to {tuple(unique)}'
     what = 'categories with objects are not listed in the config, and mmdet would leave them out'

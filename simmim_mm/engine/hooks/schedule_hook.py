@@ -176,12 +176,31 @@ def _misfits(runner: Any) -> Iterator[str]:
                 f'{where} ends at {reaches * scale:g} {unit}, the training at {length}: after it '
                 f'the learning rate rises again. --{unit} N sets both.'
             )
+    yield from _lost_warmups(runner)
     if decays and last < (loop.max_epochs if by_epoch else loop.max_iters) - 1e-6:
         length = loop.max_epochs if by_epoch else loop.max_iters
         yield (
             f'The schedule of the learning rate (end of param_scheduler) lasts {last:g} {unit}, '
             f'the training {length}: the rest runs at the last rate. --{unit} N sets both.'
         )
+
+
+def _lost_warmups(runner: Any) -> Iterator[str]:
+    """A line for each warm-up during which a later schedule acts, which then decides alone."""
+    loop: Any = runner.train_loop
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    unit, length = ('epochs', len(loop.dataloader)) if by_epoch else ('iters', 1)
+    schedulers = [s for s in _schedulers(runner) if not (by_epoch and s.by_epoch)]
+    for i, (warmup, following) in enumerate(zip(schedulers, schedulers[1:])):
+        if not isinstance(warmup, WarmupLR) or not isinstance(following, CosineThroughWarmupLR):
+            continue
+        end = warmup.end - 1
+        if end - following.begin > length:
+            yield (
+                f'param_scheduler.{i} warms up to {end / length:g} {unit}, but '
+                f'param_scheduler.{i + 1} begins at {following.begin / length:g} and decides alone '
+                'from there on: set its begin to the end of the warm-up.'
+            )
 
 
 def _log_batch(runner: Any) -> None:

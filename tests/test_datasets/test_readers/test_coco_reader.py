@@ -32,7 +32,7 @@ def test_contents(tmp_path):
     [
         (dict(images='none'), "no list 'images': it is not a COCO annotation file"),
         (dict(categories={}), "no list 'categories'"),
-        (dict(annotations=[]), 'no annotations: the list is empty'),
+        (dict(annotations=[]), 'no annotations: the list is empty; is it'),
         (dict(annotations=[7]), r'annotations\[0\] has no image_id'),
         (dict(images=[dict(id=7)]), r'images\[0\] has no file_name'),
         (dict(images=2 * IMAGES), 'ids of images are not unique: 7, 8'),
@@ -78,3 +78,15 @@ def test_files_that_cannot_be_read(tmp_path, content, message):
         load_coco(tmp_path / 'a.json')
     with pytest.raises(DataError, match='cannot be read'):
         load_coco(tmp_path)
+
+
+def test_ids_that_differ_in_their_type_alone_are_matched(tmp_path):
+    objects = [dict(OBJECTS[0], image_id='7', category_id='3'), dict(OBJECTS[0], id=2)]
+    coco = load_coco(write(tmp_path, annotations=objects))
+    assert coco.annotations == [OBJECTS[0], dict(OBJECTS[0], id=2)]
+    assert coco.matched == dict(image_id=[0], category_id=[0])
+    named = [dict(IMAGES[0], id='7'), dict(IMAGES[1], id='x')]
+    coco = load_coco(write(tmp_path, images=named))
+    assert coco.annotations[0]['image_id'] == '7'
+    both = [*IMAGES, dict(IMAGES[0], id='7')]  # then nobody can tell
+    assert load_coco(write(tmp_path, images=both)).matched['image_id'] == []

@@ -119,6 +119,8 @@ def test_sound_data_have_no_problem(tmp_path):
         (first(segmentation=[['1', '2', '3', '4', '5', '6']]), 1, 'no segmentation'),
         (first(segmentation=dict(size=[HEIGHT, WIDTH])), 1, 'no segmentation'),
         (first(segmentation=dict(size=[WIDTH, HEIGHT], counts=[8000])), 1, 'run-length.*size'),
+        (first(segmentation=dict(size=[HEIGHT, WIDTH], counts=[8])), 1, 'run-length.*decoded'),
+        (first(segmentation=dict(size=[HEIGHT, WIDTH], counts='abc')), 1, 'run-length.*decoded'),
     ],
 )
 def test_what_has_no_right_answer_is_refused(tmp_path, spoil, count, message):
@@ -182,6 +184,14 @@ def test_boxes_and_masks_of_another_size_are_told(tmp_path):
     content = sound()
     boxes(lambda x, y, w, h: [x / 2, y / 2, w / 2, h / 2])(content)
     assert found(check(tmp_path, content)) == {'boxes do not lie around their masks': ('kept', 10)}
+
+
+def test_objects_given_twice_are_told(tmp_path):
+    content = sound()
+    content['annotations'] += [dict(a, id=a['id'] + 50) for a in content['annotations'][:4]]
+    (problem,) = check_only_boxes(tmp_path, content).problems
+    assert problem.what == 'annotations repeat class and box of another'
+    assert (problem.outcome, problem.count, problem.usual) == ('kept', 4, False)
 
 
 def test_masks_of_a_part_of_the_object_are_no_fault(tmp_path):
@@ -314,7 +324,7 @@ def test_sizes_that_are_missing_are_filled_in(images):
         del image['width'], image['height']
     content['images'][2].update(width='100', height='80')
     report = check_images(images, content)
-    assert found(report) == {'images have no width and height as numbers': (REPAIRED, 3)}
+    assert found(report) == {'images have no width and height as whole numbers': (REPAIRED, 3)}
     assert report.coco.images == sound()['images']
 
 

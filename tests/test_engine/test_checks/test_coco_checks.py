@@ -110,6 +110,11 @@ def renumber(content):
     content['categories'].append(dict(id=999, name=first['name'], supercategory='none'))
 
 
+def ids_as_text(content):
+    for annotation in content['annotations']:
+        annotation.update({k: str(annotation[k]) for k in ('image_id', 'category_id')})
+
+
 def drop_unused(content):
     used = {a['category_id'] for a in content['annotations']}
     content['categories'] = [c for c in content['categories'] if c['id'] in used]
@@ -145,6 +150,7 @@ def score_perfect_detections(checked, cfg) -> float:
         without('id', 'iscrowd', 'area'),
         each(area=0, iscrowd='0'),
         reverse,
+        ids_as_text,
         renumber,
         drop_unused,
         lambda c: c['annotations'].append(dict(c['annotations'][0], bbox=[], segmentation=[])),
@@ -160,6 +166,7 @@ def test_what_is_repaired_trains_and_scores(data, change):
     assert score_perfect_detections(checked, cfg) == 1
     original = edit(data, lambda c: None, 'train')
     names = {c['id']: c['name'] for c in original['categories']}
+    names |= {str(number): name for number, name in names.items()}
     expected = [
         CLASSES.index(names[a['category_id']]) for a in original['annotations'] if a['bbox']
     ]
@@ -218,6 +225,13 @@ def test_classes_of_training_and_validation_are_the_same(data):
         check_run(config(data, val_classes=CLASSES[::-1]))
     with pytest.raises(DataError, match=r"more than once in the config \('circle'\)"):
         check_run(config(data, classes=('circle', *CLASSES)))
+
+
+def test_a_category_that_is_not_in_the_file_is_no_class_to_add(data):
+    edit(data, lambda c: c['annotations'][0].update(category_id=77), 'train')
+    message = r'1 of \d+ annotations have a category_id that is none of categories.*77\): correct'
+    with pytest.raises(DataError, match=message):
+        check_run(config(data))
 
 
 def test_masks_that_are_scored_are_checked_too(data):

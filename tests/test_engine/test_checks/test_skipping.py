@@ -119,6 +119,14 @@ def test_where_nothing_can_be_read_the_training_stops(data, warnings):  # noqa: 
     assert sum('Unreadable file skipped' in text for text in warnings) == 4
 
 
+def test_a_map_that_no_loader_names_is_reported_by_its_image(data):  # noqa: F811
+    dataset = check_run(detector(data)).datasets['val_dataloader'].dataset
+    step = dataset.pipeline.transforms[1]
+    assert type(step.step).__name__ == 'LoadAnnotations'
+    with pytest.raises(UnreadableImage, match=r'^a\.png: '):
+        step(dict(img_path='a.png', img=None, img_shape=(8, 8), instances=[None]))
+
+
 def test_a_step_that_fails_is_named_with_the_image(data):  # noqa: F811
     cfg = detector(data, classes=CLASSES)
     cfg.train_dataloader.dataset.dataset.pipeline.insert(2, MASK)

@@ -7,6 +7,8 @@ from engine_toys import NoisyRegression, Numbers
 
 COSINE = dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=1, convert_to_iter_based=True)
 WARMUP = dict(type='LinearLR', start_factor=0.1, end=3, by_epoch=False)
+FULL_WARMUP = dict(type='simmim_mm.WarmupLR', start_factor=0.1, convert_to_iter_based=True)
+THROUGH = dict(type='simmim_mm.CosineThroughWarmupLR', convert_to_iter_based=True)
 STEPS = dict(type='MultiStepLR', milestones=[2, 3], gamma=0.1)
 
 
@@ -96,6 +98,10 @@ def test_a_finished_training_is_told(train):
         ([dict(WARMUP, end=12)], r'param_scheduler.0.end \(LinearLR\) lasts to 2.4 epochs'),
         ([dict(STEPS, milestones=[1, 6])], r'param_scheduler.0.milestones .* lasts to 6 epochs'),
         ([dict(COSINE, begin=0, end=1)], r'lasts 1 epochs, the training 2: the rest'),
+        (
+            [dict(FULL_WARMUP, end=2), dict(THROUGH, begin=0, end=2, T_max=2)],
+            r'param_scheduler.0 warms up to 2 epochs, but param_scheduler.1 begins at 0 and',
+        ),
         ([dict(COSINE, begin=0, end=2, T_max=1)], r'T_max .* ends at 1 epochs.* rises again'),
     ],
 )
