@@ -113,7 +113,7 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
         self.pairs = [name for name in self.relations if name in PARTS]
         self._heads: list[int] = []
         self._seen: dict[int, Tensor] = {}
-        self.loss_weight, self.heads, self.half = loss_weight, heads, half
+        self.loss_weight, self.heads, self.half_precision = loss_weight, heads, half
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.whole_image = whole_image
         self._check(student, loss, projector)
@@ -204,6 +204,11 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
                     f'{asked}: the {role} {name} has attention blocks 0 to {len(modules) - 1}, got '
                     f'{layers}'
                 )
+            if self.maps and set(layers) != {-1} and hasattr(modules[0], 'w_msa'):
+                raise ValueError(
+                    f'{asked} numbers blocks, and features number stages of the {role} {name}: '
+                    'use the last, -1, or one kind of relation'
+                )
             chosen.append([modules[layer] for layer in layers])
         masked = student.mask_mode == 'gather' and not self.whole_image
         if masked and any(hasattr(module, 'w_msa') for module in chosen[1]):
@@ -253,9 +258,10 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
 
     def _precision(self, x: Tensor) -> Any:
         kind = x.device.type
-        use = self.half and x.dtype == torch.float32 and (kind != 'cpu' or bool(cpu_has_bfloat16()))
+        faster = kind != 'cpu' or bool(cpu_has_bfloat16())
         dtype = torch.bfloat16 if kind == 'cpu' else torch.float16
-        return torch.autocast(kind, dtype=dtype, enabled=use)
+        enabled = self.half_precision and faster and x.dtype == torch.float32
+        return torch.autocast(kind, dtype=dtype, enabled=enabled)
 
     def _start(self, inputs: Tensor) -> Any:
         if inputs.device.type != 'cuda':

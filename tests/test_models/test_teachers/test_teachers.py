@@ -349,6 +349,9 @@ def test_pairs_that_are_not_supported_are_one_clear_line(checkpoint, tmp_path):
         build('resnet', relation)
     with pytest.raises(ValueError, match='windows of visible tokens'):
         build('sparse', relation)
+    both = dict(relation, relation=('features', 'qk'), student_layers=1, layers=2)
+    with pytest.raises(ValueError, match=r'numbers blocks, and features number stages of the stu'):
+        build('swin', both)
     with pytest.raises(ValueError, match='give both, or none'):
         build('vit', None, ALONE)
     torch.save(dict(state_dict=build('vit').state_dict()), tmp_path / 'bare.pth')
