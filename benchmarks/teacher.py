@@ -11,7 +11,8 @@ nearest neighbors, a linear layer on frozen features, fine-tuning; accuracy on t
 the processor (``process_time`` of one thread), so that other work on the machine does not count;
 the teacher's own training does not count either, its forward in the student's training does.
 
-Results are written after each training, and the same command continues where it was interrupted.
+Results are written after each training, and the same command continues where it was interrupted;
+with ``--seeds`` and ``--arms`` several do parts of it.
 """
 
 import argparse
@@ -165,11 +166,16 @@ def build(arm: str, teacher: Path) -> nn.Module:
     return model
 
 
+def write(folder: Path, arm: str, seed: int, result: dict) -> None:
+    (folder / f'{arm}_{seed}.json').write_text(json.dumps(result, indent=1))
+    print(arm, seed, result, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('data', type=Path)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/teacher'))
-    parser.add_argument('--seeds', type=int, default=2)
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
     parser.add_argument('--arms', nargs='+', default=ARMS[:-1], choices=ARMS)
     parser.add_argument('--teacher-seconds', type=float, default=120)
     parser.add_argument('--pretrain-seconds', type=float, default=40)
@@ -178,8 +184,6 @@ def main() -> None:
     torch.set_num_threads(1)
     MMLogger.get_current_instance().setLevel('WARNING')
     args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / 'results.json'
-    results = json.loads(file.read_text()) if file.is_file() else {}
     x, y = load(args.data, 'train')
     test = load(args.data, 'test')
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
@@ -192,15 +196,11 @@ def main() -> None:
         accuracy, steps = classify(network, a, test, args.teacher_seconds, lr=5e-3)
         weights = {f'backbone.{k}': v for k, v in network.state_dict().items()}
         torch.save(dict(state_dict=weights), teacher)
-        results['teacher itself'] = dict(
-            finetune=accuracy, finetune_steps=steps, **probe(network, b, test)
-        )
-        file.write_text(json.dumps(results, indent=1))
-        print('teacher itself', results['teacher itself'], flush=True)
-    for seed in range(args.seeds):
+        result = dict(finetune=accuracy, finetune_steps=steps, **probe(network, b, test))
+        write(args.out, 'teacher itself', 0, result)
+    for seed in args.seeds:
         for arm in args.arms:
-            name = f'{arm}, seed {seed}'
-            if name in results:
+            if (args.out / f'{arm}_{seed}.json').is_file():
                 continue
             torch.manual_seed(seed)
             result, seconds = {}, args.finetune_seconds
@@ -227,13 +227,11 @@ def main() -> None:
                 result['wall_per_cpu_second'] = spent[0] / spent[1]
             result.update(probe(backbone, b, test))
             accuracy, steps = classify(backbone, b, test, seconds)
-            results[name] = dict(result, finetune=accuracy, finetune_steps=steps)
-            file.write_text(json.dumps(results, indent=1))
-            print(name, results[name], flush=True)
+            write(args.out, arm, seed, dict(result, finetune=accuracy, finetune_steps=steps))
 
     print('\n| start | kNN | linear | fine-tuned | pretraining steps |\n|---|---|---|---|---|')
     for arm in ('teacher itself', *args.arms):
-        rows = [r for name, r in results.items() if name.split(',')[0] == arm]
+        rows = [json.loads(file.read_text()) for file in sorted(args.out.glob(f'{arm}_*.json'))]
         cells = [' / '.join(f'{r[k]:.1f}' for r in rows) for k in ('knn', 'linear', 'finetune')]
         steps = ' / '.join(str(r.get('pretrain_steps', '')) for r in rows)
         print(f'| {arm} | {" | ".join(cells)} | {steps} |')

@@ -70,8 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def teacher_options(args: argparse.Namespace, checkpoint: str) -> dict[str, Any]:
     """Settings that put the teacher into the student's config."""
-    teacher = dict(type='FeatureTeacher', checkpoint=checkpoint, relation=tuple(args.relation))
-    teacher.update(layers=args.layer, loss=args.loss, loss_weight=args.loss_weight)
+    teacher: dict[str, Any] = dict(type='FeatureTeacher', checkpoint=checkpoint)
+    teacher.update(relation=tuple(args.relation), layers=args.layer)
+    teacher.update(loss=args.loss, loss_weight=args.loss_weight)
     if args.teacher_size is not None:
         teacher['img_size'] = args.teacher_size
     options: dict[str, Any] = {'model.teacher': teacher}
@@ -106,13 +107,13 @@ def native_teacher(file: str, work_dir: Path) -> str:
 def run(args: argparse.Namespace) -> None:
     from simmim_mm.cli import train
 
-    name = students().get(args.student.replace('_', '-'), args.student)
+    student: str = args.student
+    name = students().get(student.replace('_', '-'), student)
     try:
         find_config(name)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f'--student {args.student}: choose from {", ".join(students())}, or give a config '
-            f'({error})'
+            f'--student {student}: choose from {", ".join(students())}, or give a config ({error})'
         ) from None
     work_dir = Path(args.work_dir or Path('work_dirs') / Path(name).stem)
     checkpoint = native_teacher(args.teacher, work_dir)

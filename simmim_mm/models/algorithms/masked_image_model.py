@@ -96,8 +96,9 @@ class MaskedImageModel(BaseModel):
         self.teacher: BaseTeacher | None = None
         if teacher is not None:
             derived = dict(student=self.backbone, in_channels=len(mean))
-            self.teacher = MODELS.build(MODELS.with_defaults(teacher, **derived))
-            self.teacher.set_pixel_stats(mean, std)
+            built = MODELS.build(MODELS.with_defaults(teacher, **derived))
+            built.set_pixel_stats(mean, std)
+            self.teacher = built
         if compile:  # a function of the model: copies of it (of an average) share it
             options: dict[str, Any] = {'dynamic': False}
             options.update(compile if isinstance(compile, dict) else {})
@@ -106,8 +107,8 @@ class MaskedImageModel(BaseModel):
         for name, parameter in self.backbone.named_parameters():
             if 'mask_token' in name:  # unused it gets no gradient, which DDP objects to
                 parameter.requires_grad_(self.fill is None and self.masks)
-        if self.head is None:
-            freeze_unused(self)
+        if self.teacher is not None and self.head is None and foreground is None:
+            freeze_unused(self, self.teacher)
 
     @property
     def masks(self) -> bool:
@@ -317,7 +318,7 @@ class MaskedImageModel(BaseModel):
         return self.backbone.token_mask(mask, inputs) if known else mask
 
 
-def freeze_unused(model: MaskedImageModel) -> None:
+def freeze_unused(model: MaskedImageModel, teacher: BaseTeacher) -> None:
     """Ask for no gradient of parameters that the loss does not depend on, which DDP objects to.
 
     Without a decoder these are what comes after the last layer that is compared.
@@ -332,11 +333,12 @@ def freeze_unused(model: MaskedImageModel) -> None:
             h, w = backbone.token_grid(*size)
             mask = (torch.arange(w) % 2 > 0).repeat(1, h, 1)
         model.eval()
-        taught = model.teacher(x)
-        with model.teacher.watch(backbone):
+        taught = teacher(x)
+        with teacher.watch(backbone):
             losses = MaskedImageModel.compute_losses(model, x, mask, None, taught=taught)
         model.train(training)
-    found = torch.autograd.grad(sum(losses.values()), trained, allow_unused=True)
+    loss = torch.stack(list(losses.values())).sum()
+    found = torch.autograd.grad(loss, trained, allow_unused=True)
     for parameter, gradient in zip(trained, found):
         parameter.requires_grad_(gradient is not None)
 

@@ -113,13 +113,13 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
         self.pairs = [name for name in self.relations if name in PARTS]
         self._heads: list[int] = []
         self._seen: dict[int, Tensor] = {}
-        self.loss_weight, self.heads, self.half = loss_weight, heads, half
+        self.loss_weight, self.heads, self.half_precision = loss_weight, heads, half
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.whole_image = whole_image
         self._check(student, loss, projector)
         self.distance = loss or 'cosine'
         self.projector = projector
-        self._events: Any = None
+        self._watch = _Stopwatch()
 
     def _check(self, student: Any, loss: str | None, projector: str) -> None:
         known = (*MAPS, *PARTS)
@@ -155,11 +155,6 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
     @abstractmethod
     def network(self) -> nn.Module:
         """The teacher itself: images to a tuple of maps."""
-
-    @property
-    def described(self) -> str:
-        """The teacher's network, for messages."""
-        return type(self.network).__name__
 
     def connect(self, student: BaseMaskedBackbone, channels: Sequence[int]) -> None:
         """Compare student and teacher, and make the projectors.
@@ -204,6 +199,11 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
                     f'{asked}: the {role} {name} has attention blocks 0 to {len(modules) - 1}, got '
                     f'{layers}'
                 )
+            if self.maps and set(layers) != {-1} and hasattr(modules[0], 'w_msa'):
+                raise ValueError(
+                    f'{asked} numbers blocks, and features number stages of the {role} {name}: '
+                    'use the last, -1, or one kind of relation'
+                )
             chosen.append([modules[layer] for layer in layers])
         masked = student.mask_mode == 'gather' and not self.whole_image
         if masked and any(hasattr(module, 'w_msa') for module in chosen[1]):
@@ -228,17 +228,24 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
             Maps ``(B, C_i, h, w)`` of the layers, in float32: of ``features`` and ``pooled``, if
             asked for; then queries, keys and values, ``(B, 3 * C_i, h, w)``, if asked for.
         """
-        network, started = self.network, self._start(inputs)
+        network = self.network
+        self._watch.start(inputs)
         x = self.prepare(inputs)
         layers, seen = self.layers if self.pairs else (), {}
         with self._precision(x), record_attention(network, layers, seen):
             maps = network(x)
             given = [maps[i] for i in self._found] if self.maps else []
             for i, layer in enumerate(layers):
+                if len(seen[i]) != len(x):
+                    raise ValueError(
+                        f'the attention of the teacher {type(network).__name__} is given windows, '
+                        'in an order of its own: bring it to this package by simmim convert, or '
+                        "use relation='features'"
+                    )
                 module = attention_modules(network)[layer]
                 given.append(as_map(queries_keys_values(module, seen[i]), x.shape[-2:]))
         given = tuple(x.float() if x.dtype.itemsize < 4 else x for x in given)
-        self._stop(started)
+        self._watch.stop()
         return given
 
     def set_pixel_stats(self, mean: Tensor, std: Tensor) -> None:
@@ -253,19 +260,10 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
 
     def _precision(self, x: Tensor) -> Any:
         kind = x.device.type
-        use = self.half and x.dtype == torch.float32 and (kind != 'cpu' or bool(cpu_has_bfloat16()))
+        faster = kind != 'cpu' or bool(cpu_has_bfloat16())
         dtype = torch.bfloat16 if kind == 'cpu' else torch.float16
-        return torch.autocast(kind, dtype=dtype, enabled=use)
-
-    def _start(self, inputs: Tensor) -> Any:
-        if inputs.device.type != 'cuda':
-            return time.perf_counter()
-        return torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-    def _stop(self, started: Any) -> None:
-        self._events = time.perf_counter() - started if isinstance(started, float) else started
-        if not isinstance(started, float):
-            started[1].record()
+        enabled = self.half_precision and faster and x.dtype == torch.float32
+        return torch.autocast(kind, dtype=dtype, enabled=enabled)
 
     def before_step(self, student: nn.Module) -> None:
         """Called before each step of the training, with the student's backbone."""
@@ -316,11 +314,31 @@ class BaseTeacher(BaseModule, metaclass=ABCMeta):
 
     def report(self, inputs: Tensor) -> dict[str, Tensor]:
         """What else goes to the log: ``teacher_time``, seconds of the teacher's forward."""
-        seconds = self._events
-        if isinstance(seconds, tuple):  # on a GPU
-            start, end = seconds
-            seconds = start.elapsed_time(end) / 1000 if end.query() else float('nan')
-        return dict(teacher_time=inputs.new_tensor(seconds))
+        return dict(teacher_time=inputs.new_tensor(self._watch.seconds()))
+
+
+class _Stopwatch:
+    """Seconds between two calls, on a GPU those of its work between them."""
+
+    def start(self, x: Tensor) -> None:
+        self._gpu = x.device.type == 'cuda'
+        self._start: Any = self._now()
+
+    def stop(self) -> None:
+        self._end: Any = self._now()
+
+    def _now(self) -> Any:
+        if not self._gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self) -> float:
+        if not self._gpu:
+            return self._end - self._start
+        self._end.synchronize()
+        return self._start.elapsed_time(self._end) / 1000
 
 
 def _projector(kind: str, width: int, out: int) -> nn.Module:

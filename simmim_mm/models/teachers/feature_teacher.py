@@ -1,6 +1,6 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import torch
@@ -73,16 +73,16 @@ class FeatureTeacher(BaseTeacher):
         return self._frozen[0]
 
     def _build(
-        self, checkpoint: Any, backbone: dict | None, in_channels: int
+        self, given: Any, backbone: dict | None, in_channels: int
     ) -> tuple[nn.Module, Mapping]:
-        cfg, prefix, stats = dict(backbone or {}), None, {}
-        init = cfg.pop('init_cfg', None)
-        if checkpoint is None and init:
-            checkpoint, prefix = init['checkpoint'], init.get('prefix')
-        if checkpoint is None and not cfg.get('pretrained'):
+        cfg, stats = dict(backbone or {}), {}
+        init = cfg.pop('init_cfg', None) or {}
+        prefix = None if given else init.get('prefix')
+        weights = given or init.get('checkpoint')
+        if not weights and not cfg.get('pretrained'):
             raise ValueError('the teacher has no weights: give checkpoint=FILE in model.teacher')
-        if not cfg:
-            cfg, stats = stored_backbone(checkpoint)
+        if weights and not cfg:
+            cfg, stats = stored_backbone(weights)
         if self.maps and self.layers != (-1,):
             if min(self.layers) < 0:
                 raise ValueError(
@@ -90,17 +90,14 @@ class FeatureTeacher(BaseTeacher):
                     'the last, give the numbers from 0'
                 )
             cfg['out_indices'] = tuple(sorted(set(self.layers)))
-        derived = dict(in_channels=in_channels, out_type='featmap')
+        derived: dict[str, Any] = dict(in_channels=in_channels, out_type='featmap')
         if self.img_size and MODELS.class_of(cfg) is TimmFeatures:
             derived['img_size'] = self.img_size  # the others interpolate by themselves
         network = MODELS.build(MODELS.with_defaults(cfg, **derived))
-        if checkpoint is not None:
+        if weights:
+            inner = network.model if isinstance(network, TimmFeatures) else network
             try:
-                load_backbone(
-                    network.model if isinstance(network, TimmFeatures) else network,
-                    checkpoint,
-                    prefix,
-                )
+                load_backbone(inner, weights, prefix)
             except CheckpointError as error:
                 raise CheckpointError(f'model.teacher: {error}') from error
         return network, stats
@@ -110,7 +107,7 @@ class FeatureTeacher(BaseTeacher):
         """Channels of the teacher's maps, from an image of zeros; or what it does not take."""
         size = tuple(self.img_size or student.img_size or (224, 224))
         image = torch.zeros(1, in_channels, *size)
-        name, half, self.half = type(self.network).__name__, self.half, False
+        name, half, self.half_precision = type(self.network).__name__, self.half_precision, False
         try:
             maps = self.network(image)
         except (RuntimeError, AssertionError, ValueError) as error:
@@ -120,7 +117,7 @@ class FeatureTeacher(BaseTeacher):
                 f'{size[0]}x{size[1]} pixels ({reason}): set img_size of model.teacher to a size '
                 'that it takes, or use a teacher of as many channels'
             ) from error
-        self.half = half
+        self.half_precision = half
         if not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps):
             raise ValueError(
                 f"the teacher {name} gives no maps (B, C, h, w): set out_type='featmap', or "
@@ -164,11 +161,12 @@ class FeatureTeacher(BaseTeacher):
 def stored_backbone(checkpoint: str | PathLike[str]) -> tuple[dict, Mapping]:
     """Config of the backbone that a checkpoint is of, and of its data preprocessor."""
     instead = 'give the config of its backbone, model.teacher.backbone, or run simmim convert'
-    config = read_config(load_weights(fetch(checkpoint)), checkpoint, instead)
+    file = fspath(checkpoint)
+    config = read_config(load_weights(fetch(file)), file, instead)
     model = config.get('model') or {}
     if not model.get('backbone'):
-        raise CheckpointError(f'the config in {checkpoint} has no model.backbone: {instead}')
-    with refused_config(checkpoint, instead):
+        raise CheckpointError(f'the config in {file} has no model.backbone: {instead}')
+    with refused_config(file, instead):
         check_types(model['backbone'], MODELS)
     cfg = {k: v for k, v in model['backbone'].to_dict().items() if k != 'init_cfg'}
     cfg.setdefault('_scope_', config.get('default_scope', 'simmim_mm'))

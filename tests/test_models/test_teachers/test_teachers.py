@@ -311,6 +311,15 @@ def test_teachers_of_timm_and_mmpretrain(tmp_path):
     torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
     assert total(model)[0].isfinite()
 
+    swin = dict(embed_dim=12, depths=(1, 1), num_heads=(2, 2), window_size=4)
+    network = timm.create_model('swin_tiny_patch4_window7_224', img_size=32, **swin)
+    torch.save(network.state_dict(), tmp_path / 'swin.pth')
+    backbone = dict(type='TimmFeatures', model_name='swin_tiny_patch4_window7_224', **swin)
+    teacher = frozen(str(tmp_path / 'swin.pth'), backbone=backbone, img_size=32, heads=2)
+    assert total(build('vit', teacher))[0].isfinite()
+    with pytest.raises(ValueError, match='is given windows, in an order of its own'):
+        total(build('vit', dict(teacher, relation='qk', layers=0)))
+
     backbone = dict(type='mmpretrain.VisionTransformer', arch=VIT, img_size=32, patch_size=8)
     network = MODELS.build(backbone)
     torch.save(dict(state_dict=network.state_dict()), tmp_path / 'mm.pth')
@@ -349,6 +358,9 @@ def test_pairs_that_are_not_supported_are_one_clear_line(checkpoint, tmp_path):
         build('resnet', relation)
     with pytest.raises(ValueError, match='windows of visible tokens'):
         build('sparse', relation)
+    both = dict(relation, relation=('features', 'qk'), student_layers=1, layers=2)
+    with pytest.raises(ValueError, match=r'numbers blocks, and features number stages of the stu'):
+        build('swin', both)
     with pytest.raises(ValueError, match='give both, or none'):
         build('vit', None, ALONE)
     torch.save(dict(state_dict=build('vit').state_dict()), tmp_path / 'bare.pth')
