@@ -29,6 +29,7 @@ from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.image_folder import spread
 from simmim_mm.datasets.readers.class_folders import load_class_folders
+from simmim_mm.datasets.skipping import SkippingLoader
 from simmim_mm.datasets.transforms.corrupt import Corrupt
 from simmim_mm.engine.checks import check_run
 from simmim_mm.engine.launch import adapt_dataloaders, build_runner, complete_validation
@@ -182,8 +183,9 @@ class ModelEvaluation(Evaluation):
                 raise DataError('a limit takes validation data without wrappers')
             dataset.get_subset_(spread(len(dataset), options.limit))
         self.steps = list(self._datasets[0].pipeline.transforms)
-        self.place = _place(self.steps, cfg.get('default_scope') in ('mmdet', 'mmseg'))
-        self.channel_order = _channel_order(self.steps)
+        plain = [x.step if isinstance(x, SkippingLoader) else x for x in self.steps]
+        self.place = _place(plain, cfg.get('default_scope') in ('mmdet', 'mmseg'))
+        self.channel_order = _channel_order(plain)
         known = fingerprint([checkpoint.path, *read_paths(dataset)])
         self.key = _digest(settings, known, options.limit)
 
