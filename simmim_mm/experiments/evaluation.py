@@ -9,29 +9,27 @@ from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmcv.transforms import LoadImageFromFile
+from mmengine import registry
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import (
-    DATA_SAMPLERS,
-    EVALUATOR,
-    FUNCTIONS,
-    TASK_UTILS,
-    WEIGHT_INITIALIZERS,
-)
+from mmengine.registry import Registry
 
 from simmim_mm import datasets
+from simmim_mm._stack import require_mmcv_ops
 from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, load_weights, open_run
 from simmim_mm.checkpoint.safe_load import plain_dict
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.image_folder import spread
 from simmim_mm.datasets.readers.class_folders import load_class_folders
+from simmim_mm.datasets.skipping import SkippingLoader
 from simmim_mm.datasets.transforms.corrupt import Corrupt
 from simmim_mm.engine.checks import check_run
 from simmim_mm.engine.launch import adapt_dataloaders, build_runner, complete_validation
@@ -43,7 +41,6 @@ from simmim_mm.experiments.knn_probe import METRIC as KNN_METRIC
 from simmim_mm.experiments.pretrained import read_paths
 from simmim_mm.experiments.segmentation_maps import find_segmentation_maps, read_segmentation_maps
 from simmim_mm.experiments.trial import fingerprint
-from simmim_mm.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
 # What is taken over of a config. Hooks, trackers and optimizers are of trainings.
 _USED = ('default_scope', 'custom_imports', 'model', 'data_preprocessor', 'train_dataloader')
@@ -131,9 +128,8 @@ class Evaluation(ABC):
     def image(self, corrupt: dict | None = None, index: int = 0) -> np.ndarray:
         """An image where it would be corrupted, or is: ``(H, W, 3)`` or ``(H, W, 1)``, RGB."""
         results: Any = self._info(index)
-        for step in (
-            self.corrupted(corrupt)[: self.place + 1] if corrupt else self.steps[: self.place]
-        ):
+        steps = self.corrupted(corrupt) if corrupt else self.steps
+        for step in steps[: self.place + bool(corrupt)]:
             results = step(results)
         image = results['img']
         return image[..., ::-1] if self.channel_order == 'bgr' else image
@@ -187,8 +183,9 @@ class ModelEvaluation(Evaluation):
                 raise DataError('a limit takes validation data without wrappers')
             dataset.get_subset_(spread(len(dataset), options.limit))
         self.steps = list(self._datasets[0].pipeline.transforms)
-        self.place = _place(self.steps, cfg.get('default_scope') in ('mmdet', 'mmseg'))
-        self.channel_order = _channel_order(self.steps)
+        plain = [x.step if isinstance(x, SkippingLoader) else x for x in self.steps]
+        self.place = _place(plain, cfg.get('default_scope') in ('mmdet', 'mmseg'))
+        self.channel_order = _channel_order(plain)
         known = fingerprint([checkpoint.path, *read_paths(dataset)])
         self.key = _digest(settings, known, options.limit)
 
@@ -196,9 +193,11 @@ class ModelEvaluation(Evaluation):
         cfg.default_hooks = dict.fromkeys(('logger', 'checkpoint', 'param_scheduler'))
         cfg.work_dir, cfg.log_level = str(work_dir / 'log'), 'WARNING'
         cfg.experiment_name = f'robustness_{self.key}'
-        self._runner = build_runner(cfg, checked.datasets | checked.evaluators)
+        with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
+            self._runner = build_runner(cfg, checked.datasets | checked.evaluators)
+            evaluator: Any = self._runner.val_loop.evaluator  # type: ignore[union-attr]
         load_into(self._runner.model, state, file=checkpoint.path, check=_require_all)
-        for metric in self._runner.val_loop.evaluator.metrics:  # type: ignore[union-attr]
+        for metric in evaluator.metrics:
             if options.limit and hasattr(metric, 'img_ids'):  # COCO's: others would be misses
                 infos = (dataset.get_data_info(i) for i in range(len(dataset)))
                 metric.img_ids = [info['img_id'] for info in infos]
@@ -254,12 +253,37 @@ class KnnEvaluation(Evaluation):
 
 
 def _built(cfg: Config) -> list:
-    """What will be built of a config, with the registry that knows its types."""
-    parts: list = [(cfg.model, MODELS, TASK_UTILS, WEIGHT_INITIALIZERS, DATA_SAMPLERS)]
+    """What will be built of a config, with the registries that know its types."""
+    scope = cfg.get('default_scope') or 'simmim_mm'
+    if scope == 'mmdet':
+        require_mmcv_ops()
+    import_module(f'{scope}.registry')
+
+    def registries(names: str) -> list[Registry]:
+        roots = [getattr(registry, name) for name in names.split()]
+        return [root.children.get(scope, root) for root in roots]
+
+    model = registries('MODELS TASK_UTILS WEIGHT_INITIALIZERS DATA_SAMPLERS')
     loader = cfg.get('val_dataloader') or cfg.get('train_dataloader') or {}
-    parts.append((loader, DATASETS, TRANSFORMS, DATA_SAMPLERS, FUNCTIONS))
-    parts.append((cfg.get('val_evaluator') or {}, METRICS, EVALUATOR))
-    return parts
+    return [
+        (_without_ops(cfg.model), *model),
+        (loader, *registries('DATASETS TRANSFORMS DATA_SAMPLERS FUNCTIONS')),
+        (cfg.get('val_evaluator') or {}, *registries('METRICS EVALUATOR')),
+    ]
+
+
+def _without_ops(node: Any) -> Any:
+    """A config of a model without what mmdet takes from mmcv.ops, and not from a registry."""
+    if isinstance(node, dict):
+        return {k: _without_ops(v) for k, v in node.items() if not _is_op(k, v)}
+    return [_without_ops(x) for x in node] if isinstance(node, (list, tuple)) else node
+
+
+def _is_op(key: str, value: Any) -> bool:
+    """Whether it names an operator; mmcv evaluates the name of an NMS, so others are refused."""
+    if key not in ('roi_layer', 'nms') or not isinstance(value, dict):
+        return False
+    return value.get('type') in vars(import_module('mmcv.ops'))
 
 
 def use_data(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
