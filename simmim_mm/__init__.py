@@ -20,6 +20,7 @@ _PUBLIC = [
     'list_configs',
     'list_models',
     'load_backbone',
+    'pretrain',
     'reconstruct',
     'registry',
 ]

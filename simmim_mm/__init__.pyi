@@ -6,6 +6,7 @@ from simmim_mm.api import extract_features as extract_features
 from simmim_mm.api import get_config as get_config
 from simmim_mm.api import get_model as get_model
 from simmim_mm.api import load_backbone as load_backbone
+from simmim_mm.api import pretrain as pretrain
 from simmim_mm.api import reconstruct as reconstruct
 from simmim_mm.catalog import list_configs as list_configs
 from simmim_mm.catalog import list_models as list_models

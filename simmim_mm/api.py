@@ -26,6 +26,8 @@ from simmim_mm.interop import convert_checkpoint as convert
 from simmim_mm.interop import export_checkpoint as export
 from simmim_mm.interop import read_source
 from simmim_mm.interop.export import ExportError, Source
+from simmim_mm.pretraining import Wishes
+from simmim_mm.pretraining import pretrain as _pretrain
 from simmim_mm.visualization import draw_grid
 from simmim_mm.visualization.reconstructor import Reconstructor
 
@@ -37,6 +39,7 @@ __all__ = [
     'get_config',
     'get_model',
     'load_backbone',
+    'pretrain',
     'reconstruct',
 ]
 
@@ -128,6 +131,59 @@ def load_backbone(
         report = _checkpoint.load_backbone(backbone, file, 'backbone.')
     report.file = str(checkpoint)
     return backbone.to(device).eval(), report
+
+
+def pretrain(
+    folder: str | Path,
+    *,
+    out: str | Path | None = None,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    weights: str | Path | None = None,
+    tune: str = 'all',
+    backbone: str | None = None,
+    method: str | None = None,
+    img_size: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    channels: str | int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    cfg_options: dict[str, Any] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Path:
+    """Pretrain on a folder of images, with settings chosen for them and for this machine.
+
+    Args:
+        folder: Searched with its subfolders.
+        out: Work dir, of a new run; None: ``work_dirs/NAME_OF_FOLDER``. The plan is in its
+            ``pretrain.py``, an ordinary config.
+        minutes: How long it takes; None: 30, unless ``epochs`` is given.
+        epochs: Length of the training instead.
+        weights: To start from: of timm, transformers, OpenMMLab, the authors, or ours.
+        tune: ``'last'`` trains the last quarter of the backbone only.
+        backbone: Such as ``'swin-tiny'``; None: chosen, like all that follows.
+        method: ``'simmim'``, ``'mae'`` or ``'pixmim'``.
+        img_size: Side of the crops, in pixels.
+        batch_size: Images of a step of the optimizer.
+        lr: Highest learning rate.
+        channels: ``'rgb'``, ``'gray'``, or the number that every file has.
+        seed: Of initial weights, order, crops and masks.
+        resume: Continue the run in ``out``, by its config.
+        cfg_options: Other settings of the config, by dotted key; they win.
+        report: Takes the lines that ``simmim pretrain`` shows.
+
+    Returns:
+        The last checkpoint.
+
+    Raises:
+        FileNotFoundError: If ``weights`` do not exist.
+        ValueError: If there are no images or too few, the settings do not go together, the weights
+            are of another architecture, the work dir holds a run, or the disk is full.
+    """
+    wishes = Wishes(method, backbone, img_size, batch_size, epochs, minutes, lr, seed, tune)
+    options = dict(channels=channels, weights=weights, resume=resume, cfg_options=cfg_options)
+    return _pretrain(folder, wishes, out, **options, report=report or (lambda text: None))
 
 
 def reconstruct(

@@ -34,6 +34,7 @@ VERBS = {
     'prune': 'prune',
     'quantize': 'quantize',
     'list': 'list_configs',
+    'doctor': 'doctor',
     'stats': 'stats',
     'scan': 'scan',
     'cache': 'cache',

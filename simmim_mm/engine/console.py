@@ -16,7 +16,7 @@ class ConsoleFilter(logging.Filter):
 
     The environment, the config, the order of hooks and a line for every parameter are mmengine's,
     and stay in the file, as do warnings of other libraries. Of the progress, a line passes every
-    few seconds; validations always do.
+    few seconds; the results of validations always do.
     """
 
     def __init__(self, apart: float = _APART) -> None:
@@ -33,7 +33,7 @@ class ConsoleFilter(logging.Filter):
         text = record.getMessage()
         if text.startswith('Exp name'):
             return False
-        if '(train)' in text:
+        if 'eta: ' in text:
             now = time.monotonic()
             if now - self._last < self._apart:
                 return False
