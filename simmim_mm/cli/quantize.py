@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from simmim_mm.deploy.int8 import quantize, read_onnx
-    from simmim_mm.deploy.measure import file_size, find_task, measure, processor, table
+    from simmim_mm.deploy.measure import file_size, measure, processor, table
+    from simmim_mm.deploy.tasks import find_task
     from simmim_mm.experiments.tables import markdown_table
 
     if (args.data or args.maps) and not args.verify:

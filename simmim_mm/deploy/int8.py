@@ -183,7 +183,7 @@ def _by_nncf(path: Path, source: OnnxRuntime, images: Images, out: Path) -> None
     quantized.set_rt_info(json.dumps(about), [PREFIX.rstrip('.'), 'metadata'])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'model.xml'
-        openvino.save_model(quantized, file, compress_to_fp16=False)
+        openvino.save_model(quantized, file)  # with float16 for what is not int8
         write_file(file.with_suffix('.bin').read_bytes(), out.with_suffix('.bin'))
         write_file(file.read_bytes(), out)
 

@@ -109,8 +109,13 @@ class ImageLoader:
         Raises:
             UnreadableImage: If it cannot be loaded.
         """
-        with seeded_rng(0):
-            loaded: Any = self.pipeline(dict(img_path=path, sample_idx=0))
+        try:
+            with seeded_rng(0):
+                loaded: Any = self.pipeline(dict(img_path=path, sample_idx=0))
+        except UnreadableImage:
+            raise
+        except Exception as error:  # mmcv's loader raises everything
+            raise UnreadableImage(path, f'{type(error).__name__}: {error}') from error
         if loaded is None or loaded.get('img') is None:
             raise UnreadableImage(path, 'the pipeline gives no image')
         image = np.ascontiguousarray(loaded['img'][..., ::-1] if self.flips else loaded['img'])
