@@ -4,7 +4,7 @@ mmengine stores it as Python source, and would execute whatever somebody else wr
 """
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -47,28 +47,32 @@ def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Con
 
 
 def open_run(
-    path: str | Path, config: Config | None, parts: Callable[[Config], list[tuple[Any, Registry]]]
+    path: str | Path,
+    config: Config | None,
+    parts: Callable[[Config], Sequence[tuple]],
+    checkpoint: Mapping | None = None,
 ) -> tuple[Config, dict[str, Tensor]]:
     """Config and weights of a checkpoint, ready to build models from.
 
     Args:
         path: The checkpoint.
         config: A trusted config, instead of the one in the checkpoint.
-        parts: Gives what will be built of the config, each with its registry. Of a config from the
-            checkpoint, their types are checked.
+        parts: Gives what will be built of the config, each with its registry or registries. Of a
+            config from the checkpoint, their types are checked.
+        checkpoint: What :func:`~simmim_mm.checkpoint.load_weights` returned, if it is loaded.
 
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If it is no checkpoint, or its config is missing or not used.
     """
-    checkpoint = load_weights(path)
+    checkpoint = load_weights(path) if checkpoint is None else checkpoint
     run = read_config(checkpoint, path, GIVE_CONFIG) if config is None else config
     import_modules_from_strings(**run.get('custom_imports', dict(imports=['simmim_mm'])))
     init_default_scope(run.get('default_scope', 'simmim_mm'))
     built = parts(run)
     with refused_config(path, GIVE_CONFIG):
-        for part, registry in built if config is None else ():
-            check_types(part, registry)
+        for part, *registries in built if config is None else ():
+            check_types(part, *registries)
     return run, find_state_dict(checkpoint, path)
 
 
@@ -121,14 +125,14 @@ class _Literals(ast.NodeTransformer):
         return ast.Constant(float(node.id)) if node.id in ('inf', 'nan') else node
 
 
-def check_types(cfg: Any, registry: Registry) -> None:
-    """Raise a ValueError at a ``type`` unknown to the registry and its relatives.
+def check_types(cfg: Any, *registries: Registry) -> None:
+    """Raise a ValueError at a ``type`` unknown to the registries and their relatives.
 
     mmengine would import and call any class or function of that name.
     """
     for kind in _types(cfg):
-        if not (isinstance(kind, str) and _is_registered(kind, registry)):
-            raise ValueError(f'type {kind!r} is not a registered {registry.name}')
+        if not (isinstance(kind, str) and any(_is_registered(kind, r) for r in registries)):
+            raise ValueError(f'type {kind!r} is not a registered {registries[0].name}')
 
 
 def _is_registered(kind: str, registry: Registry) -> bool:

@@ -1,13 +1,15 @@
 """A checkpoint's backbone as it is read, and what it is in another library before it is written."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
 from simmim_mm._renamed import renamed_attributes
@@ -88,7 +90,11 @@ class Source:
         if size is not None:
             if min(size) < 1:
                 raise ExportError(f'--img-size must be positive, got {size[0]} {size[1]}')
-            config['img_size'] = tuple(size)
+            inner, kind = config, MODELS.get(f'simmim_mm.{self.family}')
+            if self.family == 'MaskedBackbone':  # around one of mmpretrain
+                inner, kind = config['backbone'], MMPRETRAIN_MODELS.get(config['backbone']['type'])
+            if 'img_size' in MODELS.with_defaults(dict(type=kind), img_size=0):
+                inner['img_size'] = tuple(size)  # others take any
         known = any(config.get('pretrained_window_sizes', []))
         if self.family == 'MaskedSwinV2' and (window or size) and not known:
             # the biases are functions of offsets in units of the pretraining's windows
@@ -184,6 +190,11 @@ def read_source(path: str | Path) -> Source:
 
     checkpoint = load_weights(path)
     state = find_state_dict(checkpoint, path)
+    _backbone_weights(state, path)  # before its config, which other files lack
+    return source_of(read_config(checkpoint, path), state, path)
+
+
+def _backbone_weights(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
     weights = {k[len(PREFIX) :]: v for k, v in state.items() if k.startswith(PREFIX)}
     if not weights:
         raise ExportError(
@@ -191,11 +202,16 @@ def read_source(path: str | Path) -> Source:
             f'{", ".join(list(state)[:3])}. Checkpoints of other code become ours by simmim convert'
         )
     require_finite(weights, path)
-    config = read_config(checkpoint, path)
+    return weights
+
+
+def source_of(config: Config, state: Mapping[str, Tensor], path: str | Path) -> Source:
+    """The backbone in the config and weights of a checkpoint; errors as of :func:`read_source`."""
+    weights = _backbone_weights(state, path)
     model = config.get('model') or {}
     backbone = dict(model.get('backbone') or {})
     family = str(backbone.pop('type', None)).rpartition('.')[-1]
-    if not family.startswith('Masked'):
+    if not family.startswith(('Masked', 'WindowedViT')):
         raise ExportError(
             f'the backbone of {path} is a {family}, not one of ours (MaskedSwin, MaskedViT, ...): '
             'its own library reads it as it is'
