@@ -1,8 +1,22 @@
 """What the processor can do."""
 
+import platform
 import re
 from functools import cache
 from pathlib import Path
+
+
+def cpu_flags() -> frozenset[str] | None:
+    """The instruction sets of the processor, as Linux names them; None if it does not say."""
+    text = _cpuinfo()
+    found = re.search(r'^(?:flags|Features)\s*:(.*)$', text, flags=re.MULTILINE)
+    return frozenset(found[1].split()) if found else None
+
+
+def cpu_name() -> str:
+    """The processor's own name, or its architecture."""
+    found = re.search(r'^model name\s*:\s*(.*)$', _cpuinfo(), flags=re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
 
 
 @cache
@@ -12,11 +26,12 @@ def cpu_has_bfloat16() -> bool | None:
     Without such instructions (AVX512-BF16 or AMX on x86, BF16 on Arm) each operation converts to
     float32 and back.
     """
+    flags = cpu_flags()
+    return None if flags is None else bool({'avx512_bf16', 'amx_bf16', 'bf16'} & flags)
+
+
+def _cpuinfo() -> str:
     try:
-        text = Path('/proc/cpuinfo').read_text()
+        return Path('/proc/cpuinfo').read_text()
     except OSError:
-        return None
-    found = re.search(r'^(?:flags|Features)\s*:(.*)$', text, flags=re.MULTILINE)
-    if not found:
-        return None
-    return bool({'avx512_bf16', 'amx_bf16', 'bf16'} & set(found[1].split()))
+        return ''

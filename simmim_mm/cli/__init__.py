@@ -27,6 +27,7 @@ VERBS = {
     'convert': 'convert',
     'export': 'export',
     'prune': 'prune',
+    'quantize': 'quantize',
     'list': 'list_configs',
     'stats': 'stats',
     'scan': 'scan',

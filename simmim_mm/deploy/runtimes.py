@@ -1,7 +1,10 @@
 """Running exported models: by onnxruntime and by OpenVINO, with one interface."""
 
 import json
+import re
+import tempfile
 from abc import ABC, abstractmethod
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,9 @@ from simmim_mm.interop import ExportError
 
 EXTRA = "pip install '.[deploy]'"
 PREFIX = 'simmim_mm.'  # of our metadata
+# Operators of onnxruntime that multiply, and those of them that do it in integers.
+_PRODUCT = re.compile('MatMul|Gemm|Conv|Attention')
+_INTEGER = re.compile('Integer|QLinear|^Q|DynamicQuantize')
 
 
 class DeployError(ExportError):
@@ -50,6 +56,10 @@ class Runtime(ABC):
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Results of the inputs, in the order of the names."""
 
+    @abstractmethod
+    def precisions(self) -> Counter[str]:
+        """How many products of matrices and convolutions really run in which type."""
+
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of the images; None: any."""
@@ -62,6 +72,7 @@ class OnnxRuntime(Runtime):
     name = 'onnxruntime'
 
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
+        self.model = model
         ort = need('onnxruntime')
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -82,6 +93,19 @@ class OnnxRuntime(Runtime):
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         return self.session.run(None, dict(zip(self.input_names, inputs)))
+
+    def precisions(self) -> Counter[str]:
+        """Of the graph as onnxruntime has optimized it."""
+        ort, onnx = need('onnxruntime'), need('onnx')
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        with tempfile.TemporaryDirectory() as folder:
+            file = options.optimized_model_filepath = str(Path(folder) / 'optimized.onnx')
+            model = self.model if isinstance(self.model, bytes) else str(self.model)
+            ort.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+            nodes = onnx.load(file, load_external_data=False).graph.node
+        kinds = [node.op_type for node in nodes if _PRODUCT.search(node.op_type)]
+        return Counter('int8' if _INTEGER.search(kind) else 'float32' for kind in kinds)
 
 
 class OpenVino(Runtime):
@@ -117,6 +141,18 @@ class OpenVino(Runtime):
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         results = self.compiled(dict(zip(self.input_names, inputs)))
         return [results[output] for output in self.compiled.outputs]
+
+    def precisions(self) -> Counter[str]:
+        """Of the graph as OpenVINO executes it."""
+        kinds = ('Convolution', 'MatMul', 'FullyConnected', 'ScaledDotProductAttention')
+        names = dict(i8='int8', u8='int8', f32='float32', bf16='bfloat16', f16='float16')
+        found: Counter[str] = Counter()
+        for node in self.compiled.get_runtime_model().get_ops():
+            info = node.get_rt_info()
+            if info['layerType'].astype(str) in kinds:
+                precision = info['runtimePrecision'].astype(str)
+                found[names.get(precision, precision)] += 1
+        return found
 
 
 def parse_metadata(stored: dict[str, str]) -> dict[str, Any]:
