@@ -28,6 +28,7 @@ VERBS = {
     'export': 'export',
     'prune': 'prune',
     'quantize': 'quantize',
+    'bench-model': 'bench_model',
     'list': 'list_configs',
     'stats': 'stats',
     'scan': 'scan',
