@@ -132,9 +132,8 @@ def prune_checkpoint(
     known = {k: v for k, v in state.items() if k.startswith(PREFIX)}
     settings = without_init(cfg.model.backbone)
     dense = build_backbone(settings, known, checkpoint)
-    changes = getattr(dense, 'pruned_arguments', {})
-    if changes:
-        settings.update(changes)
+    if dense.pruned_arguments:
+        settings.update(dense.pruned_arguments)
         dense = build_backbone(settings, known, checkpoint)
     groups = dense.unit_groups()
     if not groups:

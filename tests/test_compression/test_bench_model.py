@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     (folder / 'vit.py').write_text(tiny_config().pretty_text)
     rng = np.random.default_rng(0)
     for split, count in (('train', 6), ('val', 4)):
-        for name, value in (('dark', 60), ('light', 120)):
+        for name, value in (('dark', 100), ('light', 101)):
             for i in range(count):
                 path = folder / 'data' / split / name / f'{i}.png'
                 path.parent.mkdir(parents=True, exist_ok=True)
