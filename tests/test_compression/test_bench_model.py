@@ -82,8 +82,27 @@ def test_rows_of_a_checkpoint_a_config_and_an_exported_file(folder):
     accuracy = knn_accuracy(extract, *load_split(folder / 'data'))
     assert rows[0]['kNN accuracy'] == rows[2]['kNN accuracy'] == accuracy
     assert 0 < accuracy < 100 and all(row['ms, batch 3'] > 0 for row in rows)
-    with pytest.raises(DeployError, match=r'vit.onnx does not take images of 1x3x32x32'):
-        bench_models([variants[2]], size=(32, 32), memory=False, runs=1)
+
+
+def test_a_file_of_others_runs_at_the_size_that_it_takes(tmp_path):
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    images, features = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, 8, 8])
+        for name in ('images', 'features')
+    )
+    node = onnx.helper.make_node('Relu', ['images'], ['features'])
+    graph = onnx.helper.make_graph([node], 'relu', [images], [features])
+    opset = [onnx.helper.make_opsetid('', 20)]
+    file = tmp_path / 'a.onnx'
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), file)
+    variants, small = [Variant('relu', str(file))], dict(memory=False, runs=1)
+    (row,) = bench_models(variants, size=(8, 8), batch_sizes=[1], **small)
+    assert row['M parameters'] == 0 and row['spread, batch 1'] is None
+    with pytest.raises(
+        DeployError, match=r'a.onnx does not take images of 8x3x8x8 .*--batch-sizes'
+    ):
+        bench_models(variants, size=(8, 8), **small)
 
 
 def test_the_command_writes_a_table_and_a_plot(folder, tmp_path, capsys):

@@ -53,8 +53,9 @@ def pretraining(folder, name: str) -> str:
     return save_checkpoint(folder / f'{name}.pth', cfg)
 
 
-@pytest.mark.parametrize('name', BACKBONES)
-@pytest.mark.parametrize('images', [True, False], ids=['by-loss', 'by-weights'])
+@pytest.mark.parametrize(
+    ('name', 'images'), [*((name, True) for name in BACKBONES), ('swin', False), ('resnet', False)]
+)
 def test_writes_a_checkpoint_of_that_cost(name, images, tmp_path):
     """And everything behind the backbone stays."""
     path, out = pretraining(tmp_path, name), tmp_path / 'new' / 'pruned.pth'
@@ -100,7 +101,7 @@ DETECTOR = 'downstream/detection/retinanet_swin-micro-w6_1xb4-coslr-36e_coco-jso
 SEGMENTER = 'downstream/segmentation/upernet_swin-micro-w6_1xb4-coslr-4k_folder'
 
 
-@pytest.mark.parametrize('name', ['swin', 'resnet', 'convnext'])
+@pytest.mark.parametrize('name', ['swin', 'resnet'])
 def test_a_detector_and_a_segmenter_take_it(name, tmp_path):
     """By ``init_cfg`` and the arguments of the report; a training step changes its weights."""
     pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mmcv')

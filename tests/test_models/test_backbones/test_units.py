@@ -9,6 +9,8 @@ from pruning_toys import BACKBONES, build, pruned_to, random_units
 from simmim_mm.models.backbones import MaskedBEiT, MaskedResNet, MaskedSwin, MaskedViT
 from simmim_mm.models.backbones.units import unit_counts, zero_units
 
+SHARED = dict(use_rel_pos_bias=False, use_shared_rel_pos_bias=True)
+
 
 @pytest.mark.parametrize('name', BACKBONES)
 def test_what_is_left_computes_as_the_whole_with_the_others_at_zero(name):
@@ -60,12 +62,7 @@ def test_numbers_have_the_form_of_the_blocks():
         (MaskedSwin, 'swin', dict(mlp_widths=64), 'is not of the form of'),
         (MaskedViT, 'vit', dict(num_heads=[4, 5]), r'5 at \[1\] is not from 1 to 4'),
         (MaskedViT, 'vit', dict(mlp_widths=[0, 8]), r'0 at \[0\] is not from 1 to 48'),
-        (
-            MaskedBEiT,
-            'beit',
-            dict(num_heads=[2, 2], use_shared_rel_pos_bias=True),
-            'needs use_rel_pos',
-        ),
+        (MaskedBEiT, 'beit', dict(num_heads=[2, 2], **SHARED), 'needs use_rel_pos_bias=True'),
         (MaskedResNet, 'resnet-gn', 5, 'is not from 2 to 16 in steps of 2'),
     ],
 )
