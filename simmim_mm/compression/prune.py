@@ -67,7 +67,7 @@ class PruneReport:
             f'difference {self.difference:.1e}'
         )
         if not self.by_loss:
-            lines.append('ranked by the weights alone: --images ranks by the loss, which is better')
+            lines.append('ranked by the weights alone; --images ranks by the loss')
         lines.append(f'wrote {self.out} and {self.config}. To recover:')
         lines.append(f'\n  simmim train {self.config}\n')
         lines.append('In a config of mmdet, mmseg or mmpretrain:\n')
