@@ -5,6 +5,7 @@ from copy import deepcopy
 import torch
 
 from simmim_mm.models.backbones import (
+    MaskedBEiT,
     MaskedConvNeXt,
     MaskedResNet,
     MaskedSwin,
@@ -25,6 +26,10 @@ BACKBONES = {
     'vit': (MaskedViT, dict(arch=VIT, img_size=32, patch_size=8)),
     'vit-gather': (MaskedViT, dict(arch=VIT, img_size=32, patch_size=8, mask_mode='gather')),
     'windowed-vit': (WindowedViT, dict(arch=VIT, img_size=32, patch_size=4, window_size=3)),
+    'beit': (
+        MaskedBEiT,
+        dict(arch=VIT, img_size=32, patch_size=8, **MaskedBEiT.pruned_arguments),
+    ),
     'convnext': (MaskedConvNeXt, dict(arch=CONVNEXT, out_indices=(0, 1, 2, 3))),
     'convnext-v2': (
         MaskedConvNeXt,

@@ -33,6 +33,7 @@ VERBS = {
     'export': 'export',
     'prune': 'prune',
     'quantize': 'quantize',
+    'bench-model': 'bench_model',
     'list': 'list_configs',
     'doctor': 'doctor',
     'stats': 'stats',

@@ -67,7 +67,7 @@ class PruneReport:
             f'difference {self.difference:.1e}'
         )
         if not self.by_loss:
-            lines.append('ranked by the weights alone: --images ranks by the loss, which is better')
+            lines.append('ranked by the weights alone; --images ranks by the loss')
         lines.append(f'wrote {self.out} and {self.config}. To recover:')
         lines.append(f'\n  simmim train {self.config}\n')
         lines.append('In a config of mmdet, mmseg or mmpretrain:\n')
@@ -132,9 +132,8 @@ def prune_checkpoint(
     known = {k: v for k, v in state.items() if k.startswith(PREFIX)}
     settings = without_init(cfg.model.backbone)
     dense = build_backbone(settings, known, checkpoint)
-    changes = getattr(dense, 'pruned_arguments', {})
-    if changes:
-        settings.update(changes)
+    if dense.pruned_arguments:
+        settings.update(dense.pruned_arguments)
         dense = build_backbone(settings, known, checkpoint)
     groups = dense.unit_groups()
     if not groups:

@@ -23,6 +23,12 @@ BACKBONES = {
         img_size=(32, 48),
         patch_size=8,
     ),
+    'beit': dict(
+        type='MaskedBEiT',
+        arch=dict(embed_dims=32, num_layers=2, num_heads=4, feedforward_channels=128),
+        img_size=(32, 48),
+        patch_size=8,
+    ),
     'convnext': dict(type='MaskedConvNeXt', arch=dict(depths=[1] * 4, channels=[16, 16, 32, 32])),
     'resnet': dict(type='MaskedResNet', depth=18, base_channels=8, stem_channels=8),
 }
@@ -30,12 +36,13 @@ BACKBONES = {
 
 def pretraining(folder, name: str) -> str:
     """Checkpoint of a pretraining with a tiny backbone, and its photographs in ``images``."""
-    cfg = tiny_config(size=(64, 96) if name != 'vit' else (32, 48))
+    size = (32, 48) if name in ('vit', 'beit') else (64, 96)
+    cfg = tiny_config(size=size)
     cfg.model.backbone = BACKBONES[name]
     cfg.model.neck = dict(type='PixelShuffleDecoder')
     for step in cfg.train_dataloader.dataset.pipeline:
         if 'mask_patch_size' in step:
-            step.mask_patch_size = 32 if name != 'vit' else 16
+            step.mask_patch_size = size[0] // 2
     cfg.train_dataloader.update(
         num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True), drop_last=False
     )
@@ -46,8 +53,9 @@ def pretraining(folder, name: str) -> str:
     return save_checkpoint(folder / f'{name}.pth', cfg)
 
 
-@pytest.mark.parametrize('name', BACKBONES)
-@pytest.mark.parametrize('images', [True, False], ids=['by-loss', 'by-weights'])
+@pytest.mark.parametrize(
+    ('name', 'images'), [*((name, True) for name in BACKBONES), ('swin', False), ('resnet', False)]
+)
 def test_writes_a_checkpoint_of_that_cost(name, images, tmp_path):
     """And everything behind the backbone stays."""
     path, out = pretraining(tmp_path, name), tmp_path / 'new' / 'pruned.pth'
@@ -93,7 +101,7 @@ DETECTOR = 'downstream/detection/retinanet_swin-micro-w6_1xb4-coslr-36e_coco-jso
 SEGMENTER = 'downstream/segmentation/upernet_swin-micro-w6_1xb4-coslr-4k_folder'
 
 
-@pytest.mark.parametrize('name', ['swin', 'resnet', 'convnext'])
+@pytest.mark.parametrize('name', ['swin', 'resnet'])
 def test_a_detector_and_a_segmenter_take_it(name, tmp_path):
     """By ``init_cfg`` and the arguments of the report; a training step changes its weights."""
     pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mmcv')

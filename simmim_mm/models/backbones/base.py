@@ -1,5 +1,5 @@
 from abc import ABCMeta, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from mmcv.cnn.bricks.drop import DropPath
@@ -37,6 +37,7 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
         with_cls_token: A class token stands in front of the visible tokens (gather mode).
         mask_token: Asks for no gradient before it is used under a mask, so that a detector on
             several processes has no parameter without one. ``MaskedImageModel`` asks for it.
+        pruned_arguments: Arguments without which not all :meth:`unit_groups` can be pruned.
     """
 
     mask_mode: str = 'token'
@@ -46,6 +47,7 @@ class BaseMaskedBackbone(BaseModule, metaclass=ABCMeta):
     img_size: Any = None
     with_cls_token: bool = False
     mask_token: nn.Parameter
+    pruned_arguments: ClassVar[dict[str, Any]] = {}
 
     if TYPE_CHECKING:  # parts of the class behind
         patch_embed: Any

@@ -1,11 +1,52 @@
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
 from mmpretrain.models.backbones.beit import BEiTViT
 from torch import Tensor, nn
 
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, as_python_rates
+from simmim_mm.models.backbones.units import Part, UnitGroup, head_units, mlp_units, narrow
 from simmim_mm.registry import MODELS
+
+
+class BiasedAttention(BaseModule):
+    """Takes the place of a ``BEiTAttention`` of mmpretrain, with its weights and their names.
+
+    That one has as many channels in its heads as outside of them.
+    """
+
+    def __init__(self, attn: Any) -> None:
+        super().__init__()
+        self.bias, self.scale, self.num_heads = attn.bias, attn.scale, attn.num_heads
+        self.use_rel_pos_bias, self.window_size = attn.use_rel_pos_bias, attn.window_size
+        if attn.bias == 'qv_bias':
+            self.q_bias, self.v_bias = attn.q_bias, attn.v_bias
+        self.relative_position_bias_table = attn.relative_position_bias_table
+        if attn.use_rel_pos_bias:
+            self.register_buffer('relative_position_index', attn.relative_position_index)
+        self.qkv, self.attn_drop = attn.qkv, attn.attn_drop
+        self.proj, self.proj_drop = attn.proj, attn.proj_drop
+
+    def forward(self, x: Tensor, rel_pos_bias: Tensor | None = None) -> Tensor:
+        """``(B, N, C)`` to the same, with a bias ``(heads, N, N)`` beside the block's own."""
+        bias = self.qkv.bias
+        if self.bias == 'qv_bias':
+            bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
+        qkv = F.linear(x, self.qkv.weight, bias).unflatten(2, (3, self.num_heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        logits = (q * self.scale) @ k.transpose(-2, -1)
+        if self.use_rel_pos_bias:
+            index: Any = self.relative_position_index
+            own = self.relative_position_bias_table[index.flatten()].unflatten(0, index.shape)
+            logits = logits + own.permute(2, 0, 1)
+        if rel_pos_bias is not None:
+            logits = logits + rel_pos_bias
+        out = self.attn_drop(logits.softmax(-1)) @ v
+        return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
 
 @MODELS.register_module()
@@ -26,18 +67,45 @@ class MaskedBEiT(BaseMaskedBackbone, BEiTViT):
             (True), ``out_type`` (``'featmap'``), ``use_rel_pos_bias`` (a table in each block:
             False) and ``use_shared_rel_pos_bias`` (one table for all: True).
         layer_cfgs: Of the blocks, see there.
+        num_heads: Of each block, fewer than in ``arch``, of the same width each: of a pruned
+            network. They need a table in each block.
+        mlp_widths: Hidden channels of each block, if it was pruned.
     """
 
-    def __init__(self, *args, layer_cfgs: dict | None = None, **kwargs) -> None:
+    # What lets heads of single blocks be taken out: loading copies the shared table to each.
+    pruned_arguments = dict(use_rel_pos_bias=True, use_shared_rel_pos_bias=False)
+
+    def __init__(
+        self,
+        *args,
+        layer_cfgs: dict | None = None,
+        num_heads: Sequence[int] | None = None,
+        mlp_widths: Sequence[int] | None = None,
+        **kwargs,
+    ) -> None:
         once = dict(ffn_cfg=dict(add_identity=False, dropout_layer=None))
         kwargs = dict(final_norm=True, out_type='featmap', use_shared_rel_pos_bias=True) | kwargs
         kwargs = dict(use_rel_pos_bias=False, layer_cfgs=layer_cfgs or once) | kwargs
         super().__init__(*args, **kwargs)
         as_python_rates(self)
+        for layer in self.layers:
+            layer.attn = BiasedAttention(layer.attn)
+        narrow(self, num_heads=num_heads, mlp_widths=mlp_widths)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self.token_stride = self.patch_embed.projection.stride[0]
         self.out_channels = (self.embed_dims,) * len(self.out_indices)
         self.out_strides = (self.token_stride,) * len(self.out_indices)
+
+    def unit_groups(self) -> list[UnitGroup]:
+        """Heads, unless blocks share a table, and hidden channels of each block."""
+        groups, parts = [], (Part('q_bias'), Part('v_bias'))
+        for i in range(len(self.layers)):
+            if self.rel_pos_bias is None:
+                table = Part('relative_position_bias_table', 1)
+                groups.append(head_units(self, (i,), f'layers.{i}.attn', (*parts, table)))
+            layers = f'layers.{i}.ffn.layers'
+            groups.append(mlp_units(self, (i,), f'{layers}.0.0', f'{layers}.1'))
+        return groups
 
     def reset_weights(self) -> None:
         """The authors' initialization: normal, cut at one standard deviation, rescaled by depth."""

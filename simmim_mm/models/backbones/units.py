@@ -176,6 +176,9 @@ def narrow(model: Any, **arguments: Sequence | None) -> None:
         if given is None:
             continue
         own = [group for group in groups if group.argument == argument]
+        if not own:
+            needed = ', '.join(f'{k}={v!r}' for k, v in model.pruned_arguments.items())
+            raise ValueError(f'{argument} of single blocks needs {needed or "another backbone"}')
         dense = unit_counts(own)[argument]
         if not _alike(given, dense):
             raise ValueError(f'{argument}={given} is not of the form of {dense}')

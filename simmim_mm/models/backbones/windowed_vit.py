@@ -31,7 +31,7 @@ class WindowedAttention(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, extra + h * w, C)`` tokens to the same, without the shortcut."""
-        B = len(x)
+        B, C = x.shape[0], self.proj.in_features
         h, w = self.grid
         rows, cols = -(-h // self.window_size), -(-w // self.window_size)
         a, b = -(-h // rows), -(-w // cols)  # of a window
@@ -59,7 +59,7 @@ class WindowedAttention(BaseModule):
         # and back to one map
         out = out.transpose(1, 2).flatten(2).unflatten(0, (B, -1))
         tokens = out[:, :, extra:].unflatten(2, (a, b)).unflatten(1, (rows, cols))
-        tokens = tokens.transpose(2, 3).reshape(B, rows * a, cols * b, -1)[:, :h, :w]
+        tokens = tokens.transpose(2, 3).reshape(B, rows * a, cols * b, C)[:, :h, :w]
         x = torch.cat((out[:, :, :extra].mean(1), tokens.flatten(1, 2)), dim=1)
         return self.out_drop(self.gamma1(self.proj_drop(self.proj(x))))
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from pruning_toys import BACKBONES, build, pruned_to, random_units
 
-from simmim_mm.models.backbones import MaskedResNet, MaskedSwin, MaskedViT
+from simmim_mm.models.backbones import MaskedBEiT, MaskedResNet, MaskedSwin, MaskedViT
 from simmim_mm.models.backbones.units import unit_counts, zero_units
+
+SHARED = dict(use_rel_pos_bias=False, use_shared_rel_pos_bias=True)
 
 
 @pytest.mark.parametrize('name', BACKBONES)
@@ -60,6 +62,7 @@ def test_numbers_have_the_form_of_the_blocks():
         (MaskedSwin, 'swin', dict(mlp_widths=64), 'is not of the form of'),
         (MaskedViT, 'vit', dict(num_heads=[4, 5]), r'5 at \[1\] is not from 1 to 4'),
         (MaskedViT, 'vit', dict(mlp_widths=[0, 8]), r'0 at \[0\] is not from 1 to 48'),
+        (MaskedBEiT, 'beit', dict(num_heads=[2, 2], **SHARED), 'needs use_rel_pos_bias=True'),
         (MaskedResNet, 'resnet-gn', 5, 'is not from 2 to 16 in steps of 2'),
     ],
 )
@@ -69,4 +72,4 @@ def test_wrong_numbers(kind, name, wrong, message):
         widths[0][0][0] = wrong
         wrong = dict(block_widths=widths)
     with pytest.raises(ValueError, match=message):
-        kind(**deepcopy(BACKBONES[name][1]), **wrong)
+        kind(**{**deepcopy(BACKBONES[name][1]), **wrong})

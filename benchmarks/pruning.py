@@ -1,0 +1,65 @@
+"""Prune backbones with initial weights to half of their operations, and time both.
+
+    python benchmarks/pruning.py --threads 1
+
+The weights make no difference to the time: pruned by their norms, blocks keep about equal parts.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+from mmengine.registry import init_default_scope
+
+from simmim_mm.catalog import load_config
+from simmim_mm.compression import prune_checkpoint
+from simmim_mm.compression.bench_model import Variant, bench_models
+from simmim_mm.deploy.measure import processor
+from simmim_mm.experiments.tables import markdown_table
+from simmim_mm.registry import MODELS
+
+BACKBONES = {
+    'Swin-T': dict(type='MaskedSwin', arch='tiny', img_size=224),
+    'ViT-S': dict(type='MaskedViT', arch='deit-small', img_size=224),
+    "ViT-S, SimMIM's": dict(type='MaskedBEiT', arch='deit-small', img_size=224),
+    'ResNet-50': dict(type='MaskedResNet', depth=50),
+    'ConvNeXt-T': dict(type='MaskedConvNeXt', arch='tiny'),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('names', nargs='*', default=list(BACKBONES))
+    parser.add_argument('--operations', type=float, default=0.5)
+    parser.add_argument('--runs', type=int, default=15)
+    parser.add_argument('--threads', type=int, default=0)
+    args = parser.parse_args()
+    init_default_scope('simmim_mm')
+    table = []
+    for name in args.names:
+        cfg = load_config('simmim_swin-tiny-w6_1xb64-amp-coslr-100e_folder-192px')
+        cfg.model.backbone = BACKBONES[name]
+        cfg.train_dataloader.dataset.pipeline[1].scale = 224
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        with tempfile.TemporaryDirectory() as folder:
+            dense, pruned = Path(folder) / 'dense.pth', Path(folder) / 'pruned.pth'
+            state = dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict())
+            torch.save(state, dense)
+            report = prune_checkpoint(dense, pruned, operations=args.operations)
+            variants = [Variant('dense', str(dense)), Variant('pruned', str(pruned))]
+            rows = bench_models(variants, runs=args.runs, threads=args.threads)
+        row: dict = dict(backbone=name)
+        for key in ('G operations', 'M parameters', 'ms, batch 1', 'ms, batch 8', 'peak MB'):
+            before, after = (r[key] for r in rows)
+            row[key] = f'{before:.3g} to {after:.3g} ({before / after:.2f})'
+        row['difference'] = f'{report.difference:.1e}'
+        print(row, flush=True)
+        table.append(row)
+    print(f'\n{markdown_table(table)}\n\n{processor()}, {torch.get_num_threads()} threads')
+
+
+if __name__ == '__main__':
+    main()
