@@ -44,7 +44,7 @@ def _build(**settings):
 
 def _mistakes():
     for cls in (_Base, _Child):  # in its own __init__, or in that of its parent
-        yield lambda cls=cls: _build(type=cls, sise=3), "keyword argument 'sise'"
+        yield lambda cls=cls: _build(type=cls, sizes=3), "keyword argument 'sizes'"
         yield lambda cls=cls: _build(type=cls), "argument: 'size'"
     yield lambda: Path('no_such_file').read_text(), 'no_such_file'
     yield lambda: patchify(torch.zeros(1, 3, 5, 5), 2), '5x5 pixels are not whole 2-pixel patches'

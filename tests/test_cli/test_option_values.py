@@ -86,7 +86,7 @@ def test_a_word_that_the_shell_parted_is_told(capsys):
 @pytest.mark.parametrize(
     ('name', 'meant'),
     [
-        ('optim_wraper.optimizer.lr', 'optim_wrapper'),
+        ('optim_wrappr.optimizer.lr', 'optim_wrapper'),
         ('custom_hook', 'custom_hooks'),
         ('train_dataloder.batch_size', 'train_dataloader'),
     ],
