@@ -258,6 +258,7 @@ def _built(cfg: Config) -> list:
     if scope == 'mmdet':
         require_mmcv_ops()
     import_module(f'{scope}.registry')
+    import_module('simmim_mm.models.downstream')  # registered before types are checked
 
     def registries(names: str) -> list[Registry]:
         roots = [getattr(registry, name) for name in names.split()]

@@ -11,7 +11,13 @@ from PIL import Image
 from robustness_toys import write_classifier, write_images, write_pretraining
 
 from simmim_mm.cli import main
-from simmim_mm.experiments.evaluation import IMAGENET_WNIDS, Checkpoint
+from simmim_mm.datasets.transforms.corrupt import Corrupt
+from simmim_mm.experiments.evaluation import (
+    IMAGENET_WNIDS,
+    Checkpoint,
+    ModelEvaluation,
+    Options,
+)
 from simmim_mm.experiments.robustness import Cell, by_severity, conditions, summarize
 from simmim_mm.registry import MODELS
 
@@ -64,6 +70,21 @@ def test_accuracy_is_that_of_the_corrupted_crops(tool, tmp_path):
         expected = accuracy(file, changed, labels, [0, 1, 2])
         assert float(row['accuracy/top1']) == pytest.approx(expected)
     assert [row['severity'] for row in rows] == ['0', '2', '5']
+
+
+def test_images_of_mmcv_are_corrupted_in_rgb(tmp_path):
+    data = write_images(tmp_path / 'data', ['a', 'b'], 2)
+    loader = dict(type='LoadImageFromFile')
+    found = []
+    for name, load in (('rgb', None), ('bgr', loader)):
+        file = write_classifier(tmp_path / f'{name}.pth', ['a', 'b'], load=load)
+        evaluation = ModelEvaluation(
+            Checkpoint(name, str(file)), None, Options(str(data)), tmp_path / 'out'
+        )
+        assert evaluation.channel_order == name
+        found.append(evaluation.image(dict(corruption='jpeg_compression', severity=5)))
+    expected = Corrupt('jpeg_compression', 5)(dict(img=crops(data, ['a', 'b'])[0][0]))['img']
+    assert (found[0] == expected).all() and (found[1] == expected).all()
 
 
 def test_finished_cells_are_kept(tool, tmp_path, capsys):
