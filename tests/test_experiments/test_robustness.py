@@ -18,7 +18,13 @@ from simmim_mm.experiments.evaluation import (
     ModelEvaluation,
     Options,
 )
-from simmim_mm.experiments.robustness import Cell, by_severity, conditions, summarize
+from simmim_mm.experiments.robustness import (
+    Cell,
+    by_severity,
+    compare_names,
+    conditions,
+    summarize,
+)
 from simmim_mm.registry import MODELS
 
 
@@ -175,6 +181,17 @@ def test_tables_equal_their_definitions():
     assert y['CE'] == pytest.approx(100 * (fog + snow) / 2) and x['CE'] == pytest.approx(100)
     points = {(p['name'], p['severity']): p['mean'] for p in by_severity(cells, 'accuracy/top1')}
     assert points['x', 1] == (60 + 70 + 70 + 80) / 4 and points['y', 0] == 85
+
+
+def test_names_are_compared_by_pairs_of_checkpoints():
+    """Student's t of two differences, 2 and 4: 3 +- 12.706 * sd / sqrt(2)."""
+    (text,) = compare_names(dict(a=[50.0, 70.0], b=[52.0, 74.0]))
+    low, high = 3 - 12.706 * 2**0.5 / 2**0.5, 3 + 12.706
+    assert text == f'b: 3 above a (95% interval {low:.3g} to {high:.3g}, 2 pairs): ' + (
+        'no difference is shown.'
+    )
+    (text,) = compare_names(dict(a=[5.0], b=[4.0]))
+    assert text == 'b: 1 below a, from one pair of checkpoints: nothing is known of the spread.'
 
 
 @pytest.mark.parametrize(
