@@ -258,6 +258,7 @@ def _built(cfg: Config) -> list:
     if scope == 'mmdet':
         require_mmcv_ops()
     import_module(f'{scope}.registry')
+    import_module('simmim_mm.models.downstream')  # registered before types are checked
 
     def registries(names: str) -> list[Registry]:
         roots = [getattr(registry, name) for name in names.split()]
@@ -359,7 +360,7 @@ def class_names(file: str, number: int, folders: Sequence[str] = ()) -> list[str
     of ImageNet; else the folders.
     """
     meta = plain_dict(plain_dict(load_weights(file).get('meta')).get('dataset_meta'))
-    names = list(meta.get('classes') or ())
+    names: list[str] = list(meta.get('classes') or ())
     if len(names) == number and set(folders) <= set(names):
         return names
     if number == 1000 and folders and all(_WNID.fullmatch(name) for name in folders):

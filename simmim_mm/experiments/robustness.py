@@ -16,6 +16,7 @@ from simmim_mm.datasets.transforms.corrupt import COMMON_CORRUPTIONS
 from simmim_mm.experiments import report
 from simmim_mm.experiments.evaluation import Checkpoint, Evaluation
 from simmim_mm.experiments.tables import markdown_table, write_csv
+from simmim_mm.experiments.trial import Outcome, Trial
 from simmim_mm.visualization.grid import compose, shrink
 
 DEFAULT_METRICS = ('accuracy/top1', 'coco/bbox_mAP', 'mIoU', 'masked_loss/loss', 'knn/accuracy')
@@ -223,21 +224,39 @@ def write_results(cells: Sequence[Cell], metric: str, work_dir: Path) -> str:
         plot = work_dir / 'results.png'
         report.plot_columns(plot, points, 'severity', 'mean', 'sd', 'name', metric)
     tables = [report.text_table(corruptions), report.text_table(rows)]
-    return '\n\n'.join([*tables, note, *_verdicts(rows, metric)])
-
-
-def _verdicts(rows: Sequence[dict], metric: str) -> list[str]:
-    """How each name fares under corruption against the first one, in a sentence."""
-    sign = 1 if best_value(metric) else -1  # of a loss, less is better
-    found = []
-    for row in rows:
+    values: dict[str, list[float]] = {}
+    for row in per_checkpoint(cells, metric):
         if row['corrupted'] is not None:
-            value = sign * row['corrupted']
-            found.append(dict(seeds=row['seeds'], mean=value, sd=row['sd corrupted']))
-    return [
-        f'Under corruption, {report.verdict(x, found[0], row["name"], rows[0]["name"])}'
-        for x, row in zip(found[1:], rows[1:])
+            values.setdefault(row['name'], []).append(row['corrupted'])
+    sentences = [f'Under corruption, {text}' for text in compare_names(values)] if values else []
+    return '\n\n'.join([*tables, note, *sentences])
+
+
+def compare_names(values: Mapping[str, Sequence[float]]) -> list[str]:
+    """How each name differs from the first, in a sentence: by pairs of checkpoints, in their order.
+
+    Args:
+        values: A metric of each checkpoint, by name.
+    """
+    found, baseline = [], next(iter(values))
+    outcomes = [
+        Outcome(Trial(name, '', '', seed), Path(), value)
+        for name, own in values.items()
+        for seed, value in enumerate(own)
     ]
+    for name in list(values)[1:]:
+        paired = report.pair(outcomes, name, baseline)
+        if paired is None:
+            continue
+        where = 'above' if paired.difference > 0 else 'below'
+        text = f'{name}: {abs(paired.difference):.3g} {where} {baseline}'
+        if paired.low is None or paired.high is None:
+            text += ', from one pair of checkpoints: nothing is known of the spread.'
+        else:
+            text += f' (95% interval {paired.low:.3g} to {paired.high:.3g}, {paired.pairs} pairs)'
+            text += ': no difference is shown.' if paired.low <= 0 <= paired.high else '.'
+        found.append(text)
+    return found
 
 
 def draw_corruptions(

@@ -10,7 +10,7 @@ from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.evaluation.shape_bias import category_classes, find_stimuli
 from simmim_mm.experiments import report
 from simmim_mm.experiments.evaluation import class_names, write_list
-from simmim_mm.experiments.robustness import Cell, mean_and_sd
+from simmim_mm.experiments.robustness import Cell, compare_names, mean_and_sd
 from simmim_mm.experiments.tables import markdown_table, write_csv
 
 METRIC = 'shape_bias/bias'
@@ -91,16 +91,12 @@ def write_results(cells: Sequence[Cell], work_dir: Path) -> str:
     report.write_rows(work_dir, rows, f'{note}\n\n{markdown_table(categories, "{:.4g}")}')
     write_csv(work_dir / 'categories.csv', categories)
     plot(work_dir / 'shape_bias.png', rows, categories)
-    verdicts = []
-    for row in rows[1:]:
-        pair = [dict(seeds=x['seeds'], mean=x['shape bias'], sd=x['sd']) for x in (row, rows[0])]
-        if all(x['mean'] is not None for x in pair):
-            verdicts.append(report.verdict(*pair, row['name'], rows[0]['name']))
-    verdicts = [
-        text.replace(' better ', ' more ').replace(' worse ', ' less ') for text in verdicts
-    ]
-    tables = [report.text_table(categories), report.text_table(rows), note]
-    return '\n\n'.join([*tables, *(f'Shape bias, {text}' for text in verdicts)])
+    values: dict[str, list[float]] = {}
+    for cell in cells:
+        values.setdefault(cell.checkpoint.name, []).append(cell.metrics[METRIC])
+    known = {name: own for name, own in values.items() if all(map(isfinite, own))}
+    sentences = [f'Shape bias, {text}' for text in compare_names(known)] if known else []
+    return '\n\n'.join([report.text_table(categories), report.text_table(rows), note, *sentences])
 
 
 def plot(path: Path, rows: Sequence[dict], categories: Sequence[dict]) -> None:

@@ -31,10 +31,12 @@ def write_images(root: Path, names: list[str], count: int = 4, size: int = 36) -
     return root
 
 
-def write_classifier(path: Path, classes: list[str], seed: int = 0) -> Path:
+def write_classifier(
+    path: Path, classes: list[str], seed: int = 0, load: dict | None = None
+) -> Path:
     """A checkpoint as a training writes it, with random weights."""
     model = dict(
-        type='mmpretrain.ImageClassifier',
+        type='simmim_mm.FrozenClassifier',  # as of a linear probe
         backbone=BACKBONE,
         neck=dict(type='mmpretrain.GlobalAveragePooling'),
         head=dict(type='mmpretrain.LinearClsHead', num_classes=len(classes), in_channels=16),
@@ -42,7 +44,7 @@ def write_classifier(path: Path, classes: list[str], seed: int = 0) -> Path:
             type='mmpretrain.ClsDataPreprocessor', mean=[120] * 3, std=[60] * 3, to_rgb=False
         ),
     )
-    pipeline = [LOAD, dict(type='mmpretrain.CenterCrop', crop_size=32)]
+    pipeline = [load or LOAD, dict(type='mmpretrain.CenterCrop', crop_size=32)]
     pipeline += [dict(type='mmpretrain.PackInputs')]
     dataset = dict(type='mmpretrain.CustomDataset', data_root='none', pipeline=pipeline)
     cfg = dict(

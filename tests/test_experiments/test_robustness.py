@@ -11,8 +11,20 @@ from PIL import Image
 from robustness_toys import write_classifier, write_images, write_pretraining
 
 from simmim_mm.cli import main
-from simmim_mm.experiments.evaluation import IMAGENET_WNIDS, Checkpoint
-from simmim_mm.experiments.robustness import Cell, by_severity, conditions, summarize
+from simmim_mm.datasets.transforms.corrupt import Corrupt
+from simmim_mm.experiments.evaluation import (
+    IMAGENET_WNIDS,
+    Checkpoint,
+    ModelEvaluation,
+    Options,
+)
+from simmim_mm.experiments.robustness import (
+    Cell,
+    by_severity,
+    compare_names,
+    conditions,
+    summarize,
+)
 from simmim_mm.registry import MODELS
 
 
@@ -64,6 +76,21 @@ def test_accuracy_is_that_of_the_corrupted_crops(tool, tmp_path):
         expected = accuracy(file, changed, labels, [0, 1, 2])
         assert float(row['accuracy/top1']) == pytest.approx(expected)
     assert [row['severity'] for row in rows] == ['0', '2', '5']
+
+
+def test_images_of_mmcv_are_corrupted_in_rgb(tmp_path):
+    data = write_images(tmp_path / 'data', ['a', 'b'], 2)
+    loader = dict(type='LoadImageFromFile')
+    found = []
+    for name, load in (('rgb', None), ('bgr', loader)):
+        file = write_classifier(tmp_path / f'{name}.pth', ['a', 'b'], load=load)
+        evaluation = ModelEvaluation(
+            Checkpoint(name, str(file)), None, Options(str(data)), tmp_path / 'out'
+        )
+        assert evaluation.channel_order == name
+        found.append(evaluation.image(dict(corruption='jpeg_compression', severity=5)))
+    expected = Corrupt('jpeg_compression', 5)(dict(img=crops(data, ['a', 'b'])[0][0]))['img']
+    assert (found[0] == expected).all() and (found[1] == expected).all()
 
 
 def test_finished_cells_are_kept(tool, tmp_path, capsys):
@@ -154,6 +181,17 @@ def test_tables_equal_their_definitions():
     assert y['CE'] == pytest.approx(100 * (fog + snow) / 2) and x['CE'] == pytest.approx(100)
     points = {(p['name'], p['severity']): p['mean'] for p in by_severity(cells, 'accuracy/top1')}
     assert points['x', 1] == (60 + 70 + 70 + 80) / 4 and points['y', 0] == 85
+
+
+def test_names_are_compared_by_pairs_of_checkpoints():
+    """Student's t of two differences, 2 and 4: 3 +- 12.706 * sd / sqrt(2)."""
+    (text,) = compare_names(dict(a=[50.0, 70.0], b=[52.0, 74.0]))
+    low, high = 3 - 12.706 * 2**0.5 / 2**0.5, 3 + 12.706
+    assert text == f'b: 3 above a (95% interval {low:.3g} to {high:.3g}, 2 pairs): ' + (
+        'no difference is shown.'
+    )
+    (text,) = compare_names(dict(a=[5.0], b=[4.0]))
+    assert text == 'b: 1 below a, from one pair of checkpoints: nothing is known of the spread.'
 
 
 @pytest.mark.parametrize(

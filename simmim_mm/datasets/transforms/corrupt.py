@@ -95,7 +95,7 @@ class Corrupt(BaseTransform):
         try:
             with np.errstate(invalid='ignore', divide='ignore'):  # spatter without a drop: 0 / 0
                 corrupted = function(Image.fromarray(rgb), self.severity, **seeded)
-                return np.uint8(np.nan_to_num(corrupted))
+                return np.nan_to_num(corrupted).astype(np.uint8)
         finally:
             np.random.set_state(state)
 
