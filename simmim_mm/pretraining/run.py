@@ -128,8 +128,10 @@ def _planned(
     if minutes is None and wishes.epochs is None:
         minutes = DEFAULT_MINUTES
     budget = (minutes or DEFAULT_MINUTES) * 60
+    # where the length is given, it only says when the training will end
+    seconds = min(_TIMING, budget / 25) if minutes else _TIMING / 4
     report('timing a few steps')
-    plan, timing = _timed(plan, work_dir, cfg_options, min(_TIMING, budget / 25), report)
+    plan, timing = _timed(plan, work_dir, cfg_options, seconds, report)
     if minutes is not None:
         left = budget - (time.monotonic() - started) - _overhead(timing)
         if left < 3 * timing.seconds:
@@ -144,12 +146,18 @@ def _planned(
             f'faster (simmim cache {folder} COPIES)'
         )
     _check_disk(work_dir, timing.num_bytes)
+    if plan.iters and plan.iters < plan.batches_per_epoch:
+        plan.notes.append(
+            f'only {plan.iters / plan.batches_per_epoch:.0%} of the images are seen, once: give '
+            'more --minutes'
+        )
     batches = plan.iters or (plan.epochs or 0) * plan.batches_per_epoch
     seconds = batches * timing.seconds + _overhead(timing)
     end = datetime.now() + timedelta(seconds=seconds)
     rows = describe(plan, f'{end:%H:%M:%S}, in {seconds / 60:.1f} minutes')
+    width = max(len(value) for _, value, _ in rows) + 2
     for name, value, reason in rows:
-        report(f'  {name:12}{value:24}{reason}'.rstrip())
+        report(f'  {name:12}{value:{width}}{reason}'.rstrip())
     for note in plan.notes:
         report(f'  note: {note}')
     return plan
