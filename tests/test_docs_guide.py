@@ -11,13 +11,10 @@ pytestmark = pytest.mark.slow
 # What is made smaller: each is in the tutorial, and nothing else of it is changed.
 SHORTER = {
     '--train 100 --val 50 --unlabeled 600': '--train 8 --val 4 --unlabeled 40',
-    'epochs = 20': 'epochs = 2',
+    '--epochs 20': '--epochs 2',
     'epoch_20.pth': 'epoch_2.pth',
-    'end=3': 'end=1',
-    'begin=3': 'begin=1',
     'epochs = 8': 'epochs = 2',
     'max_epochs=2': 'max_epochs=1',
-    'interval=10': 'interval=2',
     'bbox_head=dict(num_classes=len(classes)': 'bbox_head=dict(num_classes=4, fc_out_channels=32',
     'iters = 300': 'iters = 2',
     'warmup = 20': 'warmup = 1',
@@ -41,7 +38,7 @@ def test_every_command_writes_what_the_tutorial_says(run):
         *('work_dirs/compare_detection/results.png', 'work_dirs/compare_classification/results.md'),
     ):
         assert (folder / name).exists(), name
-    for metric in ('k=20: accuracy', 'kNN accuracy on', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU'):
+    for metric in ('k=20: accuracy', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU'):
         assert metric in printed, metric
 
 

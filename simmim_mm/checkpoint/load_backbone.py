@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from os import PathLike
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from simmim_mm._text import first_few
@@ -59,7 +59,7 @@ def load_backbone(
 
     report = load_into(model, state, prefix, file=file, check=check)
     report.notes += choice(list(state_dicts(stored)))
-    print_log(f'{name}: {report}', 'current')
+    MMLogger.get_current_instance().info(f'{name}: {report}')
     return report
 
 

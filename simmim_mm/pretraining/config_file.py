@@ -95,7 +95,10 @@ def _by_iter(plan: Plan) -> list[str]:
         f'    dict(_base_.cosine, {period}begin={warmup}, end=iters, {unit}),',
         ']',
         "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iters)",
-        f'default_hooks = dict(checkpoint=dict(by_epoch=False, interval={interval}))',
+        'default_hooks = dict(',
+        f'    logger=dict(interval={min(50, max(1, iters // 20))}),',
+        f'    checkpoint=dict(by_epoch=False, interval={interval}),',
+        ')',
         'log_processor = dict(by_epoch=False)',
     ]
 

@@ -11,7 +11,7 @@ import torch
 from simmim_mm.curation.stats import FolderStats, folder_stats
 from simmim_mm.processor import cpu_has_bfloat16
 
-_FIRST, _MOST, _SECONDS = 16, 512, 6.0
+_FIRST, _MOST, _SECONDS = 8, 512, 6.0
 
 
 class Machine(NamedTuple):
@@ -80,8 +80,8 @@ def look_at(folder: str | Path, channels: str | int | None = None, workers: int 
     stats = folder_stats(folder, channels, max_images=_FIRST)
     pace = (time.perf_counter() - start) / _FIRST / max(1, workers)
     most = min(_MOST, int(_SECONDS / max(pace, 1e-6)), stats.num_files)
-    if most >= 2 * _FIRST or stats.num_files <= 2 * _FIRST:
-        stats = folder_stats(folder, channels, max_images=max(most, _FIRST), workers=workers)
+    if most >= 2 * _FIRST:
+        stats = folder_stats(folder, channels, max_images=most, workers=workers)
     return _facts(str(folder), stats)
 
 

@@ -1,5 +1,6 @@
 """Plan, time, write the config, train."""
 
+import gc
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -74,6 +75,7 @@ def pretrain(
     path = work_dir / CONFIG
     if resume and not path.is_file():
         raise PlanError(f'--resume: {path} does not exist: start without --resume')
+    plan = None
     if not resume:
         if path.exists() or (work_dir / 'last_checkpoint').exists():
             raise PlanError(
@@ -90,23 +92,33 @@ def pretrain(
                 plan = replace(plan, start=start._replace(file=(work_dir / NATIVE).absolute()))
         _write(path, plan, work_dir, cfg_options or {})
         report(f'config: {path} (simmim train {path})')
-    while True:
-        cfg = load_config(path)
-        adapt_dataloaders(cfg)
-        cfg.launcher = 'none'
-        cfg.work_dir = str(work_dir)
-        notes = choose_checkpoint(cfg, 'auto' if resume else None)
-        try:
-            train(cfg, notes)
-        except torch.OutOfMemoryError:
-            if resume:
-                raise
-            plan = plan.halved()
-            _write(path, plan, work_dir, cfg_options or {})
-            report(_said(plan))
-            torch.cuda.empty_cache()
-            continue
-        return Path((work_dir / 'last_checkpoint').read_text().strip())
+    while not _fits(path, work_dir, resume):
+        if plan is None:
+            raise PlanError(
+                f'out of memory: halve train_dataloader.batch_size and double '
+                f'optim_wrapper.accumulative_counts in {path}'
+            )
+        gc.collect()
+        torch.cuda.empty_cache()
+        plan = plan.halved()
+        _write(path, plan, work_dir, cfg_options or {})
+        report(_said(plan))
+        # a number of iterations would mean another part of the training now
+        resume = plan.epochs is not None and (work_dir / 'last_checkpoint').is_file()
+    return Path((work_dir / 'last_checkpoint').read_text().strip())
+
+
+def _fits(path: Path, work_dir: Path, resume: bool) -> bool:
+    """Train; False where memory ends, and nothing holds it any more."""
+    cfg = load_config(path)
+    adapt_dataloaders(cfg)
+    cfg.launcher, cfg.work_dir = 'none', str(work_dir)
+    notes = choose_checkpoint(cfg, 'auto' if resume else None)
+    try:
+        train(cfg, notes)
+    except torch.OutOfMemoryError:
+        return False
+    return True
 
 
 def _planned(
@@ -128,8 +140,10 @@ def _planned(
     if minutes is None and wishes.epochs is None:
         minutes = DEFAULT_MINUTES
     budget = (minutes or DEFAULT_MINUTES) * 60
+    # where the length is given, it only says when the training will end
+    seconds = min(_TIMING, budget / 25) if minutes else _TIMING / 4
     report('timing a few steps')
-    plan, timing = _timed(plan, work_dir, cfg_options, min(_TIMING, budget / 25), report)
+    plan, timing = _timed(plan, work_dir, cfg_options, seconds, report)
     if minutes is not None:
         left = budget - (time.monotonic() - started) - _overhead(timing)
         if left < 3 * timing.seconds:
@@ -144,12 +158,18 @@ def _planned(
             f'faster (simmim cache {folder} COPIES)'
         )
     _check_disk(work_dir, timing.num_bytes)
+    if plan.iters and plan.iters < plan.batches_per_epoch:
+        plan.notes.append(
+            f'only {plan.iters / plan.batches_per_epoch:.0%} of the images are seen, once: give '
+            'more --minutes'
+        )
     batches = plan.iters or (plan.epochs or 0) * plan.batches_per_epoch
     seconds = batches * timing.seconds + _overhead(timing)
     end = datetime.now() + timedelta(seconds=seconds)
     rows = describe(plan, f'{end:%H:%M:%S}, in {seconds / 60:.1f} minutes')
+    width = max(len(value) for _, value, _ in rows) + 2
     for name, value, reason in rows:
-        report(f'  {name:12}{value:24}{reason}'.rstrip())
+        report(f'  {name:12}{value:{width}}{reason}'.rstrip())
     for note in plan.notes:
         report(f'  note: {note}')
     return plan

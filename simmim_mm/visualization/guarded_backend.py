@@ -1,13 +1,12 @@
 """Trackers (MLflow, Weights & Biases, TensorBoard, ...) that cannot end a training."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.registry import VISBACKENDS
 from mmengine.visualization import BaseVisBackend, MLflowVisBackend
 
@@ -90,7 +89,7 @@ class GuardedVisBackend(BaseVisBackend):
             self._warned = True
 
     def _warn(self, text: str) -> None:
-        print_log(f'{self._name}: {text}.', 'current', logging.WARNING)
+        MMLogger.get_current_instance().warning(f'{self._name}: {text}.')
 
 
 def guarded(visualizer: dict) -> dict:

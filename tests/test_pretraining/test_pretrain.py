@@ -45,8 +45,15 @@ def run(folder, tmp_path, **kwargs):
     return path, said
 
 
-def test_trains_as_planned_and_continues(folder, tmp_path, fresh_process):
+def test_trains_as_planned_and_continues(folder, tmp_path, fresh_process, capsys):
     path, said = run(folder, tmp_path)
+    shown = capsys.readouterr().out.splitlines()
+    (log,) = (tmp_path / 'out').glob('*/*.log')
+    logged = log.read_text()
+    assert len(shown) < 20 and any('Epoch(train) [1]' in line for line in shown)
+    assert any('weight decay' in line for line in shown)
+    for text in ('Config:', 'System environment', 'after_train_epoch', 'Epoch(train) [2]'):
+        assert text in logged and not any(text in line for line in shown[:-3])
     assert path.name == 'epoch_2.pth'
     text = '\n'.join(said)
     assert 'swin-micro' in text and '2 epochs' in text and '14' in text

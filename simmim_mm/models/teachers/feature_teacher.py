@@ -4,7 +4,7 @@ from os import PathLike, fspath
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from simmim_mm.checkpoint import CheckpointError, load_backbone, load_weights, read_config
@@ -124,10 +124,9 @@ class FeatureTeacher(BaseTeacher):
                 'gap_before_final_norm=False, in its backbone'
             )
         count = sum(p.numel() for p in self.network.parameters())
-        print_log(
+        MMLogger.get_current_instance().info(
             f'FeatureTeacher: {name} of {count / 1e6:.1f}M parameters at {size[0]}x{size[1]} '
-            'pixels, frozen and not part of the checkpoints',
-            'current',
+            'pixels, frozen and not part of the checkpoints'
         )
         return [m.shape[1] for m in maps]
 

@@ -1,0 +1,57 @@
+"""What of the log is shown."""
+
+import logging
+import re
+import warnings
+
+import pytest
+from mmengine import hooks
+
+from simmim_mm import engine
+from simmim_mm.cli.common import interruption_explained, warnings_of_others_logged
+from simmim_mm.engine.console import ConsoleFilter
+
+LOGGER_HOOK = hooks.logger_hook.__file__
+
+
+def record(path: str, text: str, level: int = logging.INFO) -> logging.LogRecord:
+    return logging.LogRecord('mmengine', level, path, 1, text, (), None)
+
+
+def test_what_passes():
+    console = ConsoleFilter(apart=1000.0)
+    assert console.filter(record(engine.__file__, 'Effective batch'))
+    assert not console.filter(record(hooks.__file__, 'Config: ...'))
+    assert not console.filter(record(hooks.__file__, 'deprecated', logging.WARNING))
+    assert console.filter(record(hooks.__file__, 'cannot write', logging.ERROR))
+    progress = record(LOGGER_HOOK, 'Epoch(train) [1][5/9] eta: 0:01:00 loss: 1')
+    assert console.filter(progress)
+    assert not console.filter(progress)  # too soon after the last
+    assert console.filter(record(LOGGER_HOOK, 'Epoch(val) [1][9/9] masked_loss: 1'))
+    assert not console.filter(record(LOGGER_HOOK, 'Exp name: a_b'))
+
+
+def test_warnings_of_others_are_kept_away(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        with warnings_of_others_logged():
+            warnings.warn('timm is old', FutureWarning, stacklevel=2)
+            warnings.warn('a is now b until simmim_mm 1.0', FutureWarning, stacklevel=2)
+    shown = capsys.readouterr().err
+    assert 'timm is old' not in shown and 'a is now b' in shown
+    assert logging.getLogger('py.warnings').handlers == []
+
+
+def test_an_interruption_says_how_to_continue(tmp_path):
+    command = 'simmim train c.py --resume'
+    with (
+        pytest.raises(SystemExit, match='before the first checkpoint'),
+        interruption_explained(tmp_path, command),
+    ):
+        raise KeyboardInterrupt
+    (tmp_path / 'last_checkpoint').write_text(f'{tmp_path}/epoch_3.pth')
+    with (
+        pytest.raises(SystemExit, match=rf'epoch_3\.pth.*`{re.escape(command)}` continues'),
+        interruption_explained(tmp_path, command),
+    ):
+        raise KeyboardInterrupt
