@@ -1,6 +1,7 @@
 """From a checkpoint to a model that is ready to be exported."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from simmim_mm._stack import require_mmcv_ops
 from simmim_mm.checkpoint import load_into, load_weights, open_run, plain_dict
-from simmim_mm.checkpoint.stored_config import check_types
+from simmim_mm.checkpoint.stored_config import GIVE_CONFIG, check_types, refused_config
 from simmim_mm.deploy.graphs import (
     BackboneGraph,
     ClassifierGraph,
@@ -26,6 +27,7 @@ from simmim_mm.deploy.graphs import (
 from simmim_mm.deploy.loading import channel_order, loading_pipeline, trained_size
 from simmim_mm.interop import ExportError
 from simmim_mm.interop.export import BUILT, source_of
+from simmim_mm.models import backbones, downstream  # noqa: F401 - before types are checked
 
 PARTS = ('backbone', 'model')
 _LIBRARIES = ('mmpretrain', 'mmseg', 'mmdet')
@@ -103,7 +105,7 @@ def read_exportable(
     if part not in (*PARTS, None):
         raise ExportError(f'--part must be one of {", ".join(PARTS)}, got {part!r}')
     path, loaded = Path(checkpoint), load_weights(checkpoint)
-    run, state = open_run(path, config, partial(_parts, part), loaded)
+    run, state = open_run(path, deepcopy(config), partial(_parts, path, part), loaded)
     part = part or _default_part(run)
 
     preprocessor = run.model.get('data_preprocessor') or run.get('data_preprocessor') or {}
@@ -114,7 +116,7 @@ def read_exportable(
     if ours or part == 'backbone' or window:
         source = source_of(run, state, path)
         sized = source.sized(window, given)
-        backbone = sized.build()
+        backbone: Any = sized.build()
         resized = sized.resized(backbone)
         changes = {k: v for k, v in sized.config.items() if v != source.config.get(k, ...)}
     if part == 'backbone':
@@ -151,7 +153,7 @@ def _default_part(run: Config) -> str:
     return 'backbone' if _name(run.model) == 'MaskedImageModel' else 'model'
 
 
-def _parts(part: str | None, run: Config) -> list[tuple]:
+def _parts(path: Path, part: str | None, run: Config) -> list[tuple]:
     """What is built of a config, and the registries of its types."""
     scope = run.get('default_scope', 'simmim_mm')
     if scope == 'mmdet':
@@ -170,8 +172,10 @@ def _parts(part: str | None, run: Config) -> list[tuple]:
     registries = [r.children[scope] for r in (root.MODELS, root.TASK_UTILS) if scope in r.children]
     if (part or _default_part(run)) == 'backbone':
         return [(run.model.backbone, *registries)]
-    check_types(dict(type=run.model.type), *registries)
-    _graph(registries[0].get(run.model.type))  # refuses others
+    with refused_config(path, GIVE_CONFIG):  # its class may refuse the rest
+        check_types(dict(type=run.model.type), *registries)
+    kind: Any = registries[0].get(run.model.type)
+    _graph(kind)  # refuses others
     return [(untrained(run.model, 'test_cfg'), *registries)]
 
 
