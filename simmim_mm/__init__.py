@@ -14,6 +14,7 @@ _PUBLIC = [
     'convert',
     'embed',
     'export',
+    'export_onnx',
     'extract_features',
     'get_config',
     'get_model',
@@ -21,6 +22,7 @@ _PUBLIC = [
     'list_models',
     'load_backbone',
     'pretrain',
+    'quantize',
     'reconstruct',
     'registry',
 ]

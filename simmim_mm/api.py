@@ -18,6 +18,7 @@ from simmim_mm import checkpoint as _checkpoint
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError, LoadReport
 from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.deploy import export_onnx, quantize
 from simmim_mm.engine.launch import complete_validation
 from simmim_mm.evaluation.embedding import Embedding, check_format, embed_images
 from simmim_mm.evaluation.features import FeatureExtractor
@@ -35,11 +36,13 @@ __all__ = [
     'convert',
     'embed',
     'export',
+    'export_onnx',
     'extract_features',
     'get_config',
     'get_model',
     'load_backbone',
     'pretrain',
+    'quantize',
     'reconstruct',
 ]
 

@@ -1,7 +1,9 @@
 """From a checkpoint to a model that is ready to be exported."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from torch import Tensor, nn
 
 from simmim_mm._stack import require_mmcv_ops
 from simmim_mm.checkpoint import load_into, load_weights, open_run, plain_dict
+from simmim_mm.checkpoint.stored_config import GIVE_CONFIG, check_types, refused_config
 from simmim_mm.deploy.graphs import (
     BackboneGraph,
     ClassifierGraph,
+    DetectorGraph,
     Graph,
     ReconstructionGraph,
     SegmenterGraph,
@@ -23,6 +27,7 @@ from simmim_mm.deploy.graphs import (
 from simmim_mm.deploy.loading import channel_order, loading_pipeline, trained_size
 from simmim_mm.interop import ExportError
 from simmim_mm.interop.export import BUILT, source_of
+from simmim_mm.models import backbones, downstream  # noqa: F401 - before types are checked
 
 PARTS = ('backbone', 'model')
 _LIBRARIES = ('mmpretrain', 'mmseg', 'mmdet')
@@ -32,6 +37,7 @@ _GRAPHS: dict[str, type[Graph]] = {
     'MaskedImageModel': ReconstructionGraph,
     'ImageClassifier': ClassifierGraph,
     'EncoderDecoder': SegmenterGraph,
+    'SingleStageDetector': DetectorGraph,
 }
 
 
@@ -99,9 +105,8 @@ def read_exportable(
     if part not in (*PARTS, None):
         raise ExportError(f'--part must be one of {", ".join(PARTS)}, got {part!r}')
     path, loaded = Path(checkpoint), load_weights(checkpoint)
-    run, state = open_run(path, config, _parts, loaded)
-    if part is None:
-        part = 'backbone' if _name(run.model) == 'MaskedImageModel' else 'model'
+    run, state = open_run(path, deepcopy(config), partial(_parts, path, part), loaded)
+    part = part or _default_part(run)
 
     preprocessor = run.model.get('data_preprocessor') or run.get('data_preprocessor') or {}
     statistics = preprocessor.get('mean') or [], preprocessor.get('std') or []
@@ -111,7 +116,7 @@ def read_exportable(
     if ours or part == 'backbone' or window:
         source = source_of(run, state, path)
         sized = source.sized(window, given)
-        backbone = sized.build()
+        backbone: Any = sized.build()
         resized = sized.resized(backbone)
         changes = {k: v for k, v in sized.config.items() if v != source.config.get(k, ...)}
     if part == 'backbone':
@@ -120,7 +125,7 @@ def read_exportable(
     else:
         run.model.backbone.update(changes)
         model = _build(run, state, path)
-        graph = _graph(model)(model, *statistics)
+        graph = _graph(type(model))(model, *statistics)
         backbone = model.backbone
     _refuse_counted_windows(model)
     size = size or getattr(backbone, 'img_size', None)
@@ -144,7 +149,11 @@ def read_exportable(
     return exportable
 
 
-def _parts(run: Config) -> list[tuple]:
+def _default_part(run: Config) -> str:
+    return 'backbone' if _name(run.model) == 'MaskedImageModel' else 'model'
+
+
+def _parts(path: Path, part: str | None, run: Config) -> list[tuple]:
     """What is built of a config, and the registries of its types."""
     scope = run.get('default_scope', 'simmim_mm')
     if scope == 'mmdet':
@@ -160,16 +169,22 @@ def _parts(run: Config) -> list[tuple]:
         raise ExportError(f'models of default_scope={scope!r} are not exported to ONNX')
     if not run.get('model', {}).get('backbone'):
         raise ExportError('the config has no model with a backbone: nothing to export')
-    built = {k: v for k, v in untrained(run.model).items() if k != 'test_cfg'}
     registries = [r.children[scope] for r in (root.MODELS, root.TASK_UTILS) if scope in r.children]
-    return [(built, *registries)]
+    if (part or _default_part(run)) == 'backbone':
+        return [(run.model.backbone, *registries)]
+    with refused_config(path, GIVE_CONFIG):  # its class may refuse the rest
+        check_types(dict(type=run.model.type), *registries)
+    kind: Any = registries[0].get(run.model.type)
+    _graph(kind)  # refuses others
+    return [(untrained(run.model, 'test_cfg'), *registries)]
 
 
-def untrained(cfg: Any) -> Any:
-    """A model's config without what initializes and trains it."""
+def untrained(cfg: Any, *others: str) -> Any:
+    """A model's config without what initializes and trains it, and without ``others``."""
     if isinstance(cfg, Mapping):
-        return {k: untrained(v) for k, v in cfg.items() if k not in _TRAINING}
-    return [untrained(v) for v in cfg] if isinstance(cfg, (list, tuple)) else cfg
+        left_out = (*_TRAINING, *others)
+        return {k: untrained(v, *others) for k, v in cfg.items() if k not in left_out}
+    return [untrained(v, *others) for v in cfg] if isinstance(cfg, (list, tuple)) else cfg
 
 
 def _name(cfg: Mapping) -> str:
@@ -195,12 +210,19 @@ def _build(run: Config, state: Mapping[str, Tensor], path: Path) -> nn.Module:
     return model.eval()
 
 
-def _graph(model: nn.Module) -> type[Graph]:
-    """What is exported of a whole model."""
-    names = [kind.__name__ for kind in type(model).__mro__]
+def _graph(model: type) -> type[Graph]:
+    """What is exported of whole models of a class."""
+    names = [kind.__name__ for kind in model.__mro__]
     if graph := next((_GRAPHS[name] for name in names if name in _GRAPHS), None):
         return graph
-    raise ExportError(f'a whole {names[0]} is not exported: export its backbone, --part backbone')
+    reason = (
+        ': it pools the regions of boxes, whose number depends on the image'
+        if 'TwoStageDetector' in names
+        else ''
+    )
+    raise ExportError(
+        f'a whole {names[0]} is not exported{reason}. Export its backbone: --part backbone'
+    )
 
 
 def _refuse_counted_windows(model: nn.Module) -> None:

@@ -111,6 +111,53 @@ class SegmenterGraph(Graph):
         return (logits.sigmoid() > threshold).squeeze(1).long(), logits
 
 
+class DetectorGraph(Graph):
+    """Every box of a detector of one stage with its scores, before boxes are suppressed.
+
+    Suppression gives as many boxes as the image has objects, which is left to the one who runs the
+    file: keep scores above a threshold, then suppress within each class.
+    """
+
+    kind = 'detector'
+    output_names = ('boxes', 'scores')
+    meaning = (
+        'boxes (batch, n, 4), left, top, right and bottom in pixels; score of each class (batch, '
+        'n, classes). Before suppression: keep scores above a threshold, then suppress boxes of '
+        'each class that overlap (NMS)'
+    )
+
+    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__(model, mean, std)
+        from mmdet.models.dense_heads import RetinaHead, SSDHead
+        from mmdet.models.task_modules import DeltaXYWHBBoxCoder
+
+        head = self.model.bbox_head
+        kinds = RetinaHead, SSDHead
+        if not (isinstance(head, kinds) and isinstance(head.bbox_coder, DeltaXYWHBBoxCoder)):
+            raise ExportError(
+                f'a detector with {type(head).__name__} is not exported: of detectors of one stage '
+                'RetinaNet and SSD are. Export the backbone: --part backbone'
+            )
+
+    def results(self, x: Tensor) -> tuple[Tensor, ...]:
+        head = self.model.bbox_head
+        logits, deltas = head(self.model.extract_feat(x))
+        sizes = [level.shape[-2:] for level in logits]
+        priors = torch.cat(head.prior_generator.grid_priors(sizes, device=x.device))
+
+        def rows(levels: Sequence[Tensor], width: int) -> Tensor:
+            """Maps ``(B, anchors * width, h, w)`` to ``(B, n, width)``, in the order of priors."""
+            return torch.cat(
+                [y.permute(0, 2, 3, 1).reshape(len(x), -1, width) for y in levels], dim=1
+            )
+
+        values = rows(logits, head.cls_out_channels)
+        scores = values.sigmoid() if head.use_sigmoid_cls else values.softmax(-1)[..., :-1]
+        anchors, moves = priors.expand(len(x), -1, -1).flatten(0, 1), rows(deltas, 4).flatten(0, 1)
+        boxes = head.bbox_coder.decode(anchors, moves, max_shape=tuple(x.shape[2:]))
+        return boxes.view(len(x), -1, 4), scores
+
+
 class ReconstructionGraph(Graph):
     """What a pretrained model predicts under a mask, in the value range of the images."""
 

@@ -167,7 +167,11 @@ def quantize(
 def _by_nncf(path: Path, source: OnnxRuntime, images: Images, out: Path) -> None:
     """OpenVINO's own form, quantized by NNCF."""
     openvino, nncf = need('openvino'), need('nncf')
+    passes = need('openvino.passes')
     model = openvino.Core().read_model(path)
+    folding = passes.Manager()  # else weights that the graph only rearranges would stay as they are
+    folding.register_pass(passes.ConstantFolding())
+    folding.run_passes(model)
     operators = {node.get_type_name() for node in model.get_ops()}
     # with the smoothing of activations that transformers need
     kind = nncf.ModelType.TRANSFORMER if {'Softmax', 'MVN'} <= operators else None
@@ -183,7 +187,7 @@ def _by_nncf(path: Path, source: OnnxRuntime, images: Images, out: Path) -> None
     quantized.set_rt_info(json.dumps(about), [PREFIX.rstrip('.'), 'metadata'])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'model.xml'
-        openvino.save_model(quantized, file)  # with float16 for what is not int8
+        openvino.save_model(quantized, file)
         write_file(file.with_suffix('.bin').read_bytes(), out.with_suffix('.bin'))
         write_file(file.read_bytes(), out)
 

@@ -31,16 +31,15 @@ def _name(step: Mapping) -> str:
 def trained_size(run: Config) -> tuple[int, int] | None:
     """Height and width of the images that a run's model was trained on, if the config says it.
 
-    That of the last crop; without one, of the resizing.
+    That of the last step that crops or resizes, of the training, else of the validation.
     """
-    steps = [step for steps in _pipelines(run) for step in steps[::-1]]
-    for word in ('Crop', 'Resize'):
-        for step in steps:
-            size = next((step[k] for k in ('crop_size', 'scale', 'size') if k in step), None)
-            if word in _name(step) and size:
-                height, width = (size, size) if isinstance(size, int) else size
-                # mmdet's and mmseg's resizing takes the width first
-                return (width, height) if _name(step) == 'Resize' else (height, width)
+    for step in [step for steps in _pipelines(run) for step in steps[::-1]]:
+        size = next((step[k] for k in ('crop_size', 'scale', 'size') if step.get(k)), None)
+        crops = 'Crop' in _name(step)
+        if size and (crops or 'Resize' in _name(step)):
+            height, width = (size, size) if isinstance(size, int) else size
+            # the scale of mmcv's resizing has the width first
+            return (width, height) if 'scale' in step and not crops else (height, width)
     return None
 
 

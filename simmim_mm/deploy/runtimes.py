@@ -151,7 +151,7 @@ class OpenVino(Runtime):
             info = node.get_rt_info()
             if info['layerType'].astype(str) in kinds:
                 precision = info['runtimePrecision'].astype(str)
-                found[names.get(precision, precision)] += 1
+                found[names.get(str(precision), str(precision))] += 1
         return found
 
 

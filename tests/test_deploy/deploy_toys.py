@@ -124,3 +124,34 @@ def save(path: Path, config: dict, classes: tuple[str, ...] = ()) -> Path:
     meta = dict(cfg=Config(config).pretty_text, dataset_meta=dict(classes=classes))
     torch.save(dict(meta=meta, state_dict=build(config).state_dict()), path)
     return path
+
+
+def retinanet() -> dict:
+    """Config of a RetinaNet of three classes, trained on images of 64 pixels."""
+    anchors = dict(type='AnchorGenerator', ratios=[0.5, 1.0], scales=[2], strides=[8, 16])
+    return dict(
+        default_scope='mmdet',
+        model=dict(
+            type='RetinaNet',
+            backbone=dict(BACKBONES['MaskedResNet'], type='simmim_mm.MaskedResNet'),
+            neck=dict(type='FPN', in_channels=[8, 16], out_channels=8, num_outs=2),
+            bbox_head=dict(
+                type='RetinaHead',
+                num_classes=3,
+                in_channels=8,
+                feat_channels=8,
+                stacked_convs=1,
+                anchor_generator=dict(anchors, strides=[4, 8]),
+            ),
+            test_cfg=dict(
+                nms_pre=10000,
+                score_thr=0.3,
+                nms=dict(type='nms', iou_threshold=0.5),
+                max_per_img=50,
+            ),
+            data_preprocessor=dict(type='DetDataPreprocessor', bgr_to_rgb=True, **STATISTICS),
+        ),
+        train_dataloader=dict(
+            dataset=dict(pipeline=[dict(type='Resize', scale=(96, 64), keep_ratio=True)])
+        ),
+    )

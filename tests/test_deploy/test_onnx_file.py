@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import TRANSFORMS, DefaultScope
 from torch.testing import assert_close
@@ -18,7 +19,7 @@ from simmim_mm.cli import main
 from simmim_mm.deploy import DeployError, OnnxRuntime, export_onnx, onnx_file
 from simmim_mm.deploy.exportable import Exportable, read_exportable
 from simmim_mm.deploy.graphs import BackboneGraph
-from simmim_mm.deploy.loading import ImageLoader
+from simmim_mm.deploy.loading import ImageLoader, trained_size
 from simmim_mm.interop import ExportError
 
 MEAN, STD = (torch.tensor(toys.STATISTICS[k]).view(3, 1, 1) for k in ('mean', 'std'))
@@ -152,6 +153,29 @@ def test_reconstruction_of_images_under_a_mask(checkpoint, tmp_path):
     assert_close(run(out, images, mask)[0][visible], images[visible], atol=1e-2, rtol=0)
 
 
+def test_boxes_of_a_detector_suppressed_are_those_that_mmdet_predicts(checkpoint):
+    pytest.importorskip('mmcv.ops', exc_type=ImportError)
+    from mmdet.structures import DetDataSample
+    from torchvision.ops import batched_nms
+
+    config = toys.retinanet()
+    exportable = read_exportable(checkpoint(config))
+    assert exportable.size == (64, 96)
+    model, images = exportable.graph.model, exportable.examples(2)[0]
+    sample = DetDataSample(metainfo=dict(img_shape=(64, 96), scale_factor=(1, 1)))
+    with torch.no_grad():
+        model.bbox_head.retina_cls.weight.mul_(0.02)  # so that no two scores are 1
+        theirs = model.predict((images - MEAN) / STD, [sample, sample.clone()], rescale=False)
+        boxes, scores = exportable.graph(images)
+    for b, s, sample in zip(boxes, scores, theirs, strict=True):
+        index, label = (s > 0.3).nonzero(as_tuple=True)
+        kept = batched_nms(b[index], s[index, label], label, 0.5)[:50]
+        assert len(kept) > 5
+        assert_close(s[index, label][kept], sample.pred_instances.scores)
+        assert_close(b[index][kept], sample.pred_instances.bboxes)
+        assert torch.equal(label[kept], sample.pred_instances.labels)
+
+
 def test_a_wrong_file_is_not_written(checkpoint, tmp_path, monkeypatch):
     path = checkpoint(toys.pretraining('MaskedViT'))
     exportable = read_exportable(path)
@@ -206,3 +230,16 @@ def test_the_command(checkpoint, tmp_path, capsys):
             main(['export', path, *arguments])
         assert capsys.readouterr().err.startswith(f'error: {message}')
     assert out.read_text() == 'here'
+
+
+def test_the_size_is_that_of_the_last_step_that_crops_or_resizes():
+    def size(*steps: tuple) -> tuple | None:
+        pipeline = [dict(type=kind, **options) for kind, options in steps]
+        return trained_size(Config(dict(train_dataloader=dict(dataset=dict(pipeline=pipeline)))))
+
+    load, crop = ('LoadImageFromFile', {}), ('RandomCrop', dict(crop_size=(32, 48)))
+    resize = ('Resize', dict(scale=(96, 64)))  # width and height
+    assert size(load, resize, crop) == (32, 48) and size(load, crop, resize) == (64, 96)
+    assert size(load, ('RandomResizedCrop', dict(scale=(24, 40)))) == (24, 40)
+    assert size(load, ('ResizeToCover', dict(size=20))) == (20, 20)
+    assert size(load) is None
