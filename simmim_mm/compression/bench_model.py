@@ -24,9 +24,10 @@ from torch import nn
 from simmim_mm.catalog import load_config
 from simmim_mm.compression.operations import count_operations
 from simmim_mm.deploy.exportable import Exportable, read_exportable
-from simmim_mm.deploy.measure import file_size, find_task, score
+from simmim_mm.deploy.measure import file_size
 from simmim_mm.deploy.onnx_file import describe
 from simmim_mm.deploy.runtimes import DeployError, OnnxRuntime, OpenVino, Runtime, need
+from simmim_mm.deploy.tasks import find_task, score
 
 WARM_UP = 3  # runs of each model that do not count
 
@@ -216,7 +217,7 @@ def bench_models(
         runs: Of each model at each batch size.
         threads: Of a run; 0: as PyTorch chooses, for all.
         size: Height and width in pixels of the images, where a file does not say.
-        data: Labeled images, see :func:`~simmim_mm.deploy.measure.find_task`: kNN accuracy of
+        data: Labeled images, see :func:`~simmim_mm.deploy.tasks.find_task`: kNN accuracy of
             backbones, accuracy of classifiers, mIoU of segmenters. Each model loads them as its
             training validated.
         maps: Of segmenters, the folder of segmentation maps.

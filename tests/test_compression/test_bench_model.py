@@ -99,7 +99,7 @@ def test_a_file_of_others_runs_at_the_size_that_it_takes(tmp_path):
     variants, small = [Variant('relu', str(file))], dict(memory=False, runs=1)
     (row,) = bench_models(variants, size=(8, 8), batch_sizes=[1], **small)
     assert row['M parameters'] == 0 and row['spread, batch 1'] is None
-    with pytest.raises(DeployError, match='does not take images of 8x3x8x8 .*--batch-sizes'):
+    with pytest.raises(DeployError, match=r'not take images of 8x3x8x8 .*--batch-sizes'):
         bench_models(variants, size=(8, 8), **small)
 
 
