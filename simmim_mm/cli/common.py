@@ -193,19 +193,16 @@ def train_command() -> list[str]:
 def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[Outcome]':
     """Run trials with `simmim train`, ``jobs`` at a time, each in a folder of its own.
 
-    SIGTERM and Ctrl-C end them, and this process.
+    SIGTERM, SIGUSR1 and Ctrl-C end them, and this process; the first two with exit code 75.
     """
-    import signal
-
+    from simmim_mm.engine.stop_request import StopRequest
     from simmim_mm.experiments import run_trials
 
-    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return run_trials(trials, folder, train_command(), jobs, say)
+        with StopRequest():
+            return run_trials(trials, folder, train_command(), jobs, say)
     except KeyboardInterrupt:
         sys.exit('interrupted: the same command continues from here')
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def parse_transforms(text: str) -> tuple[str, list[dict]]:

@@ -2,12 +2,15 @@
 
 import argparse
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from simmim_mm.cli.common import add_run_options, default_work_dir, load_config, load_runner
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+    from simmim_mm.engine.stop_request import StopRequest
 
 HELP = 'pretrain, or train a classifier, detector or segmenter'
 DESCRIPTION = """
@@ -75,7 +78,7 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     if args.auto_scale_lr:
         notes += scale_lr(cfg)
     adapt_dataloaders(cfg)
-    return notes + choose_checkpoint(cfg, args.resume)
+    return notes
 
 
 def use_amp(cfg: 'Config') -> None:
@@ -135,19 +138,32 @@ def choose_checkpoint(cfg: 'Config', resume: str | None) -> list[str]:
 
 def run(args: argparse.Namespace) -> None:
     from simmim_mm._stack import require_mmcv_ops
-    from simmim_mm.engine.checks import check_model, check_run
-    from simmim_mm.engine.hooks.standard import add_standard_hooks
-    from simmim_mm.engine.launch import release_loaders
+    from simmim_mm.engine.launch import launched_rank
+    from simmim_mm.engine.run_lock import RunLock
+    from simmim_mm.engine.stop_request import StopRequest
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
     notes = merge_args(cfg, args)
     if cfg.get('default_scope') == 'mmdet':
         require_mmcv_ops()
+    # The first process of several holds the work dir for all.
+    lock = RunLock(cfg.work_dir) if launched_rank(args.launcher) == 0 else nullcontext()
+    with StopRequest() as request, lock:
+        train(cfg, notes + choose_checkpoint(cfg, args.resume), request)
+
+
+def train(cfg: 'Config', notes: list[str], request: 'StopRequest') -> None:
+    """Check and train what a config says; ``notes`` go to the log."""
+    from simmim_mm.engine.checks import check_model, check_run
+    from simmim_mm.engine.hooks import PreemptionHook
+    from simmim_mm.engine.hooks.standard import add_standard_hooks
+    from simmim_mm.engine.launch import release_loaders
 
     checked = check_run(cfg)  # before anything is written
     runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
     add_standard_hooks(runner)
+    runner.register_hook(PreemptionHook(request))
     for note in notes:
         runner.logger.info(note)
     for warning in checked.warnings:
