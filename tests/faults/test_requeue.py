@@ -17,9 +17,7 @@ exit $(sed -n "$(wc -l < {folder}/calls)p" {folder}/codes)
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """Runs the script where srun ends with given codes; returns its code, and the calls."""
-    for name, text in dict(
-        srun=SRUN, scontrol='#!/bin/bash\necho "$@" > {folder}/queue'
-    ).items():
+    for name, text in dict(srun=SRUN, scontrol='#!/bin/bash\necho "$@" > {folder}/queue').items():
         (tmp_path / name).write_text(text.format(folder=tmp_path))
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
