@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EDQUOT, ELOOP, ENOSPC, EROFS, ESTALE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -240,11 +241,13 @@ def run_tool(main: Callable[[], None], rank: int = 0) -> None:
 def is_user_error(error: BaseException) -> bool:
     """Whether an error says all that its reader needs: a traceback would only hide it.
 
-    That holds for files that cannot be opened, for this package's own error classes, for a
-    ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), and for
-    a type name that no registry knows.
+    That holds for files that cannot be opened or written, for this package's own error classes, for
+    a ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), and
+    for a type name that no registry knows.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
+        return True
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EROFS, ELOOP, ESTALE):
         return True
     if type(error).__module__.split('.')[0] == 'simmim_mm':
         return True

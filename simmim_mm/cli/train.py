@@ -156,6 +156,7 @@ def run(args: argparse.Namespace) -> None:
 def train(cfg: 'Config', notes: list[str], request: 'StopRequest') -> None:
     """Check and train what a config says; ``notes`` go to the log."""
     from simmim_mm.engine.checks import check_model, check_run
+    from simmim_mm.engine.failures import processes_explained
     from simmim_mm.engine.hooks import PreemptionHook
     from simmim_mm.engine.hooks.standard import add_standard_hooks
     from simmim_mm.engine.launch import release_loaders
@@ -171,6 +172,7 @@ def train(cfg: 'Config', notes: list[str], request: 'StopRequest') -> None:
     for mode, sample in checked.samples.items():
         check_model(model, sample, mode)
     try:
-        runner.train()
+        with processes_explained():
+            runner.train()
     finally:
         release_loaders(runner)

@@ -1,7 +1,7 @@
 """Features of many images in a file: for search, clustering or a model on top."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simmim_mm.checkpoint.file_backend import remove_stale_files, written_whole
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.evaluation.features import FeatureExtractor
 
@@ -43,15 +44,22 @@ class Embedding:
         """
         out = Path(out)
         check_format(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale_files(out.parent, out.stem)
         written = [out]
+        # The features come last: where they are, all of it is.
+        if out.suffix == '.npy':
+            written.append(out.with_suffix('.txt'))
+            _write_lines(written[-1], (f'{path}\n' for path in self.paths))
+        if self.unreadable:
+            written.append(out.with_suffix('.unreadable.txt'))
+            lines = (f'{path}: {reason}\n' for path, reason in self.unreadable.items())
+            _write_lines(written[-1], lines)
         array = self.features.numpy()
         if out.suffix == '.npy':
-            np.save(out, array)
-            written.append(out.with_suffix('.txt'))
-            written[-1].write_text(''.join(f'{path}\n' for path in self.paths), encoding='utf-8')
+            with written_whole(out) as file:
+                np.save(file, array)
         elif out.suffix == '.csv':
-            with out.open('w', newline='', encoding='utf-8') as file:
+            with written_whole(out, 'w', newline='', encoding='utf-8') as file:
                 rows = csv.writer(file)
                 rows.writerow([*self._columns, *(f'f{i}' for i in range(array.shape[-1]))])
                 for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
@@ -60,11 +68,8 @@ class Embedding:
             pyarrow, parquet = import_module('pyarrow'), import_module('pyarrow.parquet')
             columns: dict[str, Any] = dict(zip(self._columns, zip(*self._places())))
             columns['feature'] = list(array.reshape(-1, array.shape[-1]))
-            parquet.write_table(pyarrow.table(columns), out)
-        if self.unreadable:
-            written.append(out.with_suffix('.unreadable.txt'))
-            lines = (f'{path}: {reason}\n' for path, reason in self.unreadable.items())
-            written[-1].write_text(''.join(lines), encoding='utf-8')
+            with written_whole(out) as file:
+                parquet.write_table(pyarrow.table(columns), file)
         return written
 
     @property
@@ -76,6 +81,11 @@ class Embedding:
         grid = np.ndindex(*self.features.shape[1:-1])
         places = list(grid)
         return [(path, *place) for path in self.paths for place in places]
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with written_whole(path, 'w', encoding='utf-8') as file:
+        file.writelines(lines)
 
 
 def check_format(out: Path) -> None:

@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from PIL import Image
+
+from simmim_mm import models  # noqa: F401  registers them
+from simmim_mm.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 INJECT = Path(__file__).with_name('inject.py')
@@ -57,10 +61,22 @@ default_hooks = dict(
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend')])
 """
 PRETRAINING = ('train', 'tiny.py', '--work-dir', 'work', '--resume')
+SWEEP = """
+base = 'tiny.py'
+sweep = {'model.backbone.drop_path_rate': [0.0, 0.4]}
+"""
+COMMANDS = {
+    'train': PRETRAINING,
+    'sweep': ('sweep', 'sweep.py', '--work-dir', 'swept'),
+    'scan': ('scan', 'images', '--out', 'scanned', '--workers', '0'),
+    'cache': ('cache', 'images', '--out', 'cached', '--short-side', '24', '--workers', '0'),
+    'embed': ('embed', 'start.pth', 'images', '--num-workers', '0'),
+    'export': ('export', 'start.pth', '--to', 'timm', '--out', 'timm.safetensors'),
+}
 
 
 def make_project(folder: Path, images: int = 8) -> Path:
-    """A folder with ``tiny.py`` and the images that it trains on."""
+    """A folder with ``tiny.py``, the images that it trains on, and a checkpoint of its model."""
     rng = np.random.default_rng(0)
     (folder / 'images').mkdir(parents=True)
     for i in range(images):
@@ -68,6 +84,11 @@ def make_project(folder: Path, images: int = 8) -> Path:
         image = Image.fromarray(pixels).resize((48, 40), Image.Resampling.BICUBIC)
         image.save(folder / 'images' / f'{i:02}.png')
     (folder / 'tiny.py').write_text(CONFIG)
+    (folder / 'sweep.py').write_text(SWEEP)
+    cfg = Config.fromfile(folder / 'tiny.py')
+    torch.manual_seed(0)
+    weights = MODELS.build(cfg.model).state_dict()
+    torch.save(dict(meta=dict(cfg=cfg.pretty_text), state_dict=weights), folder / 'start.pth')
     return folder
 
 
@@ -79,18 +100,30 @@ class End(NamedTuple):
     events: list[str]
 
 
-def run(python: str, folder: Path, *args: str, timeout: float = 300, **fault: Any) -> End:
-    """Run a verb in ``folder`` with a fault, as ``inject.py`` describes them."""
+def run(
+    python: str, folder: Path, *args: str, kill_after: float | None = None, **fault: Any
+) -> End:
+    """Run a verb in ``folder`` with a fault, as ``inject.py`` describes them.
+
+    ``kill_after`` seconds it is killed from outside.
+    """
     with tempfile.NamedTemporaryFile() as log:
         environment = dict(
             os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', FAULT_LOG=log.name,
             FAULT=json.dumps(fault),
         )  # fmt: skip
-        done = subprocess.run(
-            [python, str(INJECT), *args], cwd=folder, env=environment, timeout=timeout,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        return End(done.returncode, done.stdout, Path(log.name).read_text().splitlines())
+        with subprocess.Popen(
+            [python, str(INJECT), *args], cwd=folder, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as process:  # fmt: skip
+            try:
+                output, _ = process.communicate(timeout=kill_after or 300)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                output, _ = process.communicate()
+                if kill_after is None:
+                    raise
+        return End(process.returncode, output, Path(log.name).read_text().splitlines())
 
 
 def files(folder: Path) -> list[str]:
@@ -103,7 +136,7 @@ def differences(expected: Path, found: Path) -> list[str]:
     """What differs between two checkpoints: weights and the optimizer's state, to the last bit."""
     ours, theirs = (torch.load(path, weights_only=False) for path in (expected, found))
     tensors = [
-        dict(checkpoint['state_dict'], **_flat(checkpoint['optimizer'], 'optimizer'))
+        dict(checkpoint['state_dict'], **_flat(checkpoint.get('optimizer'), 'optimizer'))
         for checkpoint in (ours, theirs)
     ]
     names = set(tensors[0]) ^ set(tensors[1])

@@ -7,7 +7,7 @@ files of a test, and acts at the one that $FAULT names, before it happens:
 - ``{"at": 7, "do": "SIGKILL"}``: the 7th event; any signal, sent to this process;
 - ``{"at": 1, "event": "os.rename", "file": "epoch_2", "do": "ENOSPC"}``: the first renaming of a
   file with that in its path; any error of the system, for this event and all later ones that
-  write;
+  write; or ``remove``: the folder ``work`` is removed;
 - ``{"file_size": 1000, "do": "SIGKILL"}``: the kernel ends the process within the write that makes
   a file longer than that; with any other ``do``, the write fails, as on a full disk.
 
@@ -19,6 +19,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 
@@ -47,6 +48,8 @@ def install(fault: dict, folder: str, log: int) -> None:
             count += 1
             if count == fault.get('at') and number:
                 os.kill(this, number)
+            if count == fault.get('at') and fault['do'] == 'remove':
+                shutil.rmtree(os.path.join(folder, 'work'))
         if code and writes and 0 < fault.get('at', 0) <= count:
             raise OSError(code, os.strerror(code), path)
 

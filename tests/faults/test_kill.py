@@ -1,7 +1,6 @@
 """Killed at any moment, and started again with the same command, a run loses nothing."""
 
-import pytest
-from harness import DEAD, PRETRAINING, differences, files, make_project, run
+from harness import COMMANDS, DEAD, PRETRAINING, differences, files, make_project, run
 
 from simmim_mm.engine.resume import check_resumable, find_resumable
 
@@ -16,15 +15,6 @@ KILLS = {
     'before the former best one is deleted': dict(event='os.remove', file='best'),
     'as a picture is drawn at the end': dict(event='open', file='reconstruction'),
 }
-
-
-@pytest.fixture(scope='module')
-def pretraining(python, tmp_path_factory):
-    """The folder of a pretraining that nothing has interrupted."""
-    folder = make_project(tmp_path_factory.mktemp('whole'))
-    end = run(python, folder, *PRETRAINING)
-    assert end.code == 0, end.output
-    return folder
 
 
 def test_a_pretraining_killed_again_and_again_is_the_same_to_the_last_bit(
@@ -43,3 +33,5 @@ def test_a_pretraining_killed_again_and_again_is_the_same_to_the_last_bit(
     assert end.code == 0, end.output
     assert differences(pretraining / 'work/epoch_4.pth', folder / 'work/epoch_4.pth') == []
     assert files(folder) == files(pretraining)
+
+

@@ -1,5 +1,7 @@
 import math
 import os.path as osp
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -8,6 +10,10 @@ from mmengine.hooks import CheckpointHook
 
 from simmim_mm.checkpoint.file_backend import remove_stale_files
 from simmim_mm.registry import HOOKS
+
+
+class CheckpointNotWritten(OSError):
+    """A checkpoint could not be written; those before it are as they were."""
 
 
 @HOOKS.register_module()
@@ -55,6 +61,10 @@ class AtomicCheckpointHook(CheckpointHook):
             self._remove(self.file_backend.join_path(self.out_dir, name))
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        with _explained():
+            self._save_step(runner, step, meta)
+
+    def _save_step(self, runner, step: int, meta: dict) -> None:
         outdated = self._note_step(runner, step)
 
         filename = self.filename_tmpl.format(step)
@@ -101,7 +111,8 @@ class AtomicCheckpointHook(CheckpointHook):
         else:
             self.best_ckpt_path_dict = dict.fromkeys(former)
 
-        super()._save_best_checkpoint(runner, metrics)
+        with _explained():
+            super()._save_best_checkpoint(runner, metrics)
 
         now = {0: self.best_ckpt_path} if single else self.best_ckpt_path_dict
         for key, old in former.items():
@@ -117,3 +128,16 @@ class AtomicCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         elif self.file_backend.isdir(path):
             self.file_backend.rmtree(path)  # type: ignore[attr-defined]  # of every backend
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise CheckpointNotWritten(
+            f'{error.filename} cannot be written: {error.strerror}. The checkpoints before it are '
+            'intact: --resume continues from the last one'
+        ) from error
