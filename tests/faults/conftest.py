@@ -9,3 +9,9 @@ def pretraining(python, tmp_path_factory):
     end = run(python, folder, *PRETRAINING)
     assert end.code == 0, end.output
     return folder
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder to train in."""
+    return make_project(tmp_path / 'project')

@@ -82,7 +82,9 @@ def make_project(folder: Path, images: int = 8) -> Path:
     for i in range(images):
         pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
         image = Image.fromarray(pixels).resize((48, 40), Image.Resampling.BICUBIC)
-        image.save(folder / 'images' / f'{i:02}.png')
+        path = folder / 'images' / f'{i:02}.png'
+        image.save(path)
+        os.utime(path, (1e9, 1e9))  # the folders of trials are named after the data
     (folder / 'tiny.py').write_text(CONFIG)
     (folder / 'sweep.py').write_text(SWEEP)
     cfg = Config.fromfile(folder / 'tiny.py')
@@ -100,29 +102,34 @@ class End(NamedTuple):
     events: list[str]
 
 
+def start(
+    python: str, folder: Path, *args: str, log: str = os.devnull, environment: dict = {},
+    **fault: Any,
+) -> subprocess.Popen:  # fmt: skip
+    """Start a verb in ``folder`` with a fault, as ``inject.py`` describes them."""
+    env = dict(
+        os.environ, PYTHONPATH=f'{ROOT}:{folder}', OMP_NUM_THREADS='1', FAULT_LOG=log,
+        FAULT=json.dumps(fault), **environment,
+    )  # fmt: skip
+    return subprocess.Popen(
+        [python, str(INJECT), *args], cwd=folder, env=env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
 def run(
     python: str, folder: Path, *args: str, kill_after: float | None = None, **fault: Any
 ) -> End:
-    """Run a verb in ``folder`` with a fault, as ``inject.py`` describes them.
-
-    ``kill_after`` seconds it is killed from outside.
-    """
+    """Run a verb to its end; or kill it from outside, ``kill_after`` seconds."""
     with tempfile.NamedTemporaryFile() as log:
-        environment = dict(
-            os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', FAULT_LOG=log.name,
-            FAULT=json.dumps(fault),
-        )  # fmt: skip
-        with subprocess.Popen(
-            [python, str(INJECT), *args], cwd=folder, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        ) as process:  # fmt: skip
-            try:
-                output, _ = process.communicate(timeout=kill_after or 300)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                output, _ = process.communicate()
-                if kill_after is None:
-                    raise
+        process = start(python, folder, *args, log=log.name, **fault)
+        try:
+            output, _ = process.communicate(timeout=kill_after or 300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            if kill_after is None:
+                raise
         return End(process.returncode, output, Path(log.name).read_text().splitlines())
 
 
@@ -155,3 +162,18 @@ def _flat(value: Any, name: str) -> dict[str, torch.Tensor]:
     items = value.items() if isinstance(value, dict) else enumerate(value or ())
     items = () if isinstance(value, str) else items
     return {k: v for key, inner in items for k, v in _flat(inner, f'{name}.{key}').items()}
+
+
+def same(expected: Path, found: Path) -> list[str]:
+    """What differs in the files of two folders: of checkpoints tensors, of tables all but times."""
+    names = [set(files(folder)) for folder in (expected, found)]
+    problems = sorted(names[0] ^ names[1])
+    for name in names[0] & names[1]:
+        contents = [(folder / name).read_bytes() for folder in (expected, found)]
+        if name.endswith('.pth'):
+            problems += [f'{name}: {x}' for x in differences(expected / name, found / name)]
+        elif name.endswith('.csv'):
+            contents = [re.sub(rb',[\d.]+(?=\r?\n)', b'', content) for content in contents]
+        if name.endswith(('.npy', '.csv', '.jpg', '.safetensors', 'kept.txt', 'cached/00.png')):
+            problems += [name] if contents[0] != contents[1] else []
+    return problems

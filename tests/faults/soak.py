@@ -20,24 +20,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-
-from harness import COMMANDS, DEAD, differences, files, make_project, run
+sys.path.append(str(Path(__file__).parents[1]))
+from harness import COMMANDS, DEAD, PRETRAINING, ROOT, make_project, run, same
 from preloaded_python import preloaded
-
-
-def same(expected: Path, found: Path) -> list[str]:
-    """What differs in the files of two folders; of checkpoints weights and optimizer count."""
-    problems = sorted(set(files(expected)) ^ set(files(found)))
-    for name in set(files(expected)) & set(files(found)):
-        if name.endswith('.pth'):
-            problems += [f'{name}: {x}' for x in differences(expected / name, found / name)]
-        elif name.endswith(('.npy', '.csv', '.png', '.safetensors', 'kept.txt')):
-            texts = [re.sub(rb'[\d.]+(?=,?\r?$)', b'', (f / name).read_bytes())  # minutes
-                     if name.endswith('.csv') else (f / name).read_bytes()
-                     for f in (expected, found)]  # fmt: skip
-            problems += [name] if texts[0] != texts[1] else []
-    return problems
 
 
 def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str], dice) -> int:
@@ -60,8 +45,6 @@ def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str],
 
 def watch(python: str, folder: Path, minutes: float) -> None:
     """Print medians of the first and last fifth of a pretraining of that many minutes."""
-    from harness import PRETRAINING, ROOT
-
     command = [sys.executable, '-m', 'simmim_mm.cli', *PRETRAINING[:-1], '--epochs', '1000000']
     command += ['--cfg-options', 'train_dataloader.num_workers=2', 'train_cfg.val_interval=20']
     command += ['default_hooks.checkpoint.interval=20']

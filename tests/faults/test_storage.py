@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from harness import PRETRAINING, differences, files, make_project, run
+from harness import PRETRAINING, differences, files, run
 
 from simmim_mm.engine.resume import check_resumable
 
@@ -32,9 +32,8 @@ def _error(end) -> str:
     return next(line for line in end.output.splitlines() if line.startswith('error: '))
 
 
-def test_a_full_disk_costs_nothing_but_time(pretraining, python, tmp_path, small_disk):
+def test_a_full_disk_costs_nothing_but_time(pretraining, python, project, small_disk):
     """The third checkpoint does not fit; with more room the same command ends as if it had."""
-    project = make_project(tmp_path / 'project')
     disk = small_disk('size=480k')
     command = (*PRETRAINING[:3], str(disk / 'work'), '--resume')
     error = _error(run(python, project, *command))
@@ -51,22 +50,19 @@ def test_a_full_disk_costs_nothing_but_time(pretraining, python, tmp_path, small
     assert files(disk / 'work') == files(whole)
 
 
-def test_a_file_that_cannot_grow_is_not_half_a_checkpoint(python, tmp_path):
+def test_a_file_that_cannot_grow_is_not_half_a_checkpoint(python, project):
     """As with a quota, or a limit of the file system."""
-    project = make_project(tmp_path / 'project')
     error = _error(run(python, project, *PRETRAINING, file_size=50_000))
     assert 'epoch_1.pth cannot be written: File too large' in error
     assert not [name for name in files(project) if 'epoch' in name or 'tmp' in name]
 
 
-def test_permission_denied_names_the_folder(python, tmp_path):
-    project = make_project(tmp_path / 'project')
+def test_permission_denied_names_the_folder(python, project):
     end = run(python, project, *PRETRAINING, at=1, event='open', file='work/', do='EACCES')
     assert 'Permission denied' in _error(end) and 'work/' in _error(end)
 
 
-def test_a_work_dir_that_is_removed_while_running(python, tmp_path, pretraining):
+def test_a_work_dir_that_is_removed_while_running(python, project):
     """Renaming it away at the third step ends the training where it writes next."""
-    project = make_project(tmp_path / 'project')
     end = run(python, project, *PRETRAINING, at=45, event='open', file='images', do='remove')
     assert 'No such file' in _error(end) and 'work' in _error(end)
