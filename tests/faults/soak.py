@@ -36,7 +36,7 @@ def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str],
                       do='SIGKILL')  # fmt: skip
         else:
             end = run(python, folder, *command, kill_after=dice.uniform(0.5, 8.0))
-        if end.code == 0:
+        if end.code == 0 or 'exists: give another name' in end.output:  # killed as it ended
             return kills
         if end.code not in DEAD:
             raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')
@@ -49,10 +49,13 @@ def watch(python: str, folder: Path, minutes: float) -> None:
     command += ['--cfg-options', 'train_dataloader.num_workers=2', 'train_cfg.val_interval=20']
     command += ['default_hooks.checkpoint.interval=20']
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    samples, end = [], time.monotonic() + 60 * minutes
+    samples = []
     with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as process:  # fmt: skip
-        while time.monotonic() < end and process.poll() is None:
+        while process.poll() is None and not (folder / 'work/last_checkpoint').exists():
+            time.sleep(1)
+        end = time.monotonic() + 60 * minutes
+        while process.poll() is None and time.monotonic() < end:
             time.sleep(min(5.0, 60 * minutes / 50))
             proc = Path(f'/proc/{process.pid}')
             status = dict(re.findall(r'(\w+):\s+(\d+)', (proc / 'status').read_text()))
