@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from types import FrameType, TracebackType
 
 from mmengine.logging import print_log
@@ -24,7 +25,8 @@ class StopRequest:
     trained that could be lost. Then they are only noted in ``asked``, for ``PreemptionHook``.
 
     A signal often goes to all processes of a job. Those forked from this one, which load images,
-    do not take it, so that they last until the checkpoint is written.
+    do not take it, so that they last until the checkpoint is written. Outside of the main thread,
+    where Python takes no signals, nothing is changed.
     """
 
     asked = False
@@ -36,8 +38,10 @@ class StopRequest:
 
     def __enter__(self) -> 'StopRequest':
         global _shielding
-        self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
-        _shielding = True
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = SIGNALS if is_main else ()
+        self._former = {number: signal.signal(number, self._note) for number in numbers}
+        _shielding = is_main
         return self
 
     def __exit__(

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -132,6 +133,14 @@ def test_an_earlier_signal_ends_at_once(make_runner, tmp_path):
     with pytest.raises(Stopped):
         _train(make_runner, Signal('start', 0))
     assert _pth(tmp_path / 'work') == []
+
+
+def test_in_a_thread_signals_are_left_alone():
+    former = [signal.getsignal(number) for number in SIGNALS]
+    with ThreadPoolExecutor(1) as threads:
+        request = threads.submit(StopRequest().__enter__).result()
+    assert [signal.getsignal(number) for number in SIGNALS] == former
+    request.__exit__(None, None, None)
 
 
 def test_gradients_are_accumulated_to_their_end(make_runner, tmp_path):
