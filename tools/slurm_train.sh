@@ -2,11 +2,16 @@
 # Train as a Slurm job:
 #     tools/slurm_train.sh PARTITION JOB_NAME CONFIG [WORK_DIR] [options of train.py]
 # Environment: GPUS (8), GPUS_PER_NODE (8, or GPUS if that is less), CPUS_PER_TASK (5),
-# SRUN_ARGS (further options of srun), MASTER_PORT (29500).
+# SRUN_ARGS (further options of srun), MASTER_PORT (29500), SIGNAL_TIME (120): seconds before the
+# end of the time limit at which the training is asked to stop.
+#
+# A training that Slurm preempts, or whose time is up, writes a checkpoint and ends with code 75.
+# Inside a batch job, the job is then put back into the queue; elsewhere srun is called again. Both
+# continue the training, as does the same command later, with --resume.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
-    sed -n '2,5s/^# \{0,1\}//p' "$0"
+    sed -n '2,11s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 PARTITION=$1
@@ -21,16 +26,36 @@ GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
 CPUS_PER_TASK=${CPUS_PER_TASK:-5}
 HERE=$(cd "$(dirname "$0")" && pwd)
 
+RESUME=() # after a requeue by Slurm or by this script
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    RESUME=(--resume)
+fi
+
+train() {
+    # SRUN_ARGS is several words on purpose.
+    # shellcheck disable=SC2086
+    PYTHONPATH="$HERE/..${PYTHONPATH:+:$PYTHONPATH}" \
+    srun -p "$PARTITION" \
+        --job-name="$JOB_NAME" \
+        --gres=gpu:"$GPUS_PER_NODE" \
+        --ntasks="$GPUS" \
+        --ntasks-per-node="$GPUS_PER_NODE" \
+        --cpus-per-task="$CPUS_PER_TASK" \
+        --kill-on-bad-exit=1 \
+        --signal=USR1@"${SIGNAL_TIME:-120}" \
+        ${SRUN_ARGS:-} \
+        "${PYTHON:-python}" -u "$HERE/train.py" "$CONFIG" --launcher slurm "$@"
+}
+
+trap : TERM USR1 # those of Slurm are for the training, which this script outlasts
 set -x
-# SRUN_ARGS is several words on purpose.
-# shellcheck disable=SC2086
-PYTHONPATH="$HERE/..${PYTHONPATH:+:$PYTHONPATH}" \
-exec srun -p "$PARTITION" \
-    --job-name="$JOB_NAME" \
-    --gres=gpu:"$GPUS_PER_NODE" \
-    --ntasks="$GPUS" \
-    --ntasks-per-node="$GPUS_PER_NODE" \
-    --cpus-per-task="$CPUS_PER_TASK" \
-    --kill-on-bad-exit=1 \
-    ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$HERE/train.py" "$CONFIG" --launcher slurm "$@"
+CODE=0
+train "$@" "${RESUME[@]}" || CODE=$?
+while [ "$CODE" -eq 75 ]; do
+    if [ -n "${SLURM_JOB_ID:-}" ]; then
+        exec scontrol requeue "$SLURM_JOB_ID"
+    fi
+    CODE=0
+    train "$@" --resume || CODE=$?
+done
+exit "$CODE"

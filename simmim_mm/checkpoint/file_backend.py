@@ -4,8 +4,9 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
@@ -22,7 +23,7 @@ class AtomicLocalBackend(LocalBackend):
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
         """Write bytes; the folder is made if needed."""
-        with open_atomic(filepath) as file:
+        with written_whole(filepath) as file:
             self._write(file, obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
@@ -35,23 +36,30 @@ class AtomicLocalBackend(LocalBackend):
 
 
 @contextmanager
-def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to write bytes into, which takes its place at the end if nothing was raised.
+def written_whole(path: str | Path, mode: str = 'wb', **kwargs: Any) -> Iterator[IO]:
+    """A file to write to, which becomes ``path`` when all of it is on the disk, or not at all.
 
-    The folder is made if needed.
+    The folder is made if needed; ``mode`` and further arguments are those of ``open``.
+
+    Raises:
+        OSError: With the path in its message, as the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two runs that share a folder apart.
     tmp = path.with_name(f'.{path.name}.{os.getpid()}{TMP_SUFFIX}')
     try:
-        with tmp.open('wb') as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tmp.open(mode, **kwargs) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(tmp, path)
-    except BaseException:
-        tmp.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            tmp.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            # A write that fails does not know its file, and nobody knows the temporary one.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _sync_folder(path.parent)
 
@@ -63,9 +71,12 @@ def write_checkpoint(checkpoint: Any, path: str | Path) -> None:
     AtomicLocalBackend().put(buffer.getbuffer(), path)
 
 
-def remove_stale_files(folder: str | Path) -> list[str]:
-    """Delete what killed processes left of unfinished writes; returns the names."""
-    stale = sorted(Path(folder).glob(f'.*{TMP_SUFFIX}'))
+def remove_stale_files(folder: str | Path, name: str = '') -> list[str]:
+    """Delete what killed processes left of unfinished writes; returns the names.
+
+    ``name`` leaves it at those of one file, in a folder that others may write to.
+    """
+    stale = sorted(Path(folder).glob(f'.{escape(name)}*{TMP_SUFFIX}'))
     for path in stale:
         path.unlink(missing_ok=True)
     return [path.name for path in stale]

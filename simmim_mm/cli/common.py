@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import EDQUOT, ELOOP, ENOSPC, EROFS, ESTALE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -198,19 +199,16 @@ def train_command() -> list[str]:
 def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[Outcome]':
     """Run trials with `simmim train`, ``jobs`` at a time, each in a folder of its own.
 
-    SIGTERM and Ctrl-C end them, and this process.
+    SIGTERM, SIGUSR1 and Ctrl-C end them, and this process; the first two with exit code 75.
     """
-    import signal
-
+    from simmim_mm.engine.stop_request import StopRequest
     from simmim_mm.experiments import run_trials
 
-    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return run_trials(trials, folder, train_command(), jobs, say)
+        with StopRequest():
+            return run_trials(trials, folder, train_command(), jobs, say)
     except KeyboardInterrupt:
         sys.exit('interrupted: the same command continues from here')
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 @contextmanager
@@ -283,11 +281,13 @@ def run_tool(main: Callable[[], None], rank: int = 0) -> None:
 def is_user_error(error: BaseException) -> bool:
     """Whether an error says all that its reader needs: a traceback would only hide it.
 
-    That holds for files that cannot be opened, for this package's own error classes, for a
-    ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), for a
+    That holds for files that cannot be opened or written, for this package's own error classes, for
+    a ValueError that it raises on purpose (the innermost frame is a ``raise`` in its folder), for a
     type name that no registry knows, and for a setting that a type does not take.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
+        return True
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EROFS, ELOOP, ESTALE):
         return True
     if type(error).__module__.split('.')[0] == 'simmim_mm':
         return True

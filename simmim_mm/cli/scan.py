@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from simmim_mm import curation
+    from simmim_mm.checkpoint.file_backend import remove_stale_files
     from simmim_mm.datasets.errors import DataError, first_few
     from simmim_mm.datasets.values import check_nodata
 
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
         scan = curation.scan_folder(args.folder, **options, tick=tick, nodata=nodata)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
+    remove_stale_files(out)
     kept = [path for path, keep in zip(scan.paths, scan.kept) if keep]
     curation.write_csv(scan, out / 'report.csv')
     curation.write_html(scan, out / 'report.html')

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from simmim_mm.cli.common import (
@@ -14,6 +15,7 @@ from simmim_mm.cli.common import (
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
 
 HELP = 'pretrain, or train a classifier, detector or segmenter'
 DESCRIPTION = """
@@ -60,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     """Enter the command line into the config; returns what there is to tell the user."""
     from simmim_mm.engine.launch import adapt_dataloaders, complete_validation
-    from simmim_mm.engine.resume import choose_checkpoint
 
     notes = []
     if (args.data, args.epochs, args.iters, args.batch_size) != (None,) * 4:
@@ -82,7 +83,7 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     if args.auto_scale_lr:
         notes += scale_lr(cfg)
     adapt_dataloaders(cfg)
-    return notes + choose_checkpoint(cfg, args.resume)
+    return notes
 
 
 def use_amp(cfg: 'Config') -> None:
@@ -123,11 +124,17 @@ def scale_lr(cfg: 'Config') -> list[str]:
 
 
 def run(args: argparse.Namespace) -> None:
+    from simmim_mm.engine.launch import launched_rank
+    from simmim_mm.engine.resume import choose_checkpoint
+    from simmim_mm.engine.run_lock import RunLock
+    from simmim_mm.engine.stop_request import StopRequest
     from simmim_mm.engine.training import train
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
     notes = merge_args(cfg, args)
+    # The first process of several holds the work dir for all.
+    lock = RunLock(cfg.work_dir) if launched_rank(args.launcher) == 0 else nullcontext()
     command = f'simmim train {args.config} --work-dir {cfg.work_dir} --resume'
-    with interruption_explained(cfg.work_dir, command):
-        train(cfg, notes)
+    with interruption_explained(cfg.work_dir, command), StopRequest() as request, lock:
+        train(cfg, notes + choose_checkpoint(cfg, args.resume), request)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from simmim_mm.checkpoint.file_backend import written_whole
 from simmim_mm.curation.inspection import FAULTS
 from simmim_mm.curation.scan import Scan
 from simmim_mm.datasets.decode import decode
@@ -36,7 +37,7 @@ def write_csv(scan: Scan, path: str | Path) -> None:
 
     ``group`` is the path of the first duplicate, and empty for faults.
     """
-    with open(path, 'w', newline='', encoding='utf-8') as file:
+    with written_whole(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for i, name in enumerate(scan.paths):
@@ -96,7 +97,8 @@ def write_html(scan: Scan, path: str | Path, max_rows: int = 200) -> None:
             figures = (_figure(scan, i) for i in best_first[:12])
             parts += ['<div class="row">', *figures, '</div>']
         parts.append(_more(len(groups), max_rows))
-    Path(path).write_text('\n'.join(parts), encoding='utf-8')
+    with written_whole(path, 'w', encoding='utf-8') as file:
+        file.write('\n'.join(parts))
 
 
 def _groups(scan: Scan) -> list[list[int]]:
@@ -140,4 +142,5 @@ def _thumbnail(path: str) -> str:
 
 def write_lines(lines: Iterable[str], path: str | Path) -> None:
     """A text file with one entry a line, as ``ImageDataset(ann_file=...)`` reads it."""
-    Path(path).write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    with written_whole(path, 'w', encoding='utf-8') as file:
+        file.writelines(f'{line}\n' for line in lines)

@@ -33,7 +33,8 @@ def list_images(
     A folder that holds DICOM files (``.dcm``) and no other images gives these.
 
     Hidden files and folders (and so macOS' ``._*``) are left out. Symbolic links are followed, but
-    each folder is entered once. A dangling link is listed, to be reported as a missing file.
+    each folder is entered once. A dangling link is listed, to be reported as a missing file. Pipes,
+    sockets and devices are left out.
 
     Args:
         root: A folder.
@@ -67,11 +68,13 @@ def list_images(
                     continue
                 if excluded(name.replace(os.sep, '/')):
                     num_excluded += 1
-                elif entry.is_dir():
+                    continue
+                kind = _kind(entry)
+                if kind == 'folder':
                     below.append(name)
-                elif not entry.name.lower().endswith(endings):
+                elif kind == 'other' or not entry.name.lower().endswith(endings):
                     others[os.path.splitext(entry.name)[1].lower() or 'no extension'] += 1
-                elif entry.is_file() or entry.is_symlink():
+                else:
                     found.append(name)
         folders += sorted(below, reverse=True)
     if not found:
@@ -79,6 +82,17 @@ def list_images(
             return list_images(root, DICOM_EXTENSIONS, exclude)
         raise DataError(_nothing_found(root, endings, others, num_excluded))
     return [os.path.join(root, name) for name in sorted(found)]
+
+
+def _kind(entry: os.DirEntry) -> str:
+    """``'folder'``, ``'file'`` (a dangling link, too), or ``'other'``, whose reading may hang."""
+    try:
+        if entry.is_dir():
+            return 'folder'
+        missing = entry.is_symlink() and not os.path.exists(entry.path)
+        return 'file' if missing or entry.is_file() else 'other'
+    except OSError:  # a link to itself
+        return 'file'
 
 
 def _check_folder(root: str) -> None:

@@ -1,6 +1,8 @@
 """Bringing a config to the machine that it runs on: processes, GPUs or none."""
 
+import multiprocessing
 import os
+import signal
 import subprocess
 from copy import deepcopy
 from inspect import signature
@@ -194,12 +196,20 @@ def release_loaders(runner: Runner) -> None:
     """End the processes that load images.
 
     Persistent ones last as long as their loader, and hold up the end of the program: some versions
-    of PyTorch wait five seconds for each.
+    of PyTorch wait five seconds for each. One that hangs in a file is killed.
     """
     for loop in (runner.train_loop, runner.val_loop):
         for name in ('dataloader', 'dataloader_iterator'):
             if getattr(loop, name, None) is not None:
                 setattr(loop, name, None)
+    hanging = [process for process in multiprocessing.active_children() if process.daemon]
+    if hanging:
+        # PyTorch would raise that a worker was killed.
+        former = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for process in hanging:
+            process.kill()
+            process.join()
+        signal.signal(signal.SIGCHLD, former)
 
 
 __getattr__ = old_names(__name__)

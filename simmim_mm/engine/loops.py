@@ -9,7 +9,8 @@ class EpochTrainLoop(EpochBasedTrainLoop):
 
     mmengine's loop starts the epoch over, so that checkpoints written by iteration repeat data and
     let the counts of iterations and epochs drift apart. This one lets the sampler skip the samples
-    that were seen, and counts the batches from there.
+    that were seen, and counts the batches from there. A run that is resumed where a validation is
+    due begins with it: whether it was finished is not known.
 
     The sampler needs ``skip(n)``: leave out the next n samples of this process, once
     (``ReproducibleSampler``). Other samplers start the epoch over, with a warning.
@@ -20,7 +21,21 @@ class EpochTrainLoop(EpochBasedTrainLoop):
     def run(self):
         """Train from where the runner stands to the last epoch."""
         self._first_batch = self._batches_done()
-        return super().run()
+        self.runner.call_hook('before_train')
+        if self._epoch and self._iter == self._epoch * len(self.dataloader):
+            self._validate()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _validate(self) -> None:
+        """Validate if it is due after this epoch."""
+        self._decide_current_val_interval()
+        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
+            self.runner.val_loop.run()
 
     def run_epoch(self) -> None:
         first, self._first_batch = self._first_batch, 0

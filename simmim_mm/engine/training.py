@@ -6,26 +6,32 @@ from mmengine.config import Config
 
 from simmim_mm._stack import require_mmcv_ops
 from simmim_mm.engine.checks import check_model, check_run
+from simmim_mm.engine.failures import processes_explained
+from simmim_mm.engine.hooks import PreemptionHook
 from simmim_mm.engine.hooks.standard import add_standard_hooks
 from simmim_mm.engine.launch import load_runner, release_loaders
+from simmim_mm.engine.stop_request import StopRequest
 
 
-def train(cfg: Config, notes: Sequence[str] = ()) -> None:
+def train(cfg: Config, notes: Sequence[str], request: StopRequest) -> None:
     """Check the data and the model of a config, and train.
 
     Args:
         cfg: Complete, with its work dir.
         notes: What is logged first, a sentence each.
+        request: Entered; notes the signals that ask the training to stop.
 
     Raises:
         DataError: If the images or labels cannot be trained on.
         ValueError: If the model does not take them.
+        ProcessLost: If a process that the training needs has died.
     """
     if cfg.get('default_scope') == 'mmdet':
         require_mmcv_ops()
     checked = check_run(cfg)  # before anything is written
     runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
     add_standard_hooks(runner)
+    runner.register_hook(PreemptionHook(request))
     for note in notes:
         runner.logger.info(note)
     for warning in checked.warnings:
@@ -33,6 +39,7 @@ def train(cfg: Config, notes: Sequence[str] = ()) -> None:
     for mode, sample in checked.samples.items():
         check_model(model, sample, mode)
     try:
-        runner.train()
+        with processes_explained():
+            runner.train()
     finally:
         release_loaders(runner)

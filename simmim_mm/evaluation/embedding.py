@@ -1,18 +1,17 @@
 """Features of many images in a file: for search, clustering or a model on top."""
 
 import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from simmim_mm.checkpoint.file_backend import AtomicLocalBackend, open_atomic
+from simmim_mm.checkpoint.file_backend import remove_stale_files, written_whole
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.evaluation.features import FeatureExtractor
 
@@ -41,40 +40,37 @@ class Embedding:
           column.
         - ``.parquet`` (needs pyarrow): columns ``path`` and ``feature``, and of patches as above.
 
-        Images that could not be read are listed beside it in ``.unreadable.txt``. Each file is
-        complete or not there, ``out`` the last.
+        Images that could not be read are listed beside it in ``.unreadable.txt``.
         """
         out = Path(out)
         check_format(out)
+        remove_stale_files(out.parent, out.stem)
         written = [out]
-        lists = {
-            '.txt': list(self.paths) if out.suffix == '.npy' else [],
-            '.unreadable.txt': [f'{path}: {why}' for path, why in self.unreadable.items()],
-        }
-        for ending, lines in lists.items():
-            if lines:
-                written.append(out.with_suffix(ending))
-                AtomicLocalBackend().put_text('\n'.join(lines) + '\n', written[-1])
-        with open_atomic(out) as file:
-            self._write(file, out.suffix)
-        return written
-
-    def _write(self, file: BinaryIO, ending: str) -> None:
+        # The features come last: where they are, all of it is.
+        if out.suffix == '.npy':
+            written.append(out.with_suffix('.txt'))
+            _write_lines(written[-1], (f'{path}\n' for path in self.paths))
+        if self.unreadable:
+            written.append(out.with_suffix('.unreadable.txt'))
+            lines = (f'{path}: {reason}\n' for path, reason in self.unreadable.items())
+            _write_lines(written[-1], lines)
         array = self.features.numpy()
-        if ending == '.npy':
-            np.save(file, array)
-        elif ending == '.csv':
-            text = io.TextIOWrapper(file, encoding='utf-8', newline='')
-            rows = csv.writer(text)
-            rows.writerow([*self._columns, *(f'f{i}' for i in range(array.shape[-1]))])
-            for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
-                rows.writerow([*where, *row.tolist()])
-            text.detach()  # leaves the file open
+        if out.suffix == '.npy':
+            with written_whole(out) as file:
+                np.save(file, array)
+        elif out.suffix == '.csv':
+            with written_whole(out, 'w', newline='', encoding='utf-8') as file:
+                rows = csv.writer(file)
+                rows.writerow([*self._columns, *(f'f{i}' for i in range(array.shape[-1]))])
+                for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
+                    rows.writerow([*where, *row.tolist()])
         else:
             pyarrow, parquet = import_module('pyarrow'), import_module('pyarrow.parquet')
             columns: dict[str, Any] = dict(zip(self._columns, zip(*self._places())))
             columns['feature'] = list(array.reshape(-1, array.shape[-1]))
-            parquet.write_table(pyarrow.table(columns), file)
+            with written_whole(out) as file:
+                parquet.write_table(pyarrow.table(columns), file)
+        return written
 
     @property
     def _columns(self) -> list[str]:
@@ -85,6 +81,11 @@ class Embedding:
         grid = np.ndindex(*self.features.shape[1:-1])
         places = list(grid)
         return [(path, *place) for path in self.paths for place in places]
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with written_whole(path, 'w', encoding='utf-8') as file:
+        file.writelines(lines)
 
 
 def check_format(out: Path) -> None:

@@ -1,6 +1,5 @@
 """A trial as a process of its own, which continues where an earlier one was interrupted."""
 
-import fcntl
 import json
 import os
 import signal
@@ -9,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 from simmim_mm.experiments.report import duration
 from simmim_mm.experiments.scalars import (
@@ -21,6 +20,9 @@ from simmim_mm.experiments.scalars import (
     seconds_taken,
 )
 from simmim_mm.experiments.trial import Outcome, Trial
+
+if TYPE_CHECKING:
+    from simmim_mm.engine.run_lock import RunLock
 
 _REPORT = 30.0  # seconds from one line about a running trial to the next
 _GRACE = 10.0  # seconds for a process to end when asked to
@@ -44,7 +46,7 @@ class Run:
         self.work_dir = root / trial.folder_name(self.key)
         self.outcome: Outcome | None = None
         self.label = trial.name
-        self._lock: IO | None = None
+        self._lock: RunLock | None = None
         self._env: dict = {}
         self._log_start = 0
         self._repeated = False
@@ -73,24 +75,16 @@ class Run:
         """Make the folder and hold it; the process inherits the lock, and may outlive this one.
 
         Raises:
-            ValueError: If another process holds it.
+            WorkDirInUse: If another process holds it.
         """
-        self.work_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.work_dir / '.lock', 'a')  # noqa: SIM115
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f'{self.work_dir} is in use: another call runs this trial, or a process of one '
-                'that was killed is still training; wait for it, or end it'
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+        from simmim_mm.engine.run_lock import RunLock  # imports torch
+
+        self._lock = RunLock(self.work_dir, '.lock').acquire()
 
     def unlock(self) -> None:
-        """Let go of the folder; a process that is still training keeps it."""
+        """Let go of the folder, in which no process is training any more."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
 
     def start(self, env: dict) -> None:
         """Start the process, or continue an interrupted training."""

@@ -20,8 +20,9 @@ def markdown_table(rows: Sequence[dict], number: str = '{:.3g}') -> str:
 
 def write_csv(path: str | Path, rows: Sequence[dict]) -> None:
     """Rows of equal keys as CSV with a header, in full precision; makes the folder."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
+    from simmim_mm.checkpoint.file_backend import written_whole  # imports torch
+
+    with written_whole(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

@@ -111,13 +111,16 @@ def fingerprint(paths: Iterable[str | Path]) -> str:
     return digest.hexdigest()
 
 
-def _listing(folder: str) -> Iterator[str]:
+def _listing(folder: str, above: tuple = ()) -> Iterator[str]:
+    status = os.stat(folder)
+    if (this := (status.st_dev, status.st_ino)) in above:  # a link to a folder that it is in
+        return
     with os.scandir(folder) as entries:
         entries = sorted(entries, key=lambda entry: entry.name)
     for entry in entries:
-        if entry.is_dir():
+        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
             yield f'{entry.name}/\0'
-            yield from _listing(entry.path)
+            yield from _listing(entry.path, (*above, this))
         else:
-            stat = entry.stat()
+            stat = entry.stat(follow_symlinks=os.path.exists(entry.path))
             yield f'{entry.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0'

@@ -17,6 +17,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from simmim_mm.checkpoint import AtomicLocalBackend, write_checkpoint
+from simmim_mm.checkpoint.file_backend import remove_stale_files
 from simmim_mm.interop.export import Export, ExportError
 from simmim_mm.version import __version__
 
@@ -204,6 +205,7 @@ def write_export(export: Export, path: str | Path, overwrite: bool = False) -> N
         ExportError: If the name will not do, the file exists, or it cannot be written.
     """
     check_output(export.target, path, overwrite)
+    remove_stale_files(Path(path).parent, Path(path).name)
     try:
         LIBRARIES[export.target].write(export, Path(path))
     except OSError as error:

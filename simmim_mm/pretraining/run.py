@@ -17,6 +17,8 @@ from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.engine.launch import adapt_dataloaders
 from simmim_mm.engine.resume import choose_checkpoint
+from simmim_mm.engine.run_lock import RunLock
+from simmim_mm.engine.stop_request import StopRequest
 from simmim_mm.engine.training import train
 from simmim_mm.pretraining.config_file import config_text
 from simmim_mm.pretraining.facts import Machine, look_at
@@ -75,47 +77,48 @@ def pretrain(
     path = work_dir / CONFIG
     if resume and not path.is_file():
         raise PlanError(f'--resume: {path} does not exist: start without --resume')
-    plan = None
-    if not resume:
-        if path.exists() or (work_dir / 'last_checkpoint').exists():
-            raise PlanError(
-                f'{work_dir} holds a run: continue it with --resume, or choose another --out'
-            )
-        with TemporaryDirectory() as temporary:
-            start = None if weights is None else read_start(weights, temporary)
-            plan = _planned(
-                folder, wishes, channels, start, cfg_options or {}, work_dir, report, started
-            )
-            if start is not None and start.file.name == NATIVE:
-                work_dir.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(start.file, work_dir / NATIVE)
-                plan = replace(plan, start=start._replace(file=(work_dir / NATIVE).absolute()))
-        _write(path, plan, work_dir, cfg_options or {})
-        report(f'config: {path} (simmim train {path})')
-    while not _fits(path, work_dir, resume):
-        if plan is None:
-            raise PlanError(
-                f'out of memory: halve train_dataloader.batch_size and double '
-                f'optim_wrapper.accumulative_counts in {path}'
-            )
-        gc.collect()
-        torch.cuda.empty_cache()
-        plan = plan.halved()
-        _write(path, plan, work_dir, cfg_options or {})
-        report(_said(plan))
-        # a number of iterations would mean another part of the training now
-        resume = plan.epochs is not None and (work_dir / 'last_checkpoint').is_file()
-    return Path((work_dir / 'last_checkpoint').read_text().strip())
+    with StopRequest() as request, RunLock(work_dir):
+        plan = None
+        if not resume:
+            if path.exists() or (work_dir / 'last_checkpoint').exists():
+                raise PlanError(
+                    f'{work_dir} holds a run: continue it with --resume, or choose another --out'
+                )
+            with TemporaryDirectory() as temporary:
+                start = None if weights is None else read_start(weights, temporary)
+                plan = _planned(
+                    folder, wishes, channels, start, cfg_options or {}, work_dir, report, started
+                )
+                if start is not None and start.file.name == NATIVE:
+                    work_dir.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(start.file, work_dir / NATIVE)
+                    plan = replace(plan, start=start._replace(file=(work_dir / NATIVE).absolute()))
+            _write(path, plan, work_dir, cfg_options or {})
+            report(f'config: {path} (simmim train {path})')
+        while not _fits(path, work_dir, resume, request):
+            if plan is None:
+                raise PlanError(
+                    f'out of memory: halve train_dataloader.batch_size and double '
+                    f'optim_wrapper.accumulative_counts in {path}'
+                )
+            gc.collect()
+            torch.cuda.empty_cache()
+            plan = plan.halved()
+            _write(path, plan, work_dir, cfg_options or {})
+            report(_said(plan))
+            # a number of iterations would mean another part of the training now
+            resume = plan.epochs is not None and (work_dir / 'last_checkpoint').is_file()
+        return Path((work_dir / 'last_checkpoint').read_text().strip())
 
 
-def _fits(path: Path, work_dir: Path, resume: bool) -> bool:
+def _fits(path: Path, work_dir: Path, resume: bool, request: StopRequest) -> bool:
     """Train; False where memory ends, and nothing holds it any more."""
     cfg = load_config(path)
     adapt_dataloaders(cfg)
     cfg.launcher, cfg.work_dir = 'none', str(work_dir)
     notes = choose_checkpoint(cfg, 'auto' if resume else None)
     try:
-        train(cfg, notes)
+        train(cfg, notes, request)
     except torch.OutOfMemoryError:
         return False
     return True

@@ -31,7 +31,8 @@ common.run_trainings([trial], Path('trials'), 1)
 @pytest.mark.parametrize(
     ('number', 'code', 'message'),
     [
-        (signal.SIGTERM, 143, ''),
+        (signal.SIGTERM, 75, ''),
+        (signal.SIGUSR1, 75, ''),
         (signal.SIGINT, 1, 'interrupted: the same command continues from here'),
     ],
 )

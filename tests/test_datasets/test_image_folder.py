@@ -42,7 +42,14 @@ def test_links_are_followed_once_and_dangling_ones_listed(tmp_path):
 def test_a_named_pipe_is_not_an_image(tmp_path):
     touch(tmp_path, 'a.jpg')
     os.mkfifo(tmp_path / 'pipe.jpg')
+    (tmp_path / 'link.jpg').symlink_to('pipe.jpg')  # opening it would wait for ever
     assert found(tmp_path) == ['a.jpg']
+
+
+def test_a_link_to_itself_is_a_missing_file(tmp_path):
+    touch(tmp_path, 'a.jpg')
+    (tmp_path / 'b.jpg').symlink_to('b.jpg')
+    assert found(tmp_path) == ['a.jpg', 'b.jpg']
 
 
 def test_exclude_and_extensions(tmp_path):

@@ -90,6 +90,19 @@ def test_fingerprint_sees_contents_of_files_and_entries_of_folders(tmp_path):
         fingerprint([tmp_path / 'none.json'])
 
 
+def test_fingerprint_of_links_in_circles(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / '0.png').write_text('0')
+    for name in ('up', 'again'):  # by two ways, twice as many at each level
+        (tmp_path / 'a' / name).symlink_to(tmp_path)
+    (tmp_path / 'itself').symlink_to(tmp_path / 'itself')
+    (tmp_path / 'gone').symlink_to(tmp_path / 'nowhere')
+    seen = fingerprint([tmp_path])
+    assert fingerprint([tmp_path]) == seen
+    (tmp_path / 'a' / '0.png').write_text('00')
+    assert fingerprint([tmp_path]) != seen
+
+
 @pytest.mark.parametrize(('kind', 'told'), [('told', 'learning rate too blue'), ('x', 'boom')])
 def test_a_failing_trial_is_told_and_tried_again_and_costs_no_other(run, kind, told):
     outcomes, lines = run(_trial('bad', fail=kind), _trial('good'))
@@ -198,8 +211,7 @@ def test_a_folder_in_use_leaves_the_others_free(run, tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(ValueError, match='is in use') as caught:
             run(first, second)
-    with open(folders[0] / '.lock', 'a') as free:  # while the error, and its frames, are alive
-        fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert not folders[0].exists()  # while the error, and its frames, are alive
     assert str(folders[1]) in str(caught.value)
     assert [x.value for x in run(first, second)[0]] == [2.0, 4.0]
 

@@ -4,6 +4,7 @@ from simmim_mm.engine.hooks.checkpoint_hook import AtomicCheckpointHook
 from simmim_mm.engine.hooks.knn_hook import KNNHook
 from simmim_mm.engine.hooks.loss_hook import LossHook, NonFiniteLossError
 from simmim_mm.engine.hooks.prediction_hook import PredictionHook
+from simmim_mm.engine.hooks.preemption_hook import PreemptionHook
 from simmim_mm.engine.hooks.reconstruction_hook import ReconstructionHook
 from simmim_mm.engine.hooks.reproducibility_hook import ReproducibilityHook
 from simmim_mm.engine.hooks.schedule_hook import ScheduleHook
@@ -17,6 +18,7 @@ __all__ = [
     'LossHook',
     'NonFiniteLossError',
     'PredictionHook',
+    'PreemptionHook',
     'ReconstructionHook',
     'ReproducibilityHook',
     'ScheduleHook',

@@ -1,0 +1,108 @@
+"""Faults by chance for hours, and the resources of a long run: ``make soak``.
+
+    python tests/faults/soak.py --minutes 60
+    python tests/faults/soak.py --kills 100 --only train
+
+Every round takes one of the commands, kills it at random moments (before the n-th event of a file,
+or after a random time) until it has come through, and compares what it has written with that of an
+uninterrupted run. ``--watch`` measures the memory, open files and threads of one long pretraining.
+It ends with code 1 at the first difference, and keeps the folder.
+"""
+
+import argparse
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+sys.path.append(str(Path(__file__).parents[1]))
+from harness import COMMANDS, DEAD, PRETRAINING, ROOT, make_project, run, same
+from preloaded_python import preloaded
+
+
+def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str], dice) -> int:
+    """Run a command again and again, with a kill each time; returns their number."""
+    for kills in range(1000):
+        how = dice.random()
+        if how < 0.6:
+            end = run(python, folder, *command, at=dice.randint(1, len(whole)), do='SIGKILL')
+        elif how < 0.8:
+            end = run(python, folder, *command, file_size=dice.choice([2000, 9000, 40_000, 90_000]),
+                      do='SIGKILL')  # fmt: skip
+        else:
+            end = run(python, folder, *command, kill_after=dice.uniform(0.5, 8.0))
+        if end.code == 0 or 'exists: give another name' in end.output:  # killed as it ended
+            return kills
+        if end.code not in DEAD:
+            raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')
+    raise RuntimeError(f'{command} makes no progress')
+
+
+def watch(python: str, folder: Path, minutes: float) -> None:
+    """Print medians of the first and last fifth of a pretraining of that many minutes."""
+    command = [sys.executable, '-m', 'simmim_mm.cli', *PRETRAINING[:-1], '--epochs', '1000000']
+    command += ['--cfg-options', 'train_dataloader.num_workers=2', 'train_cfg.val_interval=20']
+    command += ['default_hooks.checkpoint.interval=20']
+    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    samples = []
+    with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        while process.poll() is None and not (folder / 'work/last_checkpoint').exists():
+            time.sleep(1)
+        end = time.monotonic() + 60 * minutes
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(min(5.0, 60 * minutes / 50))
+            proc = Path(f'/proc/{process.pid}')
+            status = dict(re.findall(r'(\w+):\s+(\d+)', (proc / 'status').read_text()))
+            samples.append((int(status['VmRSS']) / 1024, len(os.listdir(proc / 'fd')),
+                            int(status['Threads']), len(os.listdir('/dev/shm'))))  # fmt: skip
+        process.terminate()
+    if process.returncode != 75:
+        sys.exit(f'the watched training ended with {process.returncode}')
+    fifth = len(samples) // 5
+    for name, values in zip(('MB', 'files', 'threads', 'shared memory'), zip(*samples)):
+        early, late = median(values[fifth : 2 * fifth]), median(values[-fifth:])
+        print(f'{name:14} {early:8.1f} in the second fifth, {late:8.1f} in the last')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--minutes', type=float, default=60)
+    parser.add_argument('--kills', type=int, help='end after so many, instead of --minutes')
+    parser.add_argument('--only', choices=COMMANDS, nargs='+', default=list(COMMANDS))
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--watch', type=float, default=0, metavar='MINUTES')
+    args = parser.parse_args()
+    dice, start = random.Random(args.seed), time.monotonic()
+    root = Path(tempfile.mkdtemp(prefix='soak'))
+    kills = dict.fromkeys(args.only, 0)
+    with preloaded(root) as python:
+        if args.watch:
+            watch(python, make_project(root / 'watched'), args.watch)
+        whole: dict = {}
+        for number in range(10**9):
+            if args.kills and sum(kills.values()) >= args.kills:
+                break
+            if not args.kills and time.monotonic() - start > 60 * args.minutes:
+                break
+            name = args.only[number % len(args.only)]
+            if name not in whole:
+                folder = make_project(root / f'{name}_whole')
+                end = run(python, folder, *COMMANDS[name])
+                assert end.code == 0, end.output
+                whole[name] = end.events
+            folder = make_project(root / f'{name}_{number}')
+            kills[name] += kill_until_done(python, folder, COMMANDS[name], whole[name], dice)
+            if problems := same(root / f'{name}_whole', folder):
+                sys.exit(f'{folder} differs after kills: {problems[:10]}')
+            subprocess.run(['rm', '-r', str(folder)], check=True)
+            print(f'{time.monotonic() - start:6.0f} s: kills {kills}', flush=True)
+
+
+if __name__ == '__main__':
+    main()

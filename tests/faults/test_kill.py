@@ -1,0 +1,55 @@
+"""Killed at any moment, and started again with the same command, a run loses nothing."""
+
+import pytest
+from harness import COMMANDS, DEAD, PRETRAINING, differences, files, make_project, run, same
+
+from simmim_mm.engine.resume import check_resumable, find_resumable
+
+# One after another in the same work dir; each is the first such event of its start.
+KILLS = {
+    'before the first checkpoint has its name': dict(event='os.rename', file='epoch_1'),
+    'before anything says which is the last': dict(event='os.rename', file='last_checkpoint'),
+    'within the write of a checkpoint': dict(file_size=40_000),
+    'within an epoch': dict(event='open', file='images/', at=30),
+    'in a validation': dict(event='open', file='scalars.json', at=3),
+    'before an outdated checkpoint is deleted': dict(event='os.remove', file='epoch_'),
+    'before the former best one is deleted': dict(event='os.remove', file='best'),
+    'as a picture is drawn at the end': dict(event='open', file='reconstruction'),
+}
+
+
+def test_a_pretraining_killed_again_and_again_is_the_same_to_the_last_bit(
+    pretraining, python, project
+):
+    done = 0
+    for moment, fault in KILLS.items():
+        end = run(python, project, *PRETRAINING, **{'at': 1, 'do': 'SIGKILL', **fault})
+        assert end.code in DEAD, (moment, end)
+        newest, _ = find_resumable(project / 'work')
+        former, done = done, int(newest.split('_')[-1].split('.')[0]) if newest else 0
+        assert done >= former, moment
+        assert all(not check_resumable(p) for p in (project / 'work').glob('epoch_*.pth')), moment
+    end = run(python, project, *PRETRAINING)
+    assert end.code == 0, end.output
+    assert differences(pretraining / 'work/epoch_4.pth', project / 'work/epoch_4.pth') == []
+    assert files(project) == files(pretraining)
+
+
+@pytest.mark.parametrize(
+    ('verb', 'fault'),
+    [
+        ('sweep', dict(event='os.rename', file='result.json')),
+        ('scan', dict(event='os.rename', file='kept.txt')),
+        ('cache', dict(event='os.rename', file='03.png')),
+        ('embed', dict(event='os.rename', file='features.npy')),
+        ('export', dict(event='os.rename', file='timm.safetensors')),
+    ],
+)
+def test_a_killed_command_is_run_again(verb, fault, python, project, tmp_path):
+    whole = make_project(tmp_path / 'whole')
+    assert run(python, whole, *COMMANDS[verb]).code == 0
+    end = run(python, project, *COMMANDS[verb], at=1, do='SIGKILL', **fault)
+    assert end.code in DEAD, end
+    end = run(python, project, *COMMANDS[verb])
+    assert end.code == 0, end.output
+    assert same(whole, project) == []

@@ -1,0 +1,51 @@
+"""tools/slurm_train.sh continues a training that was asked to stop."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / 'tools' / 'slurm_train.sh'
+SRUN = """#!/bin/bash
+echo "$@" >> {folder}/calls
+kill -s TERM $PPID  # Slurm's signal may reach the batch script too
+exit $(sed -n "$(wc -l < {folder}/calls)p" {folder}/codes)
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Runs the script where srun ends with given codes; returns its code, and the calls."""
+    for name, text in dict(srun=SRUN, scontrol='#!/bin/bash\necho "$@" > {folder}/queue').items():
+        (tmp_path / name).write_text(text.format(folder=tmp_path))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    for name in ('SLURM_JOB_ID', 'SLURM_RESTART_COUNT'):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*codes, **environment):
+        (tmp_path / 'codes').write_text(''.join(f'{code}\n' for code in codes))
+        (tmp_path / 'calls').unlink(missing_ok=True)
+        command = ['bash', str(SCRIPT), 'gpu', 'job', 'config.py', 'work', '--amp']
+        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True)
+        calls = (tmp_path / 'calls').read_text().splitlines()
+        return done.returncode, [call.partition('config.py ')[2] for call in calls]
+
+    return run
+
+
+TRAIN = '--launcher slurm --work-dir work --amp'
+
+
+def test_outside_a_job_srun_is_called_again(slurm, tmp_path):
+    assert slurm(75, 75, 0) == (0, [TRAIN, f'{TRAIN} --resume', f'{TRAIN} --resume'])
+    assert slurm(75, 2) == (2, [TRAIN, f'{TRAIN} --resume'])
+    assert slurm(1) == (1, [TRAIN])
+    assert not (tmp_path / 'queue').exists()
+
+
+def test_a_batch_job_goes_back_into_the_queue_and_resumes(slurm, tmp_path):
+    assert slurm(75, SLURM_JOB_ID='12') == (0, [TRAIN])
+    assert (tmp_path / 'queue').read_text() == 'requeue 12\n'
+    assert slurm(0, SLURM_JOB_ID='12', SLURM_RESTART_COUNT='1') == (0, [f'{TRAIN} --resume'])
