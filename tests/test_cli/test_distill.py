@@ -75,13 +75,14 @@ def test_a_teacher_of_other_code_teaches_a_student(target, project, capsys):
     assert '"teacher_time"' in scalars and '"loss_vv"' in scalars
 
 
-def test_what_is_wrong_is_said_before_training(project, capsys):
+def test_what_is_wrong_is_said_before_training(project, capsys, fresh_process):
     for args, message in {
         ('gone.pth', 'images', '--student', 'vit-micro'): 'no checkpoint file at gone.pth',
         ('timm.pth', 'images', '--student', 'vit_huge'): '--student vit_huge: choose from',
         ('timm.pth', 'images', '--student', 'small.py', '--relation', 'kq'): 'got kq',
         ('timm.pth', 'images', '--student', 'small.py', '--loss', 'kl'): "loss='kl'",
     }.items():
+        fresh_process()
         with pytest.raises(SystemExit) as end:
             main(['distill', *args])
         error = capsys.readouterr().err
