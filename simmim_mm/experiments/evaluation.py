@@ -197,10 +197,12 @@ class ModelEvaluation(Evaluation):
             self._runner = build_runner(cfg, checked.datasets | checked.evaluators)
             evaluator: Any = self._runner.val_loop.evaluator  # type: ignore[union-attr]
         load_into(self._runner.model, state, file=checkpoint.path, check=_require_all)
-        for metric in evaluator.metrics:
-            if options.limit and hasattr(metric, 'img_ids'):  # COCO's: others would be misses
-                infos = (dataset.get_data_info(i) for i in range(len(dataset)))
-                metric.img_ids = [info['img_id'] for info in infos]
+        coco = [metric for metric in evaluator.metrics if hasattr(metric, 'img_ids')]
+        # mmdet reports no AP, instead of 0, where nothing at all is detected
+        self._absent = {f'coco/{kind}_mAP': 0.0 for metric in coco for kind in metric.metrics}
+        for metric in coco if options.limit else ():  # objects of other images would be missed
+            infos = (dataset.get_data_info(i) for i in range(len(dataset)))
+            metric.img_ids = [info['img_id'] for info in infos]
 
     def _info(self, index: int) -> dict:
         return self._datasets[0].get_data_info(index)
@@ -209,7 +211,8 @@ class ModelEvaluation(Evaluation):
         for part in self._datasets:
             part.pipeline = Compose(steps)
         with redirect_stdout(io.StringIO()):  # pycocotools prints its table
-            return {name: float(value) for name, value in self._runner.val().items()}
+            found = self._runner.val()
+        return self._absent | {name: float(value) for name, value in found.items()}
 
 
 class KnnEvaluation(Evaluation):

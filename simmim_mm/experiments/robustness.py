@@ -15,6 +15,7 @@ from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.transforms.corrupt import COMMON_CORRUPTIONS
 from simmim_mm.experiments import report
 from simmim_mm.experiments.evaluation import Checkpoint, Evaluation
+from simmim_mm.experiments.scalars import is_unscored
 from simmim_mm.experiments.tables import markdown_table, write_csv
 from simmim_mm.experiments.trial import Outcome, Trial
 from simmim_mm.visualization.grid import compose, shrink
@@ -313,6 +314,8 @@ def _check_finite(metrics: dict, checkpoint: Checkpoint, condition: Condition) -
     name = next((name for name in DEFAULT_METRICS if name in metrics), None)
     if name and not isfinite(metrics[name]):
         raise DataError(f'{checkpoint.path}: {name} is {metrics[name]} on {condition} images')
+    if name and is_unscored(name, metrics[name]):
+        raise DataError(f'{checkpoint.path}: {name} is -1: the images have no object to score')
 
 
 def _read_cells(path: Path) -> dict[str, dict[str, float]]:
