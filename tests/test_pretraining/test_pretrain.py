@@ -3,6 +3,7 @@
 import json
 import time
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -91,17 +92,26 @@ def test_batch_is_halved_where_memory_ends(folder, tmp_path, monkeypatch):
     assert max(calls[:12]) == 8 and max(calls[12:]) == 4
 
 
+def write_channels(folder, counts):
+    folder.mkdir()
+    for i, count in enumerate(counts):
+        np.save(folder / f'{i}.npy', np.full((40, 40, count), i, np.float32))
+
+
 @pytest.mark.parametrize(
     'make, message',
     [
         (lambda path: None, 'is not a folder|does not exist|no folder'),
         (lambda path: path.mkdir(), 'no image'),
+        (lambda path: write_channels(path, [2, 5] * 5), 'images of 2, 5 channels.*--channels'),
+        (lambda path: write_channels(path, [3]), 'holds 1 image: .* at least 8'),
     ],
 )
-def test_no_images_are_refused(make, message, tmp_path):
+def test_unfit_images_are_refused(make, message, tmp_path):
     make(tmp_path / 'images')
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, PlanError), match=message) as error:
         run(tmp_path / 'images', tmp_path)
+    assert '\n' not in str(error.value)
     assert not (tmp_path / 'out').exists()
 
 
