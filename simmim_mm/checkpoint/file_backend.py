@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
@@ -31,7 +31,7 @@ class AtomicLocalBackend(LocalBackend):
         self.put(obj.encode(encoding), filepath)
 
     @staticmethod
-    def _write(file: BinaryIO, obj: bytes | memoryview) -> None:
+    def _write(file: IO[bytes], obj: bytes | memoryview) -> None:
         file.write(obj)
 
 

@@ -38,6 +38,9 @@ def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str],
             end = run(python, folder, *command, kill_after=dice.uniform(0.5, 8.0))
         if end.code == 0 or 'exists: give another name' in end.output:  # killed as it ended
             return kills
+        if 'is in use by' in end.output:  # a training of a killed sweep ends by itself
+            time.sleep(1)
+            continue
         if end.code not in DEAD:
             raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')
     raise RuntimeError(f'{command} makes no progress')
