@@ -1,10 +1,12 @@
 """Failures of processes beside the training one, said in a sentence."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmengine.dist import get_world_size
+from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
 
 _RESUME = '--resume continues from the last checkpoint'
 
@@ -15,7 +17,23 @@ class ProcessLost(RuntimeError):
 
 @contextmanager
 def processes_explained() -> Iterator[None]:
-    """Turn what PyTorch says of a lost process into :class:`ProcessLost`."""
+    """Turn what PyTorch says of a lost process into :class:`ProcessLost`.
+
+    Of several processes the first speaks for all, until they train: an error may then be that of a
+    single one, and each logs its own.
+    """
+    try:
+        with _lost_processes_named():
+            yield
+    except Exception as error:
+        if rank := get_rank():
+            text = f'process {rank} of {get_world_size()}: {error}'
+            print_log(text, 'current', logging.ERROR)
+        raise
+
+
+@contextmanager
+def _lost_processes_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

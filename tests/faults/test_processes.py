@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from harness import PRETRAINING, run, start
+from harness import DEAD, PRETRAINING, run, start
 
 LOADING = """
 import os, signal, time
@@ -52,15 +52,17 @@ def test_a_worker_that_is_lost(project, python, kind, message):
     assert run(python, project, *PRETRAINING, *options).code == 0
 
 
-def test_one_of_two_processes_dies_and_the_other_says_so(project, python):
+@pytest.mark.parametrize('dies', [0, 1])
+def test_one_of_two_processes_dies_and_the_other_says_so(project, python, dies):
     def rank(number, **fault):
         variables = dict(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE='2')
-        variables |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT='29661')
+        variables |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(29661 + dies))
         options = ('--launcher', 'pytorch', '--batch-size', '2')
         return start(python, project, *PRETRAINING, *options, environment=variables, **fault)
 
-    ranks = [rank(0), rank(1, at=30, event='open', file='images', do='SIGKILL')]
-    assert ranks[1].wait(timeout=200) in (-9, 137)
-    output, _ = ranks[0].communicate(timeout=60)
-    assert ranks[0].returncode == 2 and 'Traceback' not in output, output
-    assert 'error: another process of this training has ended' in output
+    fault = dict(at=30, event='open', file='images', do='SIGKILL')
+    ranks = [rank(number, **(fault if number == dies else {})) for number in (0, 1)]
+    assert ranks[dies].wait(timeout=200) in DEAD
+    output, _ = ranks[1 - dies].communicate(timeout=60)
+    assert ranks[1 - dies].returncode == 2 and 'Traceback' not in output, output
+    assert 'another process of this training has ended' in output
