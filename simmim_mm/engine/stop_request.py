@@ -5,9 +5,9 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command is to be run again
 
 
@@ -19,10 +19,11 @@ class Stopped(SystemExit):
 
 
 class StopRequest:
-    """Takes SIGTERM and SIGUSR1 as requests to stop, as long as it is entered.
+    """Takes SIGTERM, SIGUSR1 and Ctrl-C as requests to stop, as long as it is entered.
 
-    Until :meth:`defer` is called, they end the process at once, with :class:`Stopped`: nothing was
-    trained that could be lost. Then they are only noted in ``asked``, for ``PreemptionHook``.
+    Until :meth:`defer` is called, they end the process at once, with :class:`Stopped`, Ctrl-C with
+    KeyboardInterrupt: nothing was trained that could be lost. Then they are only noted in
+    ``asked``, for ``PreemptionHook``; a second Ctrl-C ends the process at once.
 
     A signal often goes to all processes of a job. Those forked from this one, which load images,
     do not take it, so that they last until the checkpoint is written. Outside of the main thread,
@@ -56,11 +57,16 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and (self.asked or not self._deferred):
+            raise KeyboardInterrupt
         self.asked = True
         if not self._deferred:
             raise Stopped
-        name = signal.Signals(number).name
-        print_log(f'{name}: the training stops after this iteration.', 'current')
+        name = 'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name
+        again = ' Press it again to stop at once.' if number == signal.SIGINT else ''
+        MMLogger.get_current_instance().info(
+            f'{name}: the training stops after this iteration.{again}'
+        )
 
 
 _shielding = False

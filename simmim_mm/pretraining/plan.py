@@ -11,6 +11,8 @@ from simmim_mm.pretraining.start import TUNES, Start, frozen_stages
 MIN_IMAGES = 8
 FEW_IMAGES = 2000
 DEFAULT_MINUTES = 30.0
+MIN_STEPS, MIN_BATCH = 500, 8  # that a smaller batch is chosen for
+ASKED = 'as asked for'
 MAX_EPOCHS = 1600  # of the papers, the longest
 _GIB = 2**30
 _VITS = ('MaskedViT', 'MaskedBEiT')
@@ -144,6 +146,20 @@ class Plan:
         iters = self.iters and self.iters * 2
         return replace(self, accumulate=self.accumulate * 2, iters=iters)
 
+    def in_enough_steps(self, seconds: float, per_batch: float) -> tuple['Plan', float]:
+        """The plan with a batch of which enough fit into the time: a model learns from steps.
+
+        Takes and returns what :meth:`lasting` takes; the time of a batch is taken to be
+        proportional to its images.
+        """
+        plan = self
+        while seconds / per_batch / plan.accumulate < MIN_STEPS and plan.batch_size > MIN_BATCH:
+            batch, per_batch = plan.batch_size // 2, per_batch / 2
+            reasons = {**plan.reasons, 'batch_size': 'more steps in the time'}
+            rate = plan.lr if reasons['lr'] == ASKED else float(f'{plan.lr / 2**0.5:.2g}')
+            plan = replace(plan, batch_size=batch, lr=rate, reasons=reasons)
+        return plan, per_batch
+
     def lasting(self, seconds: float, per_batch: float) -> 'Plan':
         """The plan with the length that fits.
 
@@ -214,9 +230,9 @@ def make_plan(facts: Facts, machine: Machine, wishes: Wishes, start: Start | Non
     reasons['workers'] = f'{machine.cores} cores' + ('' if on_gpu else ', which also train')
     for name in ('method', 'backbone', 'img_size', 'batch_size', 'lr'):
         if getattr(wishes, name) is not None:
-            reasons[name] = 'as asked for'
+            reasons[name] = ASKED
     if wishes.epochs is not None:
-        reasons['length'] = 'as asked for'
+        reasons['length'] = ASKED
     if facts.pixels > 16 * img_size**2 and facts.pixels > 4e6:
         notes.append(
             f'the images are far larger than the crop: smaller copies load several times faster '

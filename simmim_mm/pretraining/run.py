@@ -154,6 +154,9 @@ def _planned(
                 f'--minutes {minutes:g} is too short: looking at the images and three steps take '
                 f'{(budget - left + 3 * timing.seconds) / 60:.1f}'
             )
+        if wishes.batch_size is None and plan.accumulate == 1:
+            plan, per_batch = plan.in_enough_steps(left, timing.seconds)
+            timing = timing._replace(seconds=per_batch)
         plan = plan.lasting(left, timing.seconds)
     if timing.waiting > 1 / 3:
         plan.notes.append(

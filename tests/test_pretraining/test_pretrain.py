@@ -1,6 +1,7 @@
 """From a folder to a checkpoint."""
 
 import json
+import signal
 import time
 
 import numpy as np
@@ -12,6 +13,8 @@ from mmpretrain.structures import DataSample
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError
 from simmim_mm.datasets.errors import DataError
+from simmim_mm.engine.run_lock import RunLock, WorkDirInUse
+from simmim_mm.engine.stop_request import Stopped
 from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.pretraining import Facts, Machine, PlanError, Wishes, make_plan, pretrain
 from simmim_mm.pretraining import run as run_module
@@ -203,3 +206,27 @@ def test_plan_from_each_architecture(kind, tmp_path):
     trained = {n for n, p in model.backbone.named_parameters() if p.grad is not None}
     everything = {n for n, _ in model.backbone.named_parameters()}
     assert trained < everything and len(trained) <= len(everything) // 2
+
+
+def test_a_work_dir_in_use_is_refused(folder, tmp_path):
+    with RunLock(tmp_path / 'out'), pytest.raises(WorkDirInUse, match='in use by process'):
+        run(folder, tmp_path)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_ctrl_c_leaves_a_state_that_continues(folder, tmp_path, monkeypatch, fresh_process):
+    step, calls = MaskedImageModel.train_step, []
+
+    def interrupted(self, data, optim_wrapper):
+        calls.append(1)
+        if len(calls) == 9:  # six are timed: the third of the training
+            signal.raise_signal(signal.SIGINT)
+        return step(self, data, optim_wrapper)
+
+    monkeypatch.setattr(MaskedImageModel, 'train_step', interrupted)
+    with pytest.raises(Stopped):
+        run(folder, tmp_path, wishes=dict(epochs=3))
+    assert (tmp_path / 'out' / 'iter_3.pth').is_file()
+    fresh_process()
+    path, _ = run(folder, tmp_path, resume=True)
+    assert path.name == 'epoch_3.pth' and len(calls) == 12
