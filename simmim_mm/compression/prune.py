@@ -150,9 +150,9 @@ def prune_checkpoint(
     if images is None:
         scores = [weight_importance(dense, group) for group in groups]
     else:
-        model = _pretraining(cfg, settings, state, checkpoint).to(device)
+        model: Any = _pretraining(cfg, settings, state, checkpoint).to(device)
         steps = Compose(evaluation_pipeline(cfg))
-        files = _spread(list_images(images), num_images)
+        files = _spread(list_images(str(images)), num_images)
         importance = loss_importance(
             model.backbone, groups, lambda: _losses(model, steps, files, batch_size)
         )
@@ -179,9 +179,19 @@ def prune_checkpoint(
     write_checkpoint(dict(meta=meta, state_dict={**others, **weights}), out)
     AtomicLocalBackend().put_text(_recovery(cfg, out, images).pretty_text, recipe)
     counts = [len(keep) for keep in kept]
-    totals = [(round(by.total()), round(by.total(counts))) for by in (by_operations, by_parameters)]
+    by_both = (by_operations, by_parameters)
+    before = [round(by.total()) for by in by_both]
+    after = [round(by.total(counts)) for by in by_both]
     return PruneReport(
-        Path(checkpoint), out, recipe, settings, shape, *totals, images is not None, difference
+        Path(checkpoint),
+        out,
+        recipe,
+        settings,
+        shape,
+        (before[0], after[0]),
+        (before[1], after[1]),
+        images is not None,
+        difference,
     )
 
 
@@ -280,7 +290,8 @@ def _losses(
                 samples.append(steps(dict(img_path=path, sample_idx=i)))
         data = model.data_preprocessor(pseudo_collate(samples), False)
         with seeded_rng(start):
-            yield sum(model.loss(data['inputs'], data['data_samples']).values())
+            losses = model.loss(data['inputs'], data['data_samples'])
+        yield torch.stack([*losses.values()]).sum()
 
 
 @torch.no_grad()
