@@ -74,7 +74,7 @@ def mlp_units(
     model: nn.Module, place: Sequence[int], first: str, second: str, between: Iterable[Part] = ()
 ) -> UnitGroup:
     """Channels from one layer to the next, and tensors between them; ``mlp_widths``."""
-    count = len(model.get_submodule(first).weight)
+    count = len(model.get_parameter(f'{first}.weight'))
     parts = [Part(f'{first}.weight'), Part(f'{first}.bias'), *between, Part(f'{second}.weight', 1)]
     return group_of(model, 'mlp_widths', place, count, parts)
 
@@ -99,9 +99,9 @@ def head_units(
     parts = [Part(f'{path}.qkv.weight', lead=3), Part(f'{path}.qkv.bias', lead=3)]
     parts += [Part(f'{path}.{part.tensor}', part.dim, part.lead) for part in others]
     parts.append(Part(f'{path}.proj.weight', 1))
-    count = model.get_submodule(path).num_heads
+    module: Any = model.get_submodule(path)
     names = tuple(dict.fromkeys((attention, path)))
-    return group_of(model, 'num_heads', place, count, parts, attention=names)
+    return group_of(model, 'num_heads', place, module.num_heads, parts, attention=names)
 
 
 @torch.no_grad()
