@@ -288,7 +288,7 @@ def _losses(
         data = model.data_preprocessor(pseudo_collate(samples), False)
         with seeded_rng(start):
             losses = model.loss(data['inputs'], data['data_samples'])
-        yield torch.stack(list(losses.values())).sum()
+        yield model.parse_losses(losses)[0]
 
 
 @torch.no_grad()
