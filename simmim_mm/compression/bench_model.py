@@ -300,7 +300,9 @@ def plot_tradeoff(path: str | Path, rows: Sequence[dict], metric: str, batch: in
         x, spread = row[f'ms, batch {batch}'], row[f'spread, batch {batch}'] or 0
         axes.errorbar(x, row[metric], xerr=spread / 2, marker='o', capsize=3)
         axes.annotate(row['name'], (x, row[metric]), xytext=(6, 6), textcoords='offset points')
-    axes.set(xlabel=f'ms a run, batch {batch} (median; bar: quartiles)', ylabel=metric)
+    axes.set(
+        xlabel=f'ms a run, batch {batch} (median; bar: distance of the quartiles)', ylabel=metric
+    )
     axes.set_xlim(left=0)
     axes.margins(0.15)
     axes.grid(alpha=0.3)

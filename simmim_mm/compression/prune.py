@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from torch import Tensor
+from torch import Tensor, nn
 
 from simmim_mm.checkpoint import LoadReport, load_into, open_run, write_checkpoint
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.compression.importance import loss_importance, weight_importance
 from simmim_mm.compression.selection import Costs, select_units
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
-from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.datasets.image_folder import list_images, spread
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.experiments.downstream import set_budget, set_data_root
 from simmim_mm.models.algorithms import MaskedImageModel
@@ -77,7 +77,8 @@ class PruneReport:
     @property
     def snippet(self) -> str:
         """Line of a config that takes the backbone."""
-        own = {**self.backbone, 'type': f'simmim_mm.{self.backbone["type"].rpartition(".")[2]}'}
+        kind = f'simmim_mm.{self.backbone["type"].rpartition(".")[2]}'
+        own = {'type': kind, **self.backbone, **dict(type=kind)}
         init = dict(type='Pretrained', checkpoint=str(self.out), prefix=PREFIX)
         arguments = ', '.join(f'{k}={v!r}' for k, v in dict(own, init_cfg=init).items())
         return f'model = dict(backbone=dict({arguments}))'
@@ -125,6 +126,8 @@ def prune_checkpoint(
     """
     out, recipe = Path(out), Path(out).with_suffix('.py')
     ratio = _only_ratio(operations, parameters)
+    if num_images < 1:
+        raise PruneError(f'--num must be at least 1, got {num_images}')
     for path in (out, recipe):
         if path.exists() and not overwrite:
             raise PruneError(f'{path} exists: give another name with --out, or --force')
@@ -150,11 +153,15 @@ def prune_checkpoint(
     if images is None:
         scores = [weight_importance(dense, group) for group in groups]
     else:
-        model: Any = _pretraining(cfg, settings, state, checkpoint).to(device)
+        model = _pretraining(cfg, settings, state, checkpoint)
+        model.to(device)
         steps = Compose(evaluation_pipeline(cfg))
-        files = _spread(list_images(str(images)), num_images)
+        found = list_images(str(images))
+        files = [found[i] for i in spread(len(found), num_images)]
         importance = loss_importance(
-            model.backbone, groups, lambda: _losses(model, steps, files, batch_size)
+            cast(nn.Module, model.backbone),
+            groups,
+            lambda: _losses(model, steps, files, batch_size),
         )
         scores = [x / costs.of_unit(i) for i, x in enumerate(importance)]
     try:
@@ -179,19 +186,16 @@ def prune_checkpoint(
     write_checkpoint(dict(meta=meta, state_dict={**others, **weights}), out)
     AtomicLocalBackend().put_text(_recovery(cfg, out, images).pretty_text, recipe)
     counts = [len(keep) for keep in kept]
-    by_both = (by_operations, by_parameters)
-    before = [round(by.total()) for by in by_both]
-    after = [round(by.total(counts)) for by in by_both]
     return PruneReport(
         Path(checkpoint),
         out,
         recipe,
         settings,
         shape,
-        (before[0], after[0]),
-        (before[1], after[1]),
-        images is not None,
-        difference,
+        operations=(round(by_operations.total()), round(by_operations.total(counts))),
+        parameters=(round(by_parameters.total()), round(by_parameters.total(counts))),
+        by_loss=images is not None,
+        difference=difference,
     )
 
 
@@ -205,7 +209,7 @@ def build_backbone(
             f'the backbone of {path} is a {type(backbone).__name__}, not one of ours (MaskedSwin, '
             'MaskedViT, ...)'
         )
-    model = torch.nn.ModuleDict(dict(backbone=backbone))
+    model = nn.ModuleDict(dict(backbone=backbone))
     load_into(model, weights, file=str(path), check=LoadReport.require_backbone)
     return backbone.eval()
 
@@ -246,13 +250,6 @@ def _size(size: Any) -> Any:
     return sides[0], sides[-1]
 
 
-def _spread(files: list[str], number: int) -> list[str]:
-    if number < 1:
-        raise PruneError(f'--num must be at least 1, got {number}')
-    count = min(number, len(files))
-    return [files[i * len(files) // count] for i in range(count)]
-
-
 def _pretraining(
     cfg: Config, settings: dict, state: dict[str, Tensor], path: str | Path
 ) -> MaskedImageModel:
@@ -291,7 +288,7 @@ def _losses(
         data = model.data_preprocessor(pseudo_collate(samples), False)
         with seeded_rng(start):
             losses = model.loss(data['inputs'], data['data_samples'])
-        yield torch.stack([*losses.values()]).sum()
+        yield model.parse_losses(losses)[0]
 
 
 @torch.no_grad()
