@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -55,11 +55,12 @@ def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
         size = sum(p.numel() * p.element_size() for p in model.state_dict().values())
         trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
         wrapper.initialize_count_status(model, 0, 10**9)
+        sampler: Any = loader.sampler
         waited, steps, epoch = 0.0, -skip, 0
         start = before = time.perf_counter()
         while True:
-            if hasattr(loader.sampler, 'set_epoch'):
-                loader.sampler.set_epoch(epoch)
+            if hasattr(sampler, 'set_epoch'):
+                sampler.set_epoch(epoch)
             epoch += 1
             for batch in loader:
                 loaded = time.perf_counter()
