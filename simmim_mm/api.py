@@ -185,10 +185,8 @@ def pretrain(
             are of another architecture, the work dir holds a run, or the disk is full.
     """
     wishes = Wishes(method, backbone, img_size, batch_size, epochs, minutes, lr, seed, tune)
-    said = report or (lambda text: None)
-    return _pretrain(
-        folder, wishes, out, channels, weights, resume, cfg_options=cfg_options, report=said
-    )
+    say = report or (lambda text: None)
+    return _pretrain(folder, wishes, out, channels, weights, resume, cfg_options, say)
 
 
 def reconstruct(

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.structures import DataSample
 
+import simmim_mm
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError
 from simmim_mm.datasets.errors import DataError
@@ -65,7 +66,7 @@ def test_trains_as_planned_and_continues(folder, tmp_path, fresh_process, capsys
     config = tmp_path / 'out' / 'pretrain.py'
     assert load_config(config).train_cfg.max_epochs == 2
     with pytest.raises(PlanError, match='--resume'):
-        run(folder, tmp_path)
+        simmim_mm.pretrain(folder, out=tmp_path / 'out')
     config.write_text(config.read_text().replace('max_epochs=2', 'max_epochs=3'))
     fresh_process()
     path, _ = run(folder, tmp_path, resume=True)
