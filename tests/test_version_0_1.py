@@ -227,7 +227,10 @@ def test_a_training_is_resumed_and_logs_what_it_did(name, run, tmp_path):
     )  # fmt: skip
     old = json.loads((FIXTURE / 'logs' / f'{name}.json').read_text())['resumed']
     rtol = 2e-2 if name in ROUGH else 1e-4
-    assert differences(_scalars(tmp_path), old, rtol=rtol, atol=1e-5) == []
+    found = _scalars(tmp_path)
+    if 'lr' not in found[0]:  # since 0.2, a validation that was due is made first
+        del found[0]
+    assert differences(found, old, rtol=rtol, atol=1e-5) == []
 
 
 @pytest.mark.slow
