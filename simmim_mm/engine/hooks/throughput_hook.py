@@ -67,5 +67,6 @@ def _advice(runner: Any, share: float) -> str:
     elif not loader.persistent_workers and loader.num_workers:
         text += 'Keep them between epochs: train_dataloader.persistent_workers=True. '
     return text + (
-        'Large originals load faster from copies with a shorter side of about twice the crop.'
+        'Large originals load faster from copies with a shorter side of about twice the crop: '
+        '`simmim cache`.'
     )
