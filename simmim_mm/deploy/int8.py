@@ -245,16 +245,20 @@ def _static(path: Path, source: OnnxRuntime, images: Images) -> bytes:
             return None if array is None else {source.input_names[0]: array[None]}
 
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / 'quantized.onnx'
+        file, prepared = Path(folder) / 'quantized.onnx', _prepared(path, Path(folder))
+        graph = need('onnx').load(prepared).graph
+        constants = {weight.name for weight in graph.initializer}
+        products = [node for node in graph.node if node.op_type == 'MatMul']
         quantization.quantize_static(
-            _prepared(path, Path(folder)),
+            prepared,
             file,
             Reader(),
             op_types_to_quantize=_PRODUCTS,
+            # those of attention would lose more than they gain
+            nodes_to_exclude=[n.name for n in products if constants.isdisjoint(n.input)],
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            extra_options=dict(MatMulConstBOnly=True),
         )
         return _described(file, path, 'static')
 
