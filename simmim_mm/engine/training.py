@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
-from simmim_mm._stack import require_mmcv_ops
+from simmim_mm import _stack
 from simmim_mm.engine.checks import check_model, check_run
 from simmim_mm.engine.failures import processes_explained
 from simmim_mm.engine.hooks import PreemptionHook
@@ -27,7 +27,7 @@ def train(cfg: Config, notes: Sequence[str], request: StopRequest) -> None:
         ProcessLost: If a process that the training needs has died.
     """
     if cfg.get('default_scope') == 'mmdet':
-        require_mmcv_ops()
+        _stack.require_mmcv_ops()
     checked = check_run(cfg)  # before anything is written
     runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
     add_standard_hooks(runner)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import VISBACKENDS
 from mmengine.visualization import BaseVisBackend, Visualizer
 
-from simmim_mm.visualization import guarded_backend
 from simmim_mm.visualization.guarded_backend import TrackerError, guarded
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
@@ -48,7 +48,7 @@ class Tracker(BaseVisBackend):
 def told(monkeypatch) -> list[str]:
     """What is logged."""
     lines = []
-    monkeypatch.setattr(guarded_backend, 'print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, text: lines.append(text))
     return lines
 
 
