@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -20,16 +19,9 @@ def map_files(function: Callable[[str], T], files: Sequence[str], workers: int) 
     if workers < 1:
         yield from map(function, files)
         return
-    with multiprocessing.Pool(workers, _begin) as pool:
-        yield from pool.imap(function, files, chunksize=max(1, min(64, len(files) // workers)))
-
-
-def _begin() -> None:
     # One thread each, as in a data loader: more would hang in a forked process, and gain nothing.
-    torch.set_num_threads(1)
-    # The pool ends its processes by it; those that a training has forked hold it back.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    with multiprocessing.Pool(workers, torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap(function, files, chunksize=max(1, min(64, len(files) // workers)))
 
 
 def plan_files(root: str, paths: Iterable[str], target: str) -> Iterator[tuple[str, str]]:

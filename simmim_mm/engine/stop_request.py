@@ -25,9 +25,9 @@ class StopRequest:
     KeyboardInterrupt: nothing was trained that could be lost. Then they are only noted in
     ``asked``, for ``PreemptionHook``; a second Ctrl-C ends the process at once.
 
-    A signal often goes to all processes of a job. Those forked from this one, which load images,
-    do not take it, so that they last until the checkpoint is written. Outside of the main thread,
-    where Python takes no signals, nothing is changed.
+    A signal often goes to all processes of a job. Those forked after :meth:`shield`, which load
+    images, do not take it, so that they last until the checkpoint is written. Outside of the main
+    thread, where Python takes no signals, nothing is changed.
     """
 
     asked = False
@@ -36,13 +36,20 @@ class StopRequest:
     def defer(self) -> None:
         """From now on, note requests only."""
         self._deferred = True
+        self.shield()
+
+    def shield(self) -> None:
+        """Let processes that are forked from now on not take the signals.
+
+        Not before: pools of processes, which look at the images, are ended by SIGTERM.
+        """
+        global _shielding
+        _shielding = bool(self._former)
 
     def __enter__(self) -> 'StopRequest':
-        global _shielding
         is_main = threading.current_thread() is threading.main_thread()
         numbers = SIGNALS if is_main else ()
         self._former = {number: signal.signal(number, self._note) for number in numbers}
-        _shielding = is_main
         return self
 
     def __exit__(

@@ -38,6 +38,7 @@ def train(cfg: Config, notes: Sequence[str], request: StopRequest) -> None:
         runner.logger.warning(warning)
     for mode, sample in checked.samples.items():
         check_model(model, sample, mode)
+    request.shield()
     try:
         with processes_explained():
             runner.train()

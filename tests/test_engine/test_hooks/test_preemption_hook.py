@@ -171,6 +171,24 @@ def test_killed_before_the_extra_checkpoint_was_deleted(make_runner, tmp_path):
     assert _pth(tmp_path / 'work') == ['epoch_1.pth', 'epoch_2.pth']
 
 
+def test_processes_are_shielded_from_the_moment_they_are_to_be():
+    """A loop of iterations makes its data loader before the training begins."""
+    fork = multiprocessing.get_context('fork')
+    with StopRequest() as request:
+        before = fork.Process(target=time.sleep, args=(60,))
+        before.start()
+        request.shield()
+        after = fork.Process(target=time.sleep, args=(60,))
+        after.start()
+        time.sleep(0.2)  # until they sleep
+        for process in (before, after):
+            process.terminate()
+        before.join(10)
+        assert (before.is_alive(), after.is_alive()) == (False, True)
+        after.kill()
+        after.join()
+
+
 def test_image_loading_outlives_a_signal_to_all_processes(make_runner, tmp_path):
     """Slurm's goes to the workers too; those of PyTorch would end, and end the training."""
     sampler = dict(type='ReproducibleSampler')
