@@ -5,7 +5,6 @@ import gc
 import re
 import statistics
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,12 +23,10 @@ from torch import nn
 from simmim_mm.catalog import load_config
 from simmim_mm.compression.operations import count_operations
 from simmim_mm.deploy.exportable import Exportable, read_exportable
-from simmim_mm.deploy.measure import file_size
+from simmim_mm.deploy.measure import file_size, latencies
 from simmim_mm.deploy.onnx_file import describe
 from simmim_mm.deploy.runtimes import DeployError, OnnxRuntime, OpenVino, Runtime, need
 from simmim_mm.deploy.tasks import find_task, score
-
-WARM_UP = 3  # runs of each model that do not count
 
 
 class TorchModel(Runtime):
@@ -128,19 +125,6 @@ def images_for(model: Runtime, batch: int, size: tuple[int, int] | None = None) 
     about = model.metadata
     shape = (batch, about.get('channels', 3), *(about.get('image_size') or size or (224, 224)))
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
-
-
-def latencies(
-    models: Sequence[Callable[[np.ndarray], Any]], images: Sequence[np.ndarray], runs: int
-) -> list[list[float]]:
-    """Milliseconds of each run of each model; they take turns, so that none is favored."""
-    times: list[list[float]] = [[] for _ in models]
-    for _ in range(WARM_UP + runs):
-        for model, arrays, taken in zip(models, images, times):
-            start = time.perf_counter()
-            model(arrays)
-            taken.append(1e3 * (time.perf_counter() - start))
-    return [taken[WARM_UP:] for taken in times]
 
 
 def median_and_spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -14,8 +14,13 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from simmim_mm._stack import require_mmcv_ops
-from simmim_mm.checkpoint import load_into, load_weights, open_run, plain_dict
-from simmim_mm.checkpoint.stored_config import GIVE_CONFIG, check_types, refused_config
+from simmim_mm.checkpoint import load_into, load_weights, open_run
+from simmim_mm.checkpoint.stored_config import (
+    GIVE_CONFIG,
+    check_types,
+    refused_config,
+    stored_classes,
+)
 from simmim_mm.deploy.graphs import (
     BackboneGraph,
     ClassifierGraph,
@@ -24,7 +29,7 @@ from simmim_mm.deploy.graphs import (
     ReconstructionGraph,
     SegmenterGraph,
 )
-from simmim_mm.deploy.loading import channel_order, loading_pipeline, trained_size
+from simmim_mm.deploy.loading import channel_order, loading_pipeline, trained_size, type_name
 from simmim_mm.interop import ExportError
 from simmim_mm.interop.export import BUILT, source_of
 from simmim_mm.models import backbones, downstream  # noqa: F401 - before types are checked
@@ -112,7 +117,7 @@ def read_exportable(
     statistics = preprocessor.get('mean') or [], preprocessor.get('std') or []
     given, size = size, size or trained_size(run)
     resized, changes = [], {}
-    ours = _name(run.model.backbone).startswith(('Masked', 'WindowedViT'))
+    ours = type_name(run.model.backbone).startswith(('Masked', 'WindowedViT'))
     if ours or part == 'backbone' or window:
         source = source_of(run, state, path)
         sized = source.sized(window, given)
@@ -134,23 +139,21 @@ def read_exportable(
     size = _checked_size(size, preprocessor, given is not None)
     channels = len(statistics[0]) or _channels(backbone)
     pipeline = loading_pipeline(run, size)
-    classes = plain_dict(plain_dict(loaded.get('meta')).get('dataset_meta')).get('classes')
-    exportable = Exportable(
+    return Exportable(
         path,
         type(model).__name__,
         graph.eval(),
         size,
         channels,
         channel_order(pipeline, preprocessor) if channels == 3 else 'as loaded',
-        tuple(map(str, classes or ())),
+        tuple(stored_classes(loaded)),
         pipeline,
         resized,
     )
-    return exportable
 
 
 def _default_part(run: Config) -> str:
-    return 'backbone' if _name(run.model) == 'MaskedImageModel' else 'model'
+    return 'backbone' if type_name(run.model) == 'MaskedImageModel' else 'model'
 
 
 def _parts(path: Path, part: str | None, run: Config) -> list[tuple]:
@@ -187,10 +190,6 @@ def untrained(cfg: Any, *others: str) -> Any:
     return [untrained(v, *others) for v in cfg] if isinstance(cfg, (list, tuple)) else cfg
 
 
-def _name(cfg: Mapping) -> str:
-    return str(cfg.get('type')).rpartition('.')[-1]
-
-
 def _build(run: Config, state: Mapping[str, Tensor], path: Path) -> nn.Module:
     """The whole model with its weights."""
     cfg = ConfigDict(untrained(run.model))  # parts of mmdet and mmseg read it by attribute
@@ -200,12 +199,12 @@ def _build(run: Config, state: Mapping[str, Tensor], path: Path) -> nn.Module:
         with DefaultScope.overwrite_default_scope(run.get('default_scope', 'simmim_mm')):
             model = root.MODELS.build(cfg)
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ExportError(f'{path}: the {_name(cfg)} cannot be built ({error})') from error
+        raise ExportError(f'{path}: the {type_name(cfg)} cannot be built ({error})') from error
     report = load_into(model, state, file=str(path))
     if missing := [name for name in report.missing if not BUILT.fullmatch(name)]:
         raise ExportError(
-            f'{path} lacks {len(missing)} weights of the {_name(cfg)}, such as {missing[0]}: its '
-            'weights and its config do not belong together'
+            f'{path} lacks {len(missing)} weights of the {type_name(cfg)}, such as {missing[0]}: '
+            'its weights and its config do not belong together'
         )
     return model.eval()
 

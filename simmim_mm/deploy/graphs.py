@@ -172,7 +172,7 @@ class ReconstructionGraph(Graph):
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(model, mean, std)
         backbone = self.model.backbone
-        if not self.model.target.invertible:
+        if not self.model.invertible:
             raise ExportError(
                 'what the model predicts is not an image, so that there is nothing to show: export '
                 'the backbone (--part backbone)'

@@ -24,7 +24,8 @@ def _pipelines(run: Config) -> Iterator[Sequence[dict]]:
         yield next((part['pipeline'] for _, part in parts if part.get('pipeline')), [])
 
 
-def _name(step: Mapping) -> str:
+def type_name(step: Mapping) -> str:
+    """Of a config, without its scope or module."""
     return str(step.get('type', '')).rpartition('.')[-1]
 
 
@@ -35,8 +36,8 @@ def trained_size(run: Config) -> tuple[int, int] | None:
     """
     for step in [step for steps in _pipelines(run) for step in steps[::-1]]:
         size = next((step[k] for k in ('crop_size', 'scale', 'size') if step.get(k)), None)
-        crops = 'Crop' in _name(step)
-        if size and (crops or 'Resize' in _name(step)):
+        crops = 'Crop' in type_name(step)
+        if size and (crops or 'Resize' in type_name(step)):
             height, width = (size, size) if isinstance(size, int) else size
             # the scale of mmcv's resizing has the width first
             return (width, height) if 'scale' in step and not crops else (height, width)
@@ -59,7 +60,7 @@ def loading_pipeline(run: Config, size: tuple[int, int]) -> list[dict]:
             steps = []
     else:
         steps = next((steps for steps in list(_pipelines(run))[1:] if steps), [])
-    steps = [step for step in steps if any(word in _name(step) for word in _KEPT)]
+    steps = [step for step in steps if any(word in type_name(step) for word in _KEPT)]
     if not steps:
         scope, ratio = 'simmim_mm', size[1] / size[0]
         crop = dict(type='RandomResizedCrop', scale=size, aspect_ratio_range=(ratio, ratio))
@@ -78,8 +79,8 @@ def channel_order(pipeline: Sequence[Mapping], preprocessor: Mapping) -> str:
 
 def _loads_rgb(pipeline: Sequence[Mapping]) -> bool:
     """Our loader gives RGB; mmcv's BGR, unless it is told otherwise."""
-    loader = next((s for s in pipeline if 'LoadImage' in _name(s)), {})
-    return _name(loader) == 'LoadImage' or loader.get('channel_order') == 'rgb'
+    loader = next((s for s in pipeline if 'LoadImage' in type_name(s)), {})
+    return type_name(loader) == 'LoadImage' or loader.get('channel_order') == 'rgb'
 
 
 class ImageLoader:

@@ -1,8 +1,9 @@
 """What quantization gains and costs: size, latency, features, and the metric of the task."""
 
+import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,27 +62,44 @@ def open_model(path: Path, threads: int = 0) -> Runtime:
 
 
 def latencies(
-    models: Sequence[Runtime], batch: int, images: Sequence[np.ndarray], seconds: float = 5.0
-) -> list[float]:
-    """Median milliseconds of a run of each model; they take turns, so that none is favored.
+    models: Sequence[Callable[[np.ndarray], Any]],
+    inputs: Sequence[np.ndarray],
+    runs: int,
+    seconds: float = math.inf,
+    least: int = 0,
+    warm_up: int = 3,
+) -> list[list[float]]:
+    """Milliseconds of each run of each model; they take turns, so that none is favored.
 
     Args:
-        models: The first five runs of each do not count.
-        batch: Images at once.
-        images: ``(C, H, W)`` each, repeated as needed.
-        seconds: For all of them together; but 15 to 200 runs of each.
+        models: Each called with its input.
+        inputs: One for each model.
+        runs: Of each model.
+        seconds: For all of them together, after which there are no more, but for the ``least``.
+        least: Runs of each model, however long they take.
+        warm_up: First runs of each model, which do not count.
     """
-    arrays = np.stack([images[i % len(images)] for i in range(batch)])
     times: list[list[float]] = [[] for _ in models]
-    end = None
-    while end is None or (time.perf_counter() < end and len(times[0]) < 205) or len(times[0]) < 20:
-        for model, taken in zip(models, times):
+    end = math.inf
+    for run in range(-warm_up, runs):
+        if run == 0:
+            end = time.perf_counter() + seconds
+        if run >= least and time.perf_counter() >= end:
+            break
+        for model, arrays, taken in zip(models, inputs, times):
             start = time.perf_counter()
             model(arrays)
             taken.append(1e3 * (time.perf_counter() - start))
-        if end is None and len(times[0]) == 5:
-            end = time.perf_counter() + seconds
-    return [statistics.median(taken[5:]) for taken in times]
+    return [taken[warm_up:] for taken in times]
+
+
+def _median_latencies(
+    models: Sequence[Runtime], batch: int, images: Sequence[np.ndarray]
+) -> list[float]:
+    """Median milliseconds of a run of ``batch`` images, repeated as needed, for some seconds."""
+    arrays = np.stack([images[i % len(images)] for i in range(batch)])
+    times = latencies(models, [arrays] * len(models), 200, seconds=5.0, least=15, warm_up=5)
+    return list(map(statistics.median, times))
 
 
 def mean_cosine(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
@@ -126,7 +144,7 @@ def measure(
     runtimes = [model for _, model, _ in models]
     result = [n for n in original.output_names if n != 'labels'][-1]
     expected = results(original, arrays, result)
-    times = {batch: latencies(runtimes, batch, arrays) for batch in BATCHES}
+    times = {batch: _median_latencies(runtimes, batch, arrays) for batch in BATCHES}
     metrics = score(task, original, runtimes) if task else [None] * len(models)
     return [
         Measured(

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from simmim_mm.checkpoint import AtomicLocalBackend
 from simmim_mm.deploy.exportable import Exportable, read_exportable
 from simmim_mm.deploy.runtimes import PREFIX, DeployError, OnnxRuntime, OpenVino, Runtime, need
+from simmim_mm.interop.exporter import given_size
 from simmim_mm.version import __version__
 
 if TYPE_CHECKING:
@@ -282,8 +283,7 @@ def export_onnx(
     out = Path(out)
     check_output(out, ('.onnx',), overwrite)
     need('onnx')
-    size = image_size(img_size)
-    exportable = read_exportable(checkpoint, part, config, window, size)
+    exportable = read_exportable(checkpoint, part, config, window, given_size(img_size))
     sizes = other_sizes(exportable) if any_size else ()
     content = to_onnx(exportable, opset, any_size)
     agreements, notes = [], []
@@ -313,14 +313,6 @@ def other_sizes(exportable: Exportable) -> list[tuple[int, int]]:
                 f'write a file for each size ({_reason(error)})'
             ) from error
     return sizes
-
-
-def image_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Height and width of what ``--img-size`` gives."""
-    sizes = [] if size is None else [size] if isinstance(size, int) else list(size)
-    if len(sizes) > 2:
-        raise ValueError(f'--img-size takes a height and a width, got {len(sizes)} numbers')
-    return (sizes[0], sizes[-1]) if sizes else None
 
 
 def check_output(path: Path, suffixes: Sequence[str], overwrite: bool) -> None:

@@ -101,6 +101,14 @@ class ExportReport:
         return '\n'.join(lines)
 
 
+def given_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width of what ``--img-size`` gives."""
+    sizes = [] if size is None else [size] if isinstance(size, int) else list(size)
+    if len(sizes) > 2:
+        raise ValueError(f'--img-size takes a height and a width, got {len(sizes)} numbers')
+    return (sizes[0], sizes[-1]) if sizes else None
+
+
 def export_checkpoint(
     checkpoint: str | Path,
     to: str,
@@ -131,11 +139,9 @@ def export_checkpoint(
         ExportError: If the library cannot hold the backbone, the verification fails, or ``out``
             exists or cannot be written.
     """
-    sizes = [] if img_size is None else [img_size] if isinstance(img_size, int) else list(img_size)
-    if len(sizes) > 2:
-        raise ValueError(f'--img-size takes a height and a width, got {len(sizes)} numbers')
+    size = given_size(img_size)
     source = read_source(checkpoint)
-    export = export_backbone(source, to, window, (sizes[0], sizes[-1]) if sizes else None)
+    export = export_backbone(source, to, window, size)
     libraries.check_output(to, out, overwrite)
     outcome = _verify(export) if verify else None
     libraries.write_export(export, out, overwrite)
