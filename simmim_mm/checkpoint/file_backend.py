@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -62,6 +62,12 @@ def written_whole(path: str | Path, mode: str = 'wb', **kwargs: Any) -> Iterator
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _sync_folder(path.parent)
+
+
+def write_lines(lines: Iterable[str], path: str | Path) -> None:
+    """A text file with one entry a line, as ``ImageDataset(ann_file=...)`` reads it."""
+    with written_whole(path, 'w', encoding='utf-8') as file:
+        file.writelines(f'{line}\n' for line in lines)
 
 
 def write_checkpoint(checkpoint: Any, path: str | Path) -> None:

@@ -46,6 +46,12 @@ def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Con
         return parse_config(text)
 
 
+def stored_classes(checkpoint: Mapping) -> list[str]:
+    """Names of the classes that a loaded checkpoint is of, as OpenMMLab stores them; or none."""
+    meta = plain_dict(plain_dict(checkpoint.get('meta')).get('dataset_meta'))
+    return list(map(str, meta.get('classes') or ()))
+
+
 def open_run(
     path: str | Path,
     config: Config | None,

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,8 @@ from mmengine.registry import Registry
 from simmim_mm import datasets
 from simmim_mm._stack import require_mmcv_ops
 from simmim_mm.checkpoint import CheckpointError, LoadReport, load_into, load_weights, open_run
-from simmim_mm.checkpoint.safe_load import plain_dict
+from simmim_mm.checkpoint.file_backend import write_lines
+from simmim_mm.checkpoint.stored_config import stored_classes
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.image_folder import spread
@@ -38,7 +40,7 @@ from simmim_mm.evaluation.knn import LabeledImages, load_split, weighted_knn
 from simmim_mm.experiments.coco_json import find_and_read_coco
 from simmim_mm.experiments.downstream import set_data_root, set_validation
 from simmim_mm.experiments.knn_probe import METRIC as KNN_METRIC
-from simmim_mm.experiments.pretrained import read_paths
+from simmim_mm.experiments.pretrained import named_file, read_paths
 from simmim_mm.experiments.segmentation_maps import find_segmentation_maps, read_segmentation_maps
 from simmim_mm.experiments.trial import fingerprint
 
@@ -47,6 +49,7 @@ _USED = ('default_scope', 'custom_imports', 'model', 'data_preprocessor', 'train
 _USED += ('val_dataloader', 'val_evaluator', 'val_cfg')
 IMAGENET_WNIDS = Path(datasets.__file__).parent / 'imagenet_wnids.txt'  # in the order of labels
 _WNID = re.compile(r'n\d{8}')
+_NUMBERS = count()  # of the evaluations of a process
 
 
 class Checkpoint(NamedTuple):
@@ -64,7 +67,7 @@ def read_groups(texts: Sequence[str]) -> list[Checkpoint]:
     """
     found = []
     for text in texts:
-        name, _, path = text.rpartition('=') if not Path(text).exists() else ('', '', text)
+        name, path = named_file(text)
         if not Path(path).is_file():
             raise FileNotFoundError(f'no checkpoint {path}')
         own = '/'.join(Path(path).with_suffix('').parts[-2:])
@@ -89,6 +92,13 @@ class Options:
     amp: bool = False
     seed: int = 0
     settings: dict = field(default_factory=dict)
+
+
+class StoredModel(NamedTuple):
+    """The file of a model, and the names of its classes, if it says them."""
+
+    file: str
+    classes: list[str]
 
 
 class Evaluation(ABC):
@@ -156,13 +166,15 @@ class ModelEvaluation(Evaluation):
         config: Config | None,
         options: Options,
         work_dir: Path,
-        use: Callable[[Config, str, Path, Path], None] | None = None,
+        use: Callable[[Config, StoredModel, Path, Path], None] | None = None,
     ) -> None:
-        run, state = open_run(checkpoint.path, config, _built)
+        loaded = load_weights(checkpoint.path)
+        run, state = open_run(checkpoint.path, config, _built, loaded)
         cfg = Config(deepcopy({name: run[name] for name in _USED if name in run}))
         cfg.merge_from_dict(options.settings)
         if options.data:
-            (use or use_data)(cfg, checkpoint.path, Path(options.data), work_dir)
+            stored = StoredModel(checkpoint.path, stored_classes(loaded))
+            (use or use_data)(cfg, stored, Path(options.data), work_dir)
         complete_validation(cfg)
         cfg.train_dataloader = None
         if not cfg.get('val_dataloader') or not cfg.get('val_evaluator'):
@@ -192,7 +204,8 @@ class ModelEvaluation(Evaluation):
         cfg.val_dataloader.dataset = {}  # built, and slow to print with a thousand classes
         cfg.default_hooks = dict.fromkeys(('logger', 'checkpoint', 'param_scheduler'))
         cfg.work_dir, cfg.log_level = str(work_dir / 'log'), 'WARNING'
-        cfg.experiment_name = f'robustness_{self.key}'
+        # mmengine adds the second, and warns where a name stands twice
+        cfg.experiment_name = f'robustness_{self.key}_{next(_NUMBERS)}'
         with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
             self._runner = build_runner(cfg, checked.datasets | checked.evaluators)
             evaluator: Any = self._runner.val_loop.evaluator  # type: ignore[union-attr]
@@ -290,12 +303,12 @@ def _is_op(key: str, value: Any) -> bool:
     return value.get('type') in vars(import_module('mmcv.ops'))
 
 
-def use_data(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
+def use_data(cfg: Config, model: StoredModel, data: Path, work_dir: Path) -> None:
     """Validate on a folder, by the layouts of `simmim compare`.
 
     Args:
         cfg: Changed in place.
-        file: The checkpoint.
+        model: The checkpoint.
         data: The folder.
         work_dir: Where lists of images are written.
     """
@@ -308,26 +321,26 @@ def use_data(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
         set_data_root(cfg.val_dataloader.dataset, data)
         return
     if not cfg.get('val_dataloader'):
-        raise DataError(f'the config of {file} has no val_dataloader: give one with --config')
+        raise DataError(f'the config of {model.file} has no val_dataloader: give one with --config')
     if scope == 'mmdet':
         set_validation(cfg, 'detection', find_and_read_coco(data))
     elif scope == 'mmseg':
         found = read_segmentation_maps(*find_segmentation_maps(data))
         set_validation(cfg, 'segmentation', found)
     else:
-        _use_class_folders(cfg, file, data, work_dir)
+        _use_class_folders(cfg, model, data, work_dir)
 
 
-def _use_class_folders(cfg: Config, file: str, data: Path, work_dir: Path) -> None:
+def _use_class_folders(cfg: Config, model: StoredModel, data: Path, work_dir: Path) -> None:
     """Validate on folders that are all or some of the classes of a classifier."""
     folder = data / 'val' if (data / 'val').is_dir() else data
     found = load_class_folders(folder)
     number = cfg.model.head.num_classes
-    names = class_names(file, number, found.classes)
+    names = class_names(model.classes, number, found.classes)
     if unknown := [name for name in found.classes if name not in names]:
         raise DataError(
             f'{folder}: {first_few(map(repr, unknown))} are not among the {number} classes of '
-            f'{file} ({first_few(map(repr, names))})'
+            f'{model.file} ({first_few(map(repr, names))})'
         )
     numbers = [names.index(name) for name in found.classes]
     images = write_list(found.paths, folder, work_dir, [numbers[i] for i in found.labels])
@@ -350,25 +363,22 @@ def write_list(
     lines = [str(Path(path).relative_to(folder)) for path in paths]
     if labels is not None:
         lines = [f'{line} {label}' for line, label in zip(lines, labels)]
-    work_dir.mkdir(parents=True, exist_ok=True)
     file = work_dir / f'images_{_digest(str(folder), lines)}.txt'
-    file.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    write_lines(lines, file)
     return file
 
 
-def class_names(file: str, number: int, folders: Sequence[str] = ()) -> list[str]:
+def class_names(stored: list[str], number: int, folders: Sequence[str] = ()) -> list[str]:
     """Names of a classifier's classes, in the order of its outputs.
 
-    Those that the checkpoint names; of 1000 classes and folders that are called by wnid, the wnids
-    of ImageNet; else the folders.
+    Those that the checkpoint has ``stored``; of 1000 classes and folders that are called by wnid,
+    the wnids of ImageNet; else the folders.
     """
-    meta = plain_dict(plain_dict(load_weights(file).get('meta')).get('dataset_meta'))
-    names: list[str] = list(meta.get('classes') or ())
-    if len(names) == number and set(folders) <= set(names):
-        return names
+    if len(stored) == number and set(folders) <= set(stored):
+        return stored
     if number == 1000 and folders and all(_WNID.fullmatch(name) for name in folders):
         return IMAGENET_WNIDS.read_text().split()
-    return list(folders) if len(folders) == number and not names else names
+    return list(folders) if len(folders) == number and not stored else stored
 
 
 def _place(steps: Sequence[Any], at_loader: bool) -> int:
