@@ -5,6 +5,9 @@ import re
 from functools import cache
 from pathlib import Path
 
+# AVX512-BF16 or AMX on x86, BF16 on Arm, as Linux names them.
+BFLOAT16 = frozenset({'avx512_bf16', 'amx_bf16', 'bf16'})
+
 
 def cpu_flags() -> frozenset[str] | None:
     """The instruction sets of the processor, as Linux names them; None if it does not say."""
@@ -23,11 +26,10 @@ def cpu_name() -> str:
 def cpu_has_bfloat16() -> bool | None:
     """Whether the processor computes in bfloat16; None where that cannot be found out.
 
-    Without such instructions (AVX512-BF16 or AMX on x86, BF16 on Arm) each operation converts to
-    float32 and back.
+    Without such instructions each operation converts to float32 and back.
     """
     flags = cpu_flags()
-    return None if flags is None else bool({'avx512_bf16', 'amx_bf16', 'bf16'} & flags)
+    return None if flags is None else bool(BFLOAT16 & flags)
 
 
 def _cpuinfo() -> str:

@@ -99,6 +99,15 @@ def add_transforms(parser: argparse.ArgumentParser, name: str, help: str, **kwar
     parser.add_argument(name, action='append', type=parse_transforms, help=help, **kwargs)
 
 
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """Add ``--channels``, as ``LoadImage(channels=...)``."""
+    parser.add_argument(
+        '--channels',
+        type=lambda text: int(text) if text.isdigit() else text,
+        help='rgb, gray, or the number that every file has (what the files have)',
+    )
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add ``--workers``."""
     text = 'processes (one per core)'

@@ -169,15 +169,14 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
     for cfg in configs:
         set_budget(cfg, args.iters, args.epochs)
         merge_options(cfg, args.cfg_options)
+    paths = check_config(configs[0])
     if not args.label_share:
-        return check_starts(checkpoints, configs)
-    check_config(configs[0])
+        return check_starts(checkpoints, configs), paths
     starts: list[Start] = []
-    paths: list[Path] = []
     for share in args.label_share:
         own = deepcopy(configs)
         say(take_share(own, share))
-        found, paths = check_starts(checkpoints, own)
+        found = check_starts(checkpoints, own)
         several = len(args.label_share) > 1
         starts += [start.at_share(share) for start in found] if several else found
     return starts, paths

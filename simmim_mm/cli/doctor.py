@@ -90,7 +90,7 @@ def machine(folder: str) -> list[Finding]:
     """Processor, GPUs, memory, shared memory and disk."""
     import torch
 
-    from simmim_mm.processor import cpu_flags, cpu_name
+    from simmim_mm.processor import BFLOAT16, cpu_flags, cpu_name
 
     flags = cpu_flags() or frozenset()
     cores = len(os.sched_getaffinity(0))
@@ -98,7 +98,7 @@ def machine(folder: str) -> list[Finding]:
     if cores < (os.cpu_count() or cores):
         advice = f'the machine has {os.cpu_count()}, this process may use {cores}'
     found = [Finding('processor', f'{cpu_name()}, {cores} cores', advice)]
-    bfloat16 = bool({'avx512_bf16', 'amx_bf16', 'bf16'} & flags)
+    bfloat16 = bool(BFLOAT16 & flags)
     found.append(_ability('bfloat16', bfloat16, '--amp is fast', 'train without --amp on the CPU'))
     vnni = bool({'avx512_vnni', 'avx_vnni', 'amx_int8', 'i8mm'} & flags)
     found.append(_ability('int8 (VNNI)', vnni, 'int8 exports are fast', 'int8 exports gain little'))

@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from simmim_mm.cli.common import add_cfg_options, interruption_explained, say
+from simmim_mm.cli.common import add_cfg_options, add_channels, interruption_explained, say
 
 HELP = 'pretrain on a folder of images, with settings chosen for them'
 DESCRIPTION = """
@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--img-size', type=int, metavar='N', help='side of the crops, in pixels')
     parser.add_argument('--batch-size', type=int, metavar='N', help='images of a step')
     parser.add_argument('--lr', type=float, metavar='RATE', help='highest learning rate')
-    parser.add_argument(
-        '--channels', help='rgb, gray, or the number that every file has (what the files have)'
-    )
+    add_channels(parser)
     parser.add_argument(
         '--from',
         dest='weights',
@@ -46,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from simmim_mm.pretraining import Wishes, default_out, pretrain
 
-    number = args.channels and (int(args.channels) if args.channels.isdigit() else args.channels)
     wishes = Wishes(
         method=args.method,
         backbone=args.backbone,
@@ -65,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
             args.folder,
             wishes,
             work_dir,
-            number,
+            args.channels,
             args.weights,
             args.resume,
             args.cfg_options,

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from simmim_mm.cli.common import add_nodata, add_workers, progress_ticks
+from simmim_mm.cli.common import add_channels, add_nodata, add_workers, progress_ticks
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -19,9 +19,7 @@ however large it is.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', help='folder of images, searched with its subfolders')
-    parser.add_argument(
-        '--channels', help='rgb, gray, or the number that every file has (what the files have)'
-    )
+    add_channels(parser)
     parser.add_argument(
         '--window',
         nargs=2,
@@ -42,11 +40,10 @@ def run(args: argparse.Namespace) -> None:
 
     if args.max_images is not None and args.max_images < 1:
         raise ValueError(f'--max-images must be at least 1, got {args.max_images}')
-    number = args.channels and (int(args.channels) if args.channels.isdigit() else args.channels)
     window = args.window and tuple(x if x.endswith('%') else float(x) for x in args.window)
     with progress_ticks('measuring') as tick:
         stats = folder_stats(
-            args.folder, number, window, args.nodata, args.max_images, args.workers, tick
+            args.folder, args.channels, window, args.nodata, args.max_images, args.workers, tick
         )
     by_area = stats.sizes[np.argsort(stats.sizes.prod(1), kind='stable')]
     smallest, median, largest = (

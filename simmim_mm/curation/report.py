@@ -5,13 +5,13 @@ import csv
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from simmim_mm.checkpoint.file_backend import write_lines as write_lines
 from simmim_mm.checkpoint.file_backend import written_whole
 from simmim_mm.curation.inspection import FAULTS
 from simmim_mm.curation.scan import Scan
@@ -138,9 +138,3 @@ def _thumbnail(path: str) -> str:
     except (OSError, ValueError):  # gone or changed since the scan
         return ''
     return f'<img src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-
-
-def write_lines(lines: Iterable[str], path: str | Path) -> None:
-    """A text file with one entry a line, as ``ImageDataset(ann_file=...)`` reads it."""
-    with written_whole(path, 'w', encoding='utf-8') as file:
-        file.writelines(f'{line}\n' for line in lines)

@@ -274,6 +274,11 @@ def single_datasets(dataset: Any, place: str = 'dataset') -> Iterator[tuple[str,
     yield place, dataset
 
 
+def pipeline_steps(dataset: Any) -> list[Any]:
+    """The built steps of a data set's pipeline, the list itself; empty if it has none."""
+    return getattr(getattr(dataset, 'pipeline', None), 'transforms', None) or []
+
+
 def image_datasets(dataset: Any) -> Iterator[ImageDataset]:
     """The image datasets inside any nesting of wrappers (``ConcatDataset``, ``RepeatDataset``)."""
     return (part for _, part in single_datasets(dataset) if isinstance(part, ImageDataset))

@@ -3,7 +3,12 @@
 from typing import Any
 
 from simmim_mm.datasets.errors import UnreadableImage, reason_of
-from simmim_mm.datasets.image_dataset import FileStatus, ImageDataset, single_datasets
+from simmim_mm.datasets.image_dataset import (
+    FileStatus,
+    ImageDataset,
+    pipeline_steps,
+    single_datasets,
+)
 
 _MAX_BAD_FRACTION = 0.5  # as that of ImageDataset
 
@@ -71,7 +76,7 @@ def skip_unreadable(dataset: Any, skips: bool = True) -> None:
         skips: False for a validation: the error names the file.
     """
     for _, part in single_datasets(dataset):
-        steps = getattr(getattr(part, 'pipeline', None), 'transforms', None)
+        steps = pipeline_steps(part)
         if not steps or isinstance(part, ImageDataset) or not hasattr(part, 'get_data_info'):
             continue
         status = FileStatus(len(part))
@@ -88,6 +93,6 @@ def counting_files(dataset: Any) -> list[Any]:
         if isinstance(part, ImageDataset):
             found.append(part)
             continue
-        steps = getattr(getattr(part, 'pipeline', None), 'transforms', None) or ()
+        steps = pipeline_steps(part)
         found += [step for step in steps if isinstance(step, SkippingLoader)][:1]
     return found

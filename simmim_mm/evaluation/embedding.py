@@ -1,7 +1,7 @@
 """Features of many images in a file: for search, clustering or a model on top."""
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simmim_mm.checkpoint.file_backend import remove_stale_files, written_whole
+from simmim_mm.checkpoint.file_backend import remove_stale_files, write_lines, written_whole
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.evaluation.features import FeatureExtractor
 
@@ -49,11 +49,11 @@ class Embedding:
         # The features come last: where they are, all of it is.
         if out.suffix == '.npy':
             written.append(out.with_suffix('.txt'))
-            _write_lines(written[-1], (f'{path}\n' for path in self.paths))
+            write_lines(self.paths, written[-1])
         if self.unreadable:
             written.append(out.with_suffix('.unreadable.txt'))
-            lines = (f'{path}: {reason}\n' for path, reason in self.unreadable.items())
-            _write_lines(written[-1], lines)
+            lines = (f'{path}: {reason}' for path, reason in self.unreadable.items())
+            write_lines(lines, written[-1])
         array = self.features.numpy()
         if out.suffix == '.npy':
             with written_whole(out) as file:
@@ -81,11 +81,6 @@ class Embedding:
         grid = np.ndindex(*self.features.shape[1:-1])
         places = list(grid)
         return [(path, *place) for path in self.paths for place in places]
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    with written_whole(path, 'w', encoding='utf-8') as file:
-        file.writelines(lines)
 
 
 def check_format(out: Path) -> None:

@@ -8,7 +8,12 @@ from mmengine.config import Config
 
 from simmim_mm.experiments import report
 from simmim_mm.experiments.downstream import TASK_METRICS
-from simmim_mm.experiments.pretrained import Pretrained, check_config, check_fits, read_pretrained
+from simmim_mm.experiments.pretrained import (
+    Pretrained,
+    check_fits,
+    named_file,
+    read_pretrained,
+)
 from simmim_mm.experiments.tables import write_csv
 from simmim_mm.experiments.trial import Outcome, Trial, fingerprint
 
@@ -50,7 +55,7 @@ def read_checkpoints(texts: Sequence[str]) -> list[Pretrained]:
     """
     found = []
     for text in texts:
-        name, _, path = text.rpartition('=') if not Path(text).exists() else ('', '', text)
+        name, path = named_file(text)
         found.append(read_pretrained(name or f'{Path(path).parent.name}/{Path(path).stem}', path))
     names = [SCRATCH, *(pretrained.name for pretrained in found)]
     if twice := {name for name in names if names.count(name) > 1}:
@@ -58,22 +63,16 @@ def read_checkpoints(texts: Sequence[str]) -> list[Pretrained]:
     return found
 
 
-def check_starts(
-    checkpoints: Sequence[Pretrained], configs: Sequence[Config]
-) -> tuple[list[Start], list[Path]]:
-    """See that data, configs and checkpoints fit together, before the first training.
+def check_starts(checkpoints: Sequence[Pretrained], configs: Sequence[Config]) -> list[Start]:
+    """See that configs and checkpoints fit together, before the first training.
 
     Args:
         checkpoints: What to start from.
         configs: What to train, one for each; ``model.backbone.init_cfg`` is replaced.
 
-    Returns:
-        The starts, and the files and folders that the data sets read.
-
     Raises:
         ValueError: If they do not fit.
     """
-    paths = check_config(configs[0])
     starts: list[Start] = []
     for pretrained, cfg in zip(checkpoints, configs):
         backbone = cfg.model.backbone
@@ -82,7 +81,7 @@ def check_starts(
         check_fits(backbone.to_dict(), pretrained)
         backbone.init_cfg = pretrained.init_cfg
         starts.append(Start(pretrained.name, cfg.to_dict(), pretrained.path, baseline))
-    return starts, paths
+    return starts
 
 
 def _add_scratch(starts: list[Start], pretrained: Pretrained, settings: dict) -> str:

@@ -55,6 +55,12 @@ class Pretrained:
         return {**cfg, 'prefix': self.prefix} if self.prefix else cfg
 
 
+def named_file(text: str) -> tuple[str, str]:
+    """Name and file of ``NAME=FILE``; without a name it is empty."""
+    name, _, path = text.rpartition('=') if not Path(text).exists() else ('', '', text)
+    return name, path
+
+
 def read_pretrained(name: str, path: str | Path) -> Pretrained:
     """Read a checkpoint and the config that it carries, without running anything of it.
 

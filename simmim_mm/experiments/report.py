@@ -17,6 +17,12 @@ def duration(seconds: float) -> str:
     return f'{minutes} min' if minutes < 90 else f'{minutes // 60} h {minutes % 60:02} min'
 
 
+def mean_and_sd(values: Sequence[float]) -> dict[str, float | None]:
+    """``mean``, and ``sd`` of a sample; None of fewer than one and two values."""
+    sd = stdev(values) if len(values) > 1 else None
+    return dict(mean=mean(values) if values else None, sd=sd)
+
+
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict]:
     """Mean over the seeds of each name, in the order in which the names come.
 
@@ -31,8 +37,7 @@ def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict]:
         values = [outcome.value for outcome in done if outcome.value is not None]
         rows[name] = dict(
             seeds=len(done),
-            mean=mean(values) if done else None,
-            sd=stdev(values) if len(done) > 1 else None,
+            **mean_and_sd(values),
             minutes=mean(outcome.seconds for outcome in done) / 60 if done else None,
         )
     return rows
@@ -66,11 +71,12 @@ def pair(outcomes: Sequence[Outcome], name: str, baseline: str) -> Paired | None
         {x.trial.seed: x.value for x in outcomes if x.trial.name == n and x.value is not None}
         for n in (name, baseline)
     )
-    differences = [own[seed] - other[seed] for seed in own if seed in other]
-    if not differences:
+    common = [seed for seed in own if seed in other]
+    if not common:
         return None
-    middle, count = mean(differences), len(differences)
-    level = mean(other[seed] for seed in own if seed in other)
+    differences = [own[seed] - other[seed] for seed in common]
+    middle, count = mean(differences), len(common)
+    level = mean(other[seed] for seed in common)
     if count == 1:
         return Paired(middle, 1, None, None, level)
     from scipy.stats import t

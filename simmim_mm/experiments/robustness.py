@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.transforms.corrupt import COMMON_CORRUPTIONS
 from simmim_mm.experiments import report
 from simmim_mm.experiments.evaluation import Checkpoint, Evaluation
+from simmim_mm.experiments.report import mean_and_sd
 from simmim_mm.experiments.scalars import is_unscored
 from simmim_mm.experiments.tables import markdown_table, write_csv
 from simmim_mm.experiments.trial import Outcome, Trial
@@ -274,12 +275,6 @@ def draw_corruptions(
         names = ', '.join(dict.fromkeys(x.corruption for x in wanted if x.corruption))
         path.parent.mkdir(parents=True, exist_ok=True)
         compose(rows, captions, f'From top to bottom: {names}.').save(path)
-
-
-def mean_and_sd(values: Sequence[float]) -> dict[str, float | None]:
-    """``mean``, and ``sd`` of a sample; None of fewer than one and two values."""
-    sd = stdev(values) if len(values) > 1 else None
-    return dict(mean=mean(values) if values else None, sd=sd)
 
 
 def _arguments(condition: Condition, seed: int) -> dict | None:

@@ -36,14 +36,12 @@ _TRAINING = dict(
 )
 _NOT_DRAWN = {*_TRAINING, 'iter', 'epoch', 'time', 'data_time', 'base_lr', 'memory'}
 _HELD_OUT = 'masked_loss/loss'
-_MAX_PICTURES = 3
 _PICTURE_WIDTH = 900  # pixels
 
 _STYLE = """
 :root {color-scheme: light dark}
 body {font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em}
-img, svg {max-width: 100%; height: auto}
-svg {background: white}
+img {max-width: 100%; height: auto}
 .curves {display: grid; grid-template-columns: repeat(auto-fit, minmax(18em, 1fr)); gap: 1em}
 figure {margin: 0}
 figcaption {font-size: 0.9em}
@@ -153,12 +151,12 @@ def write_run_report(work_dir: str | Path, path: str | Path | None = None) -> Pa
         )
     starts = start_folders(work_dir)
     config = _config(starts)
-    title = f'{work_dir.resolve().name}'
+    title = escape(work_dir.resolve().name)
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width">',
-        f'<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>',
+        f'<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>',
         _table(_facts(work_dir, curves, config)),
         '<h2>What the curves say</h2><ul>',
         *(f'<li>{escape(text)}' for text in observations(curves)),
@@ -237,23 +235,25 @@ def _image(content: bytes, kind: str, text: str) -> str:
 
 def _pictures(work_dir: Path) -> Iterator[str]:
     """Reconstructions: the first, one in the middle, the last."""
-    files = [*(work_dir / 'vis_data').glob('reconstruction_*.png')]
-    files.sort(key=lambda path: int(re.sub(r'\D', '', path.stem) or 0))
-    if not files:
+    files = {
+        int(re.sub(r'\D', '', path.stem) or 0): path
+        for path in (work_dir / 'vis_data').glob('reconstruction_*.png')
+    }
+    steps = sorted(files)
+    if not steps:
         return
     yield '<h2>Reconstructions</h2>'
     yield (
         '<p>Blur is normal; outlines and textures should continue into the hidden part. Gray or '
         'blotchy predictions mean that the training was too short or the learning rate too high.'
     )
-    chosen = sorted({0, len(files) // 2, len(files) - 1})[-_MAX_PICTURES:]
-    for file in (files[i] for i in reversed(chosen)):
-        with Image.open(file) as image:
+    for step in sorted({steps[0], steps[len(steps) // 2], steps[-1]}, reverse=True):
+        with Image.open(files[step]) as image:
             picture = image.convert('RGB')
         picture.thumbnail((_PICTURE_WIDTH, 10 * _PICTURE_WIDTH))
         buffer = io.BytesIO()
         picture.save(buffer, 'JPEG', quality=88)
-        caption = f'iteration {int(re.sub(r"[^0-9]", "", file.stem) or 0)}'
+        caption = f'iteration {step}'
         image_text = _image(buffer.getvalue(), 'jpeg', f'reconstructions at {caption}')
         yield f'<figure>{image_text}<figcaption>{caption}</figcaption></figure>'
 

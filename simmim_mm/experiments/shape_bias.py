@@ -9,8 +9,9 @@ from mmengine.config import Config
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.evaluation.shape_bias import category_classes, find_stimuli
 from simmim_mm.experiments import report
-from simmim_mm.experiments.evaluation import class_names, write_list
-from simmim_mm.experiments.robustness import Cell, compare_names, mean_and_sd
+from simmim_mm.experiments.evaluation import StoredModel, class_names, write_list
+from simmim_mm.experiments.report import mean_and_sd
+from simmim_mm.experiments.robustness import Cell, compare_names
 from simmim_mm.experiments.tables import markdown_table, write_csv
 
 METRIC = 'shape_bias/bias'
@@ -19,14 +20,14 @@ _DECIDED = 'shape_bias/decided'
 
 def use_stimuli(
     cfg: Config,
-    file: str,
+    model: StoredModel,
     data: Path,
     work_dir: Path,
     given: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Validate a classifier on cue-conflict images; ``given`` as for :func:`category_classes`."""
     number = cfg.model.head.num_classes
-    categories = category_classes(number, class_names(file, number), given)
+    categories = category_classes(number, class_names(model.classes, number), given)
     images = find_stimuli(data, list(categories))
     dataset = next(part for _, part in single_datasets(cfg.val_dataloader.dataset))
     cfg.val_dataloader.dataset = dict(

@@ -85,8 +85,8 @@ def _by_epoch(plan: Plan) -> list[str]:
 
 def _by_iter(plan: Plan) -> list[str]:
     iters = plan.iters or 1
-    warmup, interval = max(1, iters // 10), max(1, iters // 10)
-    interval = max(1, interval // plan.accumulate) * plan.accumulate
+    warmup = max(1, iters // 10)
+    interval = max(1, warmup // plan.accumulate) * plan.accumulate
     unit = 'by_epoch=False, convert_to_iter_based=False'
     period = '' if _is_gathering(plan) else 'T_max=iters, '
     return [
@@ -135,11 +135,9 @@ def _model(plan: Plan, transformer: bool, weights: str | None) -> list[str]:
         neck = f'    neck=dict({widths}),\n'
     target = ''
     if plan.method == 'pixmim':
-        parts = (
-            '[*_base_.pixmim_target, *_base_.model.target]'
-            if transformer
-            else ('_base_.pixmim_target')
-        )
+        parts = '_base_.pixmim_target'
+        if transformer:
+            parts = f'[*{parts}, *_base_.model.target]'
         target = f'    target={parts},\n'
     return [
         'model = dict(\n    data_preprocessor=dict(mean=mean, std=std),\n'

@@ -56,7 +56,6 @@ def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
         size = sum(p.numel() * p.element_size() for p in model.state_dict().values())
         trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
         wrapper.initialize_count_status(model, 0, 10**9)
-        sampler: Any = loader.sampler
         waited, steps, epoch = 0.0, -skip, 0
         start = before = time.perf_counter()
         while True:

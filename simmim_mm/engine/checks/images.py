@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from simmim_mm.checkpoint import AtomicLocalBackend
 from simmim_mm.datasets.errors import DataError, first_few, reason_of
+from simmim_mm.datasets.image_dataset import pipeline_steps
 from simmim_mm.datasets.image_folder import spread
 from simmim_mm.version import __version__
 
@@ -35,7 +36,7 @@ def image_sizes(dataset: Any, most: int | None = None) -> dict[str, tuple[int, i
     Raises:
         DataError: If images cannot be read; the message names them.
     """
-    steps: Any = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
+    steps = pipeline_steps(dataset)
     if not steps:
         return {}
     infos = [dataset.get_data_info(i) for i in spread(len(dataset), most)]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from simmim_mm.datasets.decode import DecodedImage, decode
 from simmim_mm.datasets.errors import DataError, UnreadableImage, reason_of
-from simmim_mm.datasets.image_dataset import single_datasets
+from simmim_mm.datasets.image_dataset import pipeline_steps, single_datasets
 from simmim_mm.datasets.image_folder import spread
 from simmim_mm.datasets.seeding import sample_seed, seeded_rng
 from simmim_mm.datasets.skipping import loads_files
@@ -55,7 +55,7 @@ def trace_images(dataset: Any, place: str = 'dataset') -> tuple[list[dict], list
     """
     samples, traces = [], []
     for _, part in single_datasets(dataset):
-        steps = getattr(getattr(part, 'pipeline', None), 'transforms', None)
+        steps = pipeline_steps(part)
         if steps and hasattr(part, 'get_data_info'):
             for sample, trace in _trace_some(part, steps, place):
                 samples.append(sample)

@@ -60,7 +60,6 @@ class FeatureTeacher(BaseTeacher):
         network.requires_grad_(False).eval()  # those of mmpretrain do not return themselves
         self._frozen = [network]  # a list: no submodule
         self.own_stats = mean or stats.get('mean'), std or stats.get('std')
-        self.mean: Tensor
         self.fingerprint: Tensor
         self.register_buffer('fingerprint', fingerprint(network))
         for name in ('shift', 'scale'):  # from the student's normalization to the teacher's
