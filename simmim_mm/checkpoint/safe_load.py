@@ -7,6 +7,7 @@ numpy numbers) are replaced by inert stand-ins, and a file that names anything e
 
 import pickle
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,7 +94,8 @@ def load_weights(path: str | Path) -> dict:
     if path.suffix == '.safetensors':
         return _load_safetensors(path)
     try:
-        with torch.serialization.safe_globals(_STAND_INS):
+        with torch.serialization.safe_globals(_STAND_INS), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of damage, before the error that it leads to
             checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # a hostile or broken file makes the unpickler fail in any way
         raise _explain(path, error) from None

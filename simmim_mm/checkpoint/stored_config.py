@@ -100,13 +100,13 @@ def parse_config(text: str) -> Config:
     """
     try:
         statements = ast.parse(text).body
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f'it is not Python source ({error})') from None
     values = {}
     for statement in statements:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                with suppress(ValueError, TypeError):
+                with suppress(ValueError, TypeError, RecursionError):
                     values[name] = ast.literal_eval(_Literals().visit(value))
                     continue
         source = ast.unparse(statement)[:60]

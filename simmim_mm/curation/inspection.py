@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from simmim_mm._renamed import renamed_arguments
-from simmim_mm.datasets.decode import MAX_PIXELS, decode
+from simmim_mm.datasets.decode import DecodedImage, decode, open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import UnsupportedImage
+from simmim_mm.datasets.limits import MAX_PIXELS
 from simmim_mm.datasets.values import (
     Nodata,
     apply_window,
@@ -75,6 +76,17 @@ def inspect_file(
         fault = 'truncated' if _begins_as_image(content) else 'unreadable'
         fault = 'zero_area' if str(error).startswith('no pixels') else fault
         return seen._replace(fault=fault, detail=str(error).splitlines()[0][:200])
+    with np.errstate(over='ignore', invalid='ignore'):  # of values near the largest of their type
+        return _describe(seen, decoded, min_size, channels, nodata)
+
+
+def _describe(
+    seen: Inspection,
+    decoded: DecodedImage,
+    min_size: int,
+    channels: Sequence[int],
+    nodata: Nodata,
+) -> Inspection:
     array = decoded.array
     if array.dtype.kind not in 'buif':
         return seen._replace(fault='unsupported', detail=f'array of {array.dtype}')
@@ -129,7 +141,8 @@ def perceptual_hashes(array: np.ndarray, hidden: np.ndarray | None = None) -> tu
 
 def _begins_as_image(content: bytes) -> bool:
     try:
-        Image.open(io.BytesIO(content)).close()
+        with quiet_decoders():
+            open_pillow(io.BytesIO(content))
     except Exception:
         return content.startswith(b'\x93NUMPY')
     return True

@@ -2,11 +2,12 @@
 
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,14 +15,21 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from simmim_mm._renamed import old_names, renamed_arguments
 from simmim_mm.datasets.dicom import decode_dicom, is_dicom
 from simmim_mm.datasets.errors import UnsupportedImage
-from simmim_mm.datasets.tiff import declared_nodata, named_layout, only_series
+from simmim_mm.datasets.limits import check_size
+from simmim_mm.datasets.tiff import (
+    check_page_chain,
+    declared_nodata,
+    named_layout,
+    only_series,
+    silence_libtiff,
+)
 
 # What Pillow may open, as far as it was built for it (HEIF needs a plugin). Its other formats are
 # of no use here, and one of them (EPS) runs a program.
 _FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
 _TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_LOGS = ('tifffile', 'PIL.TiffImagePlugin', 'pydicom')  # of the decoders
 _NPY_MAGIC = b'\x93NUMPY'
-MAX_PIXELS = 178_956_970  # Pillow's limit
 
 
 class _UnknownToPillow(ValueError):
@@ -80,8 +88,7 @@ def decode(
         elif content.startswith(_TIFF_MAGIC):
             result = _decode_tiff(content, channels, layout, max_pixels, raw)
         elif is_dicom(content):
-            array, nodata, window = decode_dicom(content)
-            _check_size(array.shape[0], array.shape[1], max_pixels)
+            array, nodata, window = decode_dicom(content, max_pixels)
             array = array if array.ndim == 3 else array[..., None]
             result = DecodedImage(array, nodata=nodata, window=window)
         else:
@@ -92,6 +99,19 @@ def decode(
     return result
 
 
+def open_pillow(file: IO[bytes], max_pixels: int | None = None) -> Image.Image:
+    """Open an image by Pillow, in no format but those that are read here; its header is read.
+
+    Raises:
+        UnsupportedImage: If it has more than ``max_pixels``.
+        Exception: Of any kind, if it is damaged.
+    """
+    silence_libtiff()
+    image = Image.open(file, formats=_available_formats())
+    check_size(image.height, image.width, max_pixels)
+    return image
+
+
 @lru_cache(maxsize=1)
 def _available_formats() -> tuple[str, ...]:
     Image.init()
@@ -100,12 +120,11 @@ def _available_formats() -> tuple[str, ...]:
 
 def _decode_pillow(content: bytes, max_pixels: int | None, raw: bool) -> DecodedImage:
     try:
-        image = Image.open(io.BytesIO(content), formats=_available_formats())
+        image = open_pillow(io.BytesIO(content), max_pixels)
     except UnidentifiedImageError:
         raise _UnknownToPillow(
             f'not an image in a known format ({len(content)} bytes, beginning with {content[:8]!r})'
         ) from None
-    _check_size(image.height, image.width, max_pixels)
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)
@@ -135,6 +154,7 @@ def _decode_tiff(
     """Pillow knows the color spaces and codecs of photographs; tifffile knows all the rest."""
     import tifffile
 
+    check_page_chain(content)
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
         series, page, nodata = only_series(tiff), tiff.pages[0], declared_nodata(tiff)
         axes = ''.join(a for a, n in zip(series.axes, series.shape) if n > 1 or a in 'YX')
@@ -146,7 +166,8 @@ def _decode_tiff(
                 return _decode_pillow(content, max_pixels, raw)._replace(nodata=nodata)
             except _UnknownToPillow:  # float64, int8, ...
                 pass
-        _check_size(page.imagelength, page.imagewidth, max_pixels)
+        size = math.prod(series.shape) * series.dtype.itemsize
+        check_size(page.imagelength, page.imagewidth, max_pixels, size, len(content))
         shape = [n for a, n in zip(series.axes, series.shape) if a in axes]
         layout = named_layout(axes, shape, channels) or layout
         try:
@@ -186,22 +207,16 @@ def _channels_last(array: np.ndarray, channels: tuple[int, ...], layout: str) ->
     return array if layout == 'hwc' else np.moveaxis(array, 0, -1)
 
 
-def _check_size(height: int, width: int, max_pixels: int | None) -> None:
-    if max_pixels is not None and height * width > max_pixels:
-        raise UnsupportedImage(
-            f'{width} x {height} pixels; if the file can be trusted, '
-            f'raise LoadImage(max_pixels={max_pixels})'
-        )
-
-
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
     """Silence the decoders, whose warnings about a million files would fill the log.
 
     Pillow's own limit on the number of pixels is off meanwhile: ``max_pixels`` is checked instead.
     """
-    tiff_log = logging.getLogger('tifffile')
-    disabled, tiff_log.disabled = tiff_log.disabled, True
+    logs = [logging.getLogger(name) for name in _LOGS]
+    disabled = [log.disabled for log in logs]
+    for log in logs:
+        log.disabled = True
     pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
@@ -209,7 +224,8 @@ def quiet_decoders() -> Iterator[None]:
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = pillow_limit
-        tiff_log.disabled = disabled
+        for log, was_disabled in zip(logs, disabled):
+            log.disabled = was_disabled
 
 
 __getattr__ = old_names(__name__)

@@ -1,16 +1,19 @@
 """DICOM files, by pydicom, which the extra ``formats`` installs."""
 
 import io
+import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from simmim_mm.datasets.errors import UnsupportedImage
+from simmim_mm.datasets.limits import check_size, most_bytes
 
 DICOM_EXTENSIONS = ('.dcm', '.dicom')
 DICOM_HELP = (
     "needs pydicom: pip install 'simmim_mm[formats]'; or convert DICOM to TIFF or .npy beforehand"
 )
+_DEFLATED = b'1.2.840.10008.1.2.1.99'
 
 
 class DicomImage(NamedTuple):
@@ -32,11 +35,16 @@ def is_dicom(content: bytes) -> bool:
     return content[128:132] == b'DICM'
 
 
-def decode_dicom(content: bytes) -> DicomImage:
+def decode_dicom(content: bytes, max_pixels: int | None = None) -> DicomImage:
     """Decode a file of one frame: rescaled, and inverted if it is ``MONOCHROME1``.
 
+    Args:
+        content: The file.
+        max_pixels: Refuse larger images before decoding them; None: no limit.
+
     Raises:
-        UnsupportedImage: If pydicom is not installed, or the file holds several frames.
+        UnsupportedImage: If pydicom is not installed, or the file is too large or holds several
+            frames.
         ValueError: If the content is damaged, or its codec is not installed.
     """
     try:
@@ -45,8 +53,15 @@ def decode_dicom(content: bytes) -> DicomImage:
         raise UnsupportedImage(f'is DICOM, which {DICOM_HELP}') from None
 
     try:
+        if max_pixels is not None:
+            _check_deflated(content, most_bytes(max_pixels, len(content)))
         data = pydicom.dcmread(io.BytesIO(content))
+        bits = int(data.BitsAllocated) * int(data.SamplesPerPixel)
+        height, width = int(data.Rows), int(data.Columns)
+        check_size(height, width, max_pixels, height * width * bits // 8, len(content))
         raw = None if int(data.get('NumberOfFrames') or 1) > 1 else data.pixel_array
+    except UnsupportedImage:
+        raise
     except Exception as error:  # pydicom and its codecs raise everything
         raise ValueError(f'DICOM that cannot be decoded: {error}') from error
     if raw is None:
@@ -71,6 +86,20 @@ def decode_dicom(content: bytes) -> DicomImage:
         center = slope * ends + 2 * intercept - center if inverted else center
         window = (center - width / 2, center + width / 2)
     return DicomImage(rescale(raw), nodata, window)
+
+
+def _check_deflated(content: bytes, most: int) -> None:
+    """Refuse a file whose data, packed as a whole, are longer than ``most`` bytes.
+
+    pydicom unpacks them before it looks at anything.
+    """
+    # The length of the first group, which is never packed, is its first entry.
+    end = 144 + int.from_bytes(content[140:144], 'little')
+    if _DEFLATED in content[144:end]:
+        packed = zlib.decompressobj(-zlib.MAX_WBITS)
+        packed.decompress(content[end:], most)
+        if packed.unconsumed_tail:
+            raise UnsupportedImage(f'unpacks to more than {most / 1e9:.1f} GB')
 
 
 def _first(value: Any) -> float:

@@ -8,7 +8,8 @@ from typing import IO, NamedTuple
 
 from PIL import ExifTags, Image
 
-from simmim_mm.datasets.decode import decode, quiet_decoders
+from simmim_mm.datasets.decode import decode, open_pillow, quiet_decoders
+from simmim_mm.datasets.limits import MAX_PIXELS
 
 _THREADS, _CHUNK = 16, 256  # threads wait for the disk together
 _ENDS = dict(JPEG=b'\xff\xd9', PNG=b'IEND')
@@ -44,7 +45,7 @@ def read_headers(paths: Sequence[str]) -> list[Header]:
 def read_header(path: str) -> Header:
     """Header of a local image file; what is wrong with the file is returned, not raised."""
     try:
-        with open(path, 'rb') as file:
+        with quiet_decoders(), open(path, 'rb') as file:
             return _parse(file)
     except Exception as error:  # decoders raise everything
         reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
@@ -53,10 +54,10 @@ def read_header(path: str) -> Header:
 
 def _parse(file: IO[bytes]) -> Header:
     try:
-        image = Image.open(file)
+        image = open_pillow(file)
     except Exception:
         file.seek(0)
-        height, width = decode(file.read()).array.shape[:2]
+        height, width = decode(file.read(), max_pixels=MAX_PIXELS).array.shape[:2]
         return Header(width, height)
     turned = _orientation(image) >= 5  # from 5 on, width and height change places
     header = Header(image.width, image.height, turned)
@@ -64,7 +65,7 @@ def _parse(file: IO[bytes]) -> Header:
         file.seek(-min(64, file.seek(0, os.SEEK_END)), os.SEEK_END)
         if end not in file.read():
             file.seek(0)
-            decode(file.read())
+            decode(file.read(), max_pixels=MAX_PIXELS)
     return header
 
 

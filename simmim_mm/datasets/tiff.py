@@ -1,7 +1,13 @@
 """What a TIFF file says of its pages and axes."""
 
+import ctypes
+import struct
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from simmim_mm.datasets.errors import UnsupportedImage, first_few
 
@@ -10,6 +16,37 @@ if TYPE_CHECKING:
 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _GDAL_NODATA = 42113
+
+
+@lru_cache(maxsize=1)
+def silence_libtiff() -> None:
+    """Let the libtiff of Pillow write nothing to stderr; Pillow raises what it finds, too.
+
+    Its handlers are those of the process. Where Pillow is linked in another way, it goes on.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(Image.core.__file__)  # a symbol is looked for in what it links to
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+def check_page_chain(content: bytes) -> None:
+    """Follow the links from page to page, which tifffile would do four million times in a circle.
+
+    Raises:
+        ValueError: If a page comes back.
+    """
+    order = '<' if content[:1] == b'I' else '>'
+    large = content[2:4] in (b'+\0', b'\0+')  # BigTIFF
+    link, count, entry = (order + 'Q', order + 'Q', 20) if large else (order + 'I', order + 'H', 12)
+    place, seen = 8 if large else 4, set()
+    with suppress(struct.error):  # beyond the end of the file
+        while page := struct.unpack_from(link, content, place)[0]:
+            if page in seen:
+                raise ValueError('its pages follow each other in a circle')
+            seen.add(page)
+            entries = struct.unpack_from(count, content, page)[0]
+            place = page + struct.calcsize(count) + entry * entries
 
 
 def only_series(tiff: 'TiffFile') -> 'TiffPageSeries':

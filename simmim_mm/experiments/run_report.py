@@ -13,11 +13,12 @@ from statistics import mean
 from typing import NamedTuple
 
 from mmengine.config import Config
-from PIL import Image
 
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.checkpoint.stored_config import parse_config
+from simmim_mm.datasets.decode import open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.limits import MAX_PIXELS
 from simmim_mm.experiments.report import duration
 from simmim_mm.experiments.scalars import (
     checkpoint_files,
@@ -248,8 +249,8 @@ def _pictures(work_dir: Path) -> Iterator[str]:
         'blotchy predictions mean that the training was too short or the learning rate too high.'
     )
     for step in sorted({steps[0], steps[len(steps) // 2], steps[-1]}, reverse=True):
-        with Image.open(files[step]) as image:
-            picture = image.convert('RGB')
+        with quiet_decoders(), files[step].open('rb') as stream:
+            picture = open_pillow(stream, MAX_PIXELS).convert('RGB')
         picture.thumbnail((_PICTURE_WIDTH, 10 * _PICTURE_WIDTH))
         buffer = io.BytesIO()
         picture.save(buffer, 'JPEG', quality=88)

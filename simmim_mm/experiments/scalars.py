@@ -41,8 +41,10 @@ def start_folders(work_dir: str | Path) -> list[Path]:
 
 def checkpoint_files(work_dir: Path) -> list[Path]:
     """The checkpoints that a training has written at intervals, oldest first."""
-    found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
-    return sorted(found, key=lambda path: int(path.stem.rpartition('_')[2]))
+    found = (
+        (re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', p.name), p) for p in work_dir.glob('*.pth')
+    )
+    return [path for _, path in sorted((int(name[1]), path) for name, path in found if name)]
 
 
 def read_scalars(folder: Path) -> list[dict]:
@@ -50,9 +52,9 @@ def read_scalars(folder: Path) -> list[dict]:
     path = folder / 'vis_data' / 'scalars.json'
     lines = []
     for line in path.read_text(errors='replace').splitlines() if path.is_file() else ():
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             lines.append(json.loads(line))
-    return lines
+    return [line for line in lines if isinstance(line, dict)]
 
 
 def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progress:

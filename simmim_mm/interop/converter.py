@@ -164,7 +164,7 @@ def stored_arguments(checkpoint: Path) -> dict:
     """
     try:
         config = json.loads((checkpoint.parent / 'config.json').read_text(encoding='utf-8'))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     if not isinstance(config, dict):
         return {}

@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from simmim_mm.datasets.decode import open_pillow, quiet_decoders
+from simmim_mm.datasets.limits import MAX_PIXELS
+
 BLACK = 32  # JPEG makes black paint a little gray
 
 
@@ -27,9 +30,9 @@ def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f'no mask file {path}')
     try:
-        with Image.open(path) as image:
-            rgba = np.asarray(image.convert('RGBA'))
-    except OSError as error:
+        with quiet_decoders(), path.open('rb') as file:
+            rgba = np.asarray(open_pillow(file, MAX_PIXELS).convert('RGBA'))
+    except Exception as error:  # decoders raise everything
         raise ValueError(f'{path} is not a readable image: {error}') from None
     alpha = rgba[..., 3]
     painted = alpha > BLACK if alpha.min() < 255 else rgba[..., :3].max(-1) > BLACK

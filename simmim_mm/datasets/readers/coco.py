@@ -67,7 +67,7 @@ def load_coco(
     try:
         with collector_paused():
             data = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second of nested lists without end
         problem = f'is not JSON ({error})' if content else 'is empty'
         raise DataError(f'{path} {problem}; export it again as COCO json') from error
     fields = dict(images=images, annotations=annotations, categories=categories)

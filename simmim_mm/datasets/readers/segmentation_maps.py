@@ -7,12 +7,14 @@ from typing import TypeAlias
 
 import numpy as np
 from mmengine import fileio
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from simmim_mm.datasets.decode import decode
-from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.decode import decode, open_pillow, quiet_decoders
+from simmim_mm.datasets.errors import DataError, UnsupportedImage, first_few
+from simmim_mm.datasets.limits import MAX_PIXELS
 
 Values: TypeAlias = Mapping[int | str, int]
+_LARGEST = 1 << 53  # below which a float tells whole numbers apart
 
 
 def load_segmentation_map(
@@ -62,13 +64,16 @@ def load_mapped(
     """
     new = dict(parse_value(value) for value in (values or {}).items())
     if colors := {key: number for key, number in new.items() if isinstance(key, str)}:
-        return _numbers_of_colors(path, _read(path, backend_args, rgb=True), colors)
+        rgb = _read(path, backend_args, rgb=True)
+        if rgb.ndim != 3 or rgb.shape[-1] != 3:
+            raise DataError(f'{path} has no colors, for which classes are given: it is an array')
+        return _numbers_of_colors(path, rgb, colors)
     old = _read(path, backend_args)
     if old.ndim == 3 and (old[..., 1:3] == old[..., :1]).all():
         old = old[..., 0]
     if old.ndim != 2:
         return load_segmentation_map(path, backend_args)  # raises
-    if old.dtype.kind == 'f' and not (np.isfinite(old).all() and (old == old.round()).all()):
+    if old.dtype.kind == 'f' and not ((abs(old) < _LARGEST).all() and (old == old.round()).all()):
         raise DataError(f'{path} has values that are no whole numbers: a class has a number')
     found = old.astype(np.int64)
     for value, number in new.items():
@@ -95,12 +100,15 @@ def _read(path: str | Path, backend_args: dict | None, rgb: bool = False) -> np.
     try:
         content = fileio.get(path, backend_args=backend_args)
         try:
-            image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-            return np.asarray(image.convert('RGB') if rgb else image)
+            with quiet_decoders():
+                image = ImageOps.exif_transpose(open_pillow(io.BytesIO(content), MAX_PIXELS))
+                return np.asarray(image.convert('RGB') if rgb else image)
+        except UnsupportedImage:
+            raise
         except Exception:  # Pillow knows neither .npy nor all TIFFs
             if not content.startswith((b'II', b'MM', b'\x93NUMPY')):
                 raise
-            array = decode(content, channels=(1, 3)).array
+            array = decode(content, channels=(1, 3), max_pixels=MAX_PIXELS).array
             return array[..., 0] if array.shape[-1] == 1 else array
     except Exception as error:  # decoders raise everything
         reason = getattr(error, 'strerror', None) or error  # the text of an OSError has the path

@@ -6,9 +6,10 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
 from simmim_mm._renamed import renamed_arguments
-from simmim_mm.datasets.decode import MAX_PIXELS, DecodedImage, decode
+from simmim_mm.datasets.decode import DecodedImage, decode
 from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.jpeg import DeferredImage, open_deferred
+from simmim_mm.datasets.limits import MAX_PIXELS
 from simmim_mm.datasets.transforms.nodata import add_nodata
 from simmim_mm.datasets.values import (
     Nodata,
@@ -218,7 +219,8 @@ class LoadImage(BaseTransform):
 @contextmanager
 def _reading(path: str) -> Iterator[None]:
     try:
-        yield
+        with np.errstate(over='ignore', invalid='ignore'):  # what becomes infinite is refused
+            yield
     except Exception as error:  # decoders raise everything from SyntaxError to struct.error
         raise UnreadableImage(path, _reason(error)) from error
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import MMLogger
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, UnidentifiedImageError
 
+from simmim_mm.datasets.decode import open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.readers.segmentation_maps import (
     Values,
@@ -107,7 +108,8 @@ def _look(path: str, values: Values | None, as_mmseg: bool) -> dict[str, Any]:
     pixels = load_segmentation_map(path) if as_mmseg else load_mapped(path, values)
     numbers, counts = _count(pixels)
     palette: list[int] = []
-    with suppress(UnidentifiedImageError), Image.open(path) as image:
+    with suppress(UnidentifiedImageError), quiet_decoders(), open(path, 'rb') as file:
+        image = open_pillow(file)
         orientation = ExifTags.Base.Orientation
         if as_mmseg and 'exif' in image.info and image.getexif().get(orientation, 1) != 1:
             raise DataError(
