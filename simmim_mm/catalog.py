@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+class ConfigError(ValueError):
+    """A config that cannot be read; the message names the file and the reason."""
+
+
 class ConfigEntry(NamedTuple):
     """A config of the package: its name is its path in ``configs/``, without the suffix."""
 
@@ -82,12 +86,30 @@ def find_config(name: str | Path) -> tuple[Path, dict[str, Any]]:
 
 def load_config(name: str | Path) -> 'Config':
     """Read a config; ``name`` and errors as of :func:`find_config`."""
-    from mmengine.config import Config
-
     path, options = find_config(name)
-    cfg = Config.fromfile(path)
+    cfg = read_config_file(path)
     cfg.merge_from_dict(options)
     return cfg
+
+
+def read_config_file(path: str | Path) -> 'Config':
+    """Read a config; it is Python, and runs.
+
+    Raises:
+        FileNotFoundError: If it, or a config that it inherits from, does not exist.
+        ConfigError: If something in it fails.
+    """
+    from mmengine.config import Config
+
+    try:
+        return Config.fromfile(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:300]
+        if isinstance(error, SyntaxError):
+            reason = f'{error.msg}, line {error.lineno}'
+        raise ConfigError(f'config {path}: {reason} ({type(error).__name__})') from error
 
 
 def _similar(path: Path) -> list[Path]:

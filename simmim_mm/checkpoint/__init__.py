@@ -13,7 +13,7 @@ from simmim_mm.checkpoint.safe_load import (
     load_weights,
     plain_dict,
 )
-from simmim_mm.checkpoint.stored_config import open_run, read_config
+from simmim_mm.checkpoint.stored_config import building_from, open_run, read_config
 
 __all__ = [
     'AtomicLocalBackend',
@@ -21,6 +21,7 @@ __all__ = [
     'LoadReport',
     'NotWeights',
     'UnsafeCheckpoint',
+    'building_from',
     'find_state_dict',
     'load_backbone',
     'load_into',

@@ -156,7 +156,6 @@ def plain_dict(value: Any) -> dict:
 
 def _load_safetensors(path: Path) -> dict:
     try:
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError:
         raise CheckpointError(
@@ -164,8 +163,9 @@ def _load_safetensors(path: Path) -> dict:
         ) from None
     try:
         tensors = load_file(path)
-    except SafetensorError as error:
-        raise NotWeights(f'{path} is not a safetensors file: {error}') from None
+    except Exception as error:  # of torch, too, for a type that it does not have
+        reason = ' '.join(str(error).split())[:200]
+        raise NotWeights(f'{path} is not a safetensors file: {reason}') from None
     return find_state_dict(tensors, path)
 
 

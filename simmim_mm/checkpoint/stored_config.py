@@ -4,8 +4,9 @@ mmengine stores it as Python source, and would execute whatever somebody else wr
 """
 
 import ast
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from simmim_mm.checkpoint.safe_load import (
 )
 
 GIVE_CONFIG = "give the run's config with --config"
+# What a config of unknown origin may have imported, by custom_imports or as a scope.
+_PACKAGES = ('simmim_mm', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg')
+_WEIGHTS = ('.pth', '.pt', '.ckpt', '.bin', '.pkl', '.pickle', '.npy', '.npz', '.safetensors')
 
 
 def read_config(checkpoint: Mapping, path: str | Path, instead: str = '') -> Config:
@@ -73,23 +77,56 @@ def open_run(
     """
     checkpoint = load_weights(path) if checkpoint is None else checkpoint
     run = read_config(checkpoint, path, GIVE_CONFIG) if config is None else config
-    import_modules_from_strings(**run.get('custom_imports', dict(imports=['simmim_mm'])))
-    init_default_scope(run.get('default_scope', 'simmim_mm'))
-    built = parts(run)
-    with refused_config(path, GIVE_CONFIG):
-        for part, *registries in built if config is None else ():
-            check_types(part, *registries)
+    with building_from(path, config):
+        imports = run.get('custom_imports', dict(imports=['simmim_mm']))
+        scope = run.get('default_scope', 'simmim_mm')
+        if config is None:
+            names = imports.get('imports') or []
+            check_packages([names] if isinstance(names, str) else [*names], 'custom_imports')
+            check_packages([scope], 'default_scope')
+        import_modules_from_strings(**imports)
+        init_default_scope(scope)
+        for part, *registries in parts(run):
+            if config is None:
+                check_types(part, *registries)
     return run, find_state_dict(checkpoint, path)
+
+
+def building_from(path: str | Path, config: Config | None) -> AbstractContextManager[None]:
+    """Where models are built of what :func:`open_run` returned, for the same arguments.
+
+    Of a config from the checkpoint, whatever goes wrong is a CheckpointError.
+    """
+    return refused_config(path, GIVE_CONFIG) if config is None else nullcontext()
+
+
+def check_packages(names: Sequence[Any], setting: str) -> None:
+    """Raise a ValueError at a module that is of none of the packages that configs are made of."""
+    for name in names:
+        if not isinstance(name, str) or name.partition('.')[0] not in _PACKAGES:
+            raise ValueError(
+                f'{setting} names {str(name)[:60]!r}, and only {", ".join(_PACKAGES)} are imported '
+                'for a config that comes with weights'
+            )
 
 
 @contextmanager
 def refused_config(path: str | Path, instead: str = '') -> Iterator[None]:
-    """Turn a ValueError about a config into a CheckpointError that names the file."""
+    """Turn what is raised about a config into a CheckpointError that names the file.
+
+    Settings of the wrong kind make classes raise anything. An error of the system, or a ValueError
+    that names the file, stays as it is.
+    """
     try:
         yield
-    except ValueError as error:
+    except Exception as error:
+        is_value_error = isinstance(error, ValueError)
+        if isinstance(error, OSError) or (is_value_error and str(path) in str(error)):
+            raise
+        reason = ' '.join(str(error).split())[:300]
+        reason = reason if is_value_error else f'{type(error).__name__}: {reason}'
         trust = f'; {instead} if you trust where it comes from' if instead else ''
-        raise CheckpointError(f'the config in {path} is not read: {error}{trust}') from None
+        raise CheckpointError(f'the config in {path} is not read: {reason}{trust}') from error
 
 
 def parse_config(text: str) -> Config:
@@ -134,14 +171,44 @@ class _Literals(ast.NodeTransformer):
 def check_types(cfg: Any, *registries: Registry) -> None:
     """Raise a ValueError at a ``type`` unknown to the registries and their relatives.
 
-    mmengine would import and call any class or function of that name.
+    mmengine would import and call any class or function of that name, and the registry of any
+    ``_scope_``. Models of other libraries that load a file as they are built may run what it
+    holds: they are refused, too.
     """
-    for kind in _types(cfg):
-        if not (isinstance(kind, str) and any(_is_registered(kind, r) for r in registries)):
-            raise ValueError(f'type {kind!r} is not a registered {registries[0].name}')
+    for node in _dicts(cfg):
+        kind = node.get('type')
+        if '_scope_' in node:
+            check_packages([node['_scope_']], '_scope_')
+        if 'type' in node:
+            found = [_find(kind, r) for r in registries] if isinstance(kind, str) else []
+            if not any(found):
+                raise ValueError(f'type {kind!r} is not a registered {registries[0].name}')
+            known = next(filter(None, found))
+            if registries[0].name == 'model' and not known.__module__.startswith('simmim_mm.'):
+                _refuse_files(node, str(kind))
 
 
-def _is_registered(kind: str, registry: Registry) -> bool:
+def _refuse_files(node: Mapping, kind: str) -> None:
+    """Raise a ValueError where arguments of a model name a file or an address.
+
+    ``init_cfg`` may: it has no effect until a training begins.
+    """
+    for key, value in node.items():
+        if key in ('type', '_scope_', 'init_cfg'):
+            continue
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(item, Mapping) and 'type' not in item:
+                _refuse_files(item, kind)
+            loads = key in ('pretrained', 'trust_remote_code') and item
+            is_path = isinstance(item, str) and (
+                '/' in item or item.endswith(_WEIGHTS) or os.path.isfile(item)
+            )
+            if loads or is_path:
+                raise ValueError(f'{kind} would load {key}={item!r}')
+
+
+def _find(kind: str, registry: Registry) -> Any:
+    """The class or function of that name that is registered; None if there is none."""
     scope, _, name = kind.rpartition('.')
     lineage = [registry]
     while lineage[-1].parent is not None:
@@ -149,20 +216,22 @@ def _is_registered(kind: str, registry: Registry) -> bool:
     if scope:  # a relative, such as mmpretrain's, then its ancestors: as mmengine looks it up
         relatives = {lineage[-1].scope: lineage[-1], **lineage[-1].children}
         if scope not in relatives:
-            return False
+            return None
         lineage = [relatives[scope], *lineage[1:]]
     for candidate in lineage:
         candidate.import_from_location()
-        if name in candidate.module_dict or (name in TYPES and candidate.scope == 'simmim_mm'):
-            return True
-    return False
+        if candidate.scope == 'simmim_mm':
+            name = TYPES.get(name, name)
+        if name in candidate.module_dict:
+            return candidate.module_dict[name]
+    return None
 
 
-def _types(node: Any) -> Iterator[Any]:
+def _dicts(node: Any) -> Iterator[Mapping]:
+    """All dicts inside."""
     if isinstance(node, dict):
-        if 'type' in node:
-            yield node['type']
+        yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for child in node:
-            yield from _types(child)
+            yield from _dicts(child)

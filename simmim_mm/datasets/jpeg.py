@@ -7,6 +7,8 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
 
+from simmim_mm.datasets.decode import quiet_decoders
+
 
 class DeferredImage:
     """A JPEG file of which only the header was read; a crop decodes what it needs of it.
@@ -86,9 +88,10 @@ def open_deferred(
     if not content.startswith(b'\xff\xd8'):
         return None
     try:
-        image = Image.open(io.BytesIO(content), formats=['JPEG'])
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        width, height = image.size
+        with quiet_decoders():
+            image = Image.open(io.BytesIO(content), formats=['JPEG'])
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            width, height = image.size
     except Exception:
         return None
     plain = image.mode in ('L', 'RGB') and not turned

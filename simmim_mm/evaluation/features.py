@@ -10,7 +10,7 @@ from mmengine.dataset import Compose
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from simmim_mm.checkpoint import LoadReport, load_into, open_run
+from simmim_mm.checkpoint import LoadReport, building_from, load_into, open_run
 from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.seeding import seeded_rng
@@ -59,12 +59,15 @@ class FeatureExtractor:
             FileNotFoundError: If there is no such file.
             ValueError: If it carries no config, or weights of the backbone are missing.
         """
-        config, state = open_run(path, config, _parts)
-        backbone_cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
-        model = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
+        given = config
+        config, state = open_run(path, given, _parts)
+        with building_from(path, given):
+            backbone_cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
+            model = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
+            preprocessor = MODELS.build(config.model.data_preprocessor)
+            found = cls(model['backbone'].to(device), preprocessor.to(device), config, **kwargs)
         load_into(model, state, file=str(path), check=LoadReport.require_backbone)
-        preprocessor = MODELS.build(config.model.data_preprocessor)
-        return cls(model['backbone'].to(device), preprocessor.to(device), config, **kwargs)
+        return found
 
     def __call__(self, paths: Sequence[str]) -> Tensor:
         """Features ``(N, C)`` of image files; ``UnreadableImage`` if one cannot be loaded."""

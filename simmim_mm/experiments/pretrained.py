@@ -73,17 +73,13 @@ def read_pretrained(name: str, path: str | Path) -> Pretrained:
     require_finite(state, path)
     try:
         cfg = read_config(checkpoint, path).to_dict()
-    except CheckpointError:  # none, or code: as good as none
-        cfg = {}
-    model = cfg.get('model') or {}
-    return Pretrained(
-        name,
-        str(path),
-        model.get('backbone'),
-        dict(model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}),
-        prefix='backbone.' if any(key.startswith('backbone.') for key in state) else '',
-        loader=_loader(cfg),
-    )
+        model = cfg.get('model') or {}
+        backbone, loader = model.get('backbone'), _loader(cfg)
+        preprocessor = dict(model.get('data_preprocessor') or cfg.get('data_preprocessor') or {})
+    except (CheckpointError, AttributeError, LookupError, TypeError, ValueError):
+        backbone, preprocessor, loader = None, {}, None  # none, code, or nonsense
+    prefix = 'backbone.' if any(key.startswith('backbone.') for key in state) else ''
+    return Pretrained(name, str(path), backbone, preprocessor, prefix, loader)
 
 
 def _loader(cfg: dict) -> dict | None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
+from simmim_mm.checkpoint.safe_load import plain_dict
 from simmim_mm.checkpoint.stored_config import parse_config
 from simmim_mm.datasets.decode import open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import DataError
@@ -185,7 +186,7 @@ def _config(starts: Sequence[Path]) -> Config | None:
 
 def _facts(work_dir: Path, curves: dict[str, Curve], config: Config | None) -> dict[str, str]:
     done = max(curve.steps[-1] for curve in curves.values())
-    train = (config and config.get('train_cfg')) or {}
+    train = plain_dict((config or {}).get('train_cfg'))
     length = f' of {train["max_iters"]}' if train.get('max_iters') else ''
     if 'epoch' in curves and train.get('max_epochs'):
         length = f', epoch {curves["epoch"].values[-1]:.0f} of {train["max_epochs"]}'
@@ -261,7 +262,8 @@ def _pictures(work_dir: Path) -> Iterator[str]:
 
 def _next_steps(work_dir: Path, config: Config | None) -> Iterator[str]:
     files = checkpoint_files(work_dir)
-    is_pretraining = config is not None and str(config.model.type).endswith('MaskedImageModel')
+    kind = plain_dict((config or {}).get('model')).get('type')
+    is_pretraining = str(kind).endswith('MaskedImageModel')
     if not files or not is_pretraining:
         return
     checkpoint = files[-1]

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from simmim_mm._renamed import renamed_attributes, warn_renamed
-from simmim_mm.catalog import find_config
+from simmim_mm.catalog import find_config, read_config_file
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.experiments import report
 from simmim_mm.experiments.labeled_data import read_class_folders
@@ -84,7 +84,7 @@ def load_sweep(path: str | Path) -> Sweep:
             each other.
     """
     path, _ = find_config(path)
-    content = Config.fromfile(path).to_dict()
+    content = read_config_file(path).to_dict()
     known = [setting.name for setting in fields(Sweep)]
     if unknown := [key for key in content if key not in known]:
         raise ValueError(f'{path}: unknown {", ".join(unknown)}; known are {", ".join(known)}')
@@ -128,7 +128,7 @@ def sweep_cases(plan: Sweep) -> list[Case]:
         varied.append((', '.join(f'{k}={v}' for k, v in columns.items()), columns, options))
     cases = []
     for name, columns, options in varied:
-        cfg = Config.fromfile(plan.base)
+        cfg = read_config_file(plan.base)
         set_budget(cfg, plan.iters, plan.epochs)
         for key, value in {**plan.options, **options}.items():
             _set(cfg, key, value)

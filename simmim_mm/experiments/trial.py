@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from simmim_mm._renamed import renamed_arguments, renamed_attributes
+from simmim_mm.catalog import read_config_file
 
 _BLOCK = 1 << 20  # bytes read at a time
 
@@ -44,7 +45,7 @@ class Trial:
     def build_config(self) -> Config:
         """The config that is trained, with what is needed to find the metric afterwards."""
         source = self.config
-        cfg = deepcopy(source) if isinstance(source, Config) else Config.fromfile(source)
+        cfg = deepcopy(source) if isinstance(source, Config) else read_config_file(source)
         cfg.merge_from_dict(self.overrides)
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=self.seed)
         cfg.work_dir = None  # the trial's own folder

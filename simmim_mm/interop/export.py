@@ -208,8 +208,11 @@ def _backbone_weights(state: Mapping[str, Tensor], path: str | Path) -> dict[str
 def source_of(config: Config, state: Mapping[str, Tensor], path: str | Path) -> Source:
     """The backbone in the config and weights of a checkpoint; errors as of :func:`read_source`."""
     weights = _backbone_weights(state, path)
-    model = config.get('model') or {}
-    backbone = dict(model.get('backbone') or {})
+    with refused_config(path):
+        model = config.get('model') or {}
+        backbone = dict(model.get('backbone') or {})
+        data = model.get('data_preprocessor') or config.get('data_preprocessor') or {}
+        data = {k: list(data[k]) for k in ('mean', 'std') if data.get(k)}
     family = str(backbone.pop('type', None)).rpartition('.')[-1]
     if not family.startswith(('Masked', 'WindowedViT')):
         raise ExportError(
@@ -219,8 +222,6 @@ def source_of(config: Config, state: Mapping[str, Tensor], path: str | Path) -> 
     kept = {k: v for k, v in backbone.items() if k not in _TRAINING.split()}
     with refused_config(path):
         check_types([dict(type=family), kept], MODELS)
-    data = model.get('data_preprocessor') or config.get('data_preprocessor') or {}
-    data = {k: list(data[k]) for k in ('mean', 'std') if data.get(k)}
     return Source(str(path), family, kept, weights, data or None)
 
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from torch import Tensor
 
-from simmim_mm.checkpoint import LoadReport, load_into, open_run
+from simmim_mm.checkpoint import LoadReport, building_from, load_into, open_run
 from simmim_mm.datasets import sample_seed, seeded_rng
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.transforms.resizing import resize
@@ -56,17 +56,20 @@ class Reconstructor:
             ValueError: If it is not a checkpoint, carries no config, or has no encoder weights that
                 fit.
         """
-        config, state = open_run(path, config, _parts)
-        (model_cfg, _), (steps, _) = _parts(config)
-        # a teacher, whose file may be gone, has no part in it
-        model_cfg = {name: part for name, part in model_cfg.items() if name != 'teacher'}
-        if 'neck' in model_cfg and model_cfg['neck'] is None:
-            raise ValueError(f'{path}: this model predicts features only: nothing to draw')
-        model = MODELS.build(model_cfg)
-        if not model.invertible:
-            raise ValueError(f'{path}: what this model predicts is not an image: nothing to draw')
+        given = config
+        config, state = open_run(path, given, _parts)
+        with building_from(path, given):
+            (model_cfg, _), (steps, _) = _parts(config)
+            if 'neck' in model_cfg and model_cfg['neck'] is None:
+                raise ValueError(f'{path}: this model predicts features only: nothing to draw')
+            model = MODELS.build(model_cfg)
+            if not model.invertible:
+                raise ValueError(
+                    f'{path}: what this model predicts is not an image: nothing to draw'
+                )
+            pipeline = Compose(steps)
         report = load_into(model, state, file=str(path), check=LoadReport.require_backbone)
-        return cls(model.to(device), Compose(steps), config, report.missing)
+        return cls(model.to(device), pipeline, config, report.missing)
 
     def note(self, stats: str) -> str:
         """What has to be said below a picture; see :func:`target_note`."""
@@ -141,5 +144,6 @@ class Reconstructor:
 
 
 def _parts(config: Config) -> list:
-    model = {key: value for key, value in config.model.items() if key != 'init_cfg'}
+    # a teacher, whose file may be gone, has no part in it
+    model = {k: v for k, v in config.model.items() if k not in ('init_cfg', 'teacher')}
     return [(model, MODELS), (evaluation_pipeline(config), TRANSFORMS)]

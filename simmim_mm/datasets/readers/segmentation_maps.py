@@ -34,7 +34,7 @@ def load_segmentation_map(
         DataError: If it cannot be read, or has several channels.
     """
     values = _read(path, backend_args)
-    if values.ndim == 3 and gray:
+    if values.ndim == 3 and gray and values.dtype == np.uint8:
         values = values[..., :3].mean(-1).round().astype(np.uint8)
     if values.ndim != 2:
         raise DataError(

@@ -161,14 +161,14 @@ def stored_backbone(checkpoint: str | PathLike[str]) -> tuple[dict, Mapping]:
     instead = 'give the config of its backbone, model.teacher.backbone, or run simmim convert'
     file = fspath(checkpoint)
     config = read_config(load_weights(fetch(file)), file, instead)
-    model = config.get('model') or {}
-    if not model.get('backbone'):
-        raise CheckpointError(f'the config in {file} has no model.backbone: {instead}')
     with refused_config(file, instead):
-        check_types(model['backbone'], MODELS)
-    cfg = {k: v for k, v in model['backbone'].to_dict().items() if k != 'init_cfg'}
-    cfg.setdefault('_scope_', config.get('default_scope', 'simmim_mm'))
-    return cfg, model.get('data_preprocessor') or config.get('data_preprocessor') or {}
+        model = config.get('model') or {}
+        if not model.get('backbone'):
+            raise CheckpointError(f'the config in {file} has no model.backbone: {instead}')
+        cfg = {k: v for k, v in model['backbone'].to_dict().items() if k != 'init_cfg'}
+        cfg.setdefault('_scope_', config.get('default_scope', 'simmim_mm'))
+        check_types(cfg, MODELS)
+        return cfg, model.get('data_preprocessor') or config.get('data_preprocessor') or {}
 
 
 def fingerprint(network: nn.Module) -> Tensor:
