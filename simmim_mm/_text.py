@@ -5,6 +5,11 @@ from collections.abc import Iterable
 from simmim_mm._renamed import renamed_arguments
 
 
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What an error says, in one line; its class, if it says nothing."""
+    return ' '.join(str(error).split())[:most] or type(error).__name__
+
+
 @renamed_arguments(limit='most')
 def first_few(values: Iterable, most: int = 5, total: bool = True) -> str:
     """The first values, as a message lists them, and (``total``) how many there are if more."""

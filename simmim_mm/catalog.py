@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simmim_mm._renamed import warn_renamed
+from simmim_mm._text import one_line
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -106,7 +107,7 @@ def read_config_file(path: str | Path) -> 'Config':
     except FileNotFoundError:
         raise
     except Exception as error:
-        reason = ' '.join(str(error).split())[:300]
+        reason = one_line(error, 300)
         if isinstance(error, SyntaxError):
             reason = f'{error.msg}, line {error.lineno}'
         raise ConfigError(f'config {path}: {reason} ({type(error).__name__})') from error

@@ -8,6 +8,7 @@ numpy numbers) are replaced by inert stand-ins, and a file that names anything e
 import pickle
 import re
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simmim_mm._text import one_line
 from simmim_mm.checkpoint.diagnose import describe_file, named_globals
 
 
@@ -66,6 +68,7 @@ _OPAQUE = (
     # mmengine's HistoryBuffer pickles its methods through getattr. The stand-in gets no attribute.
     'builtins.getattr',
 )
+_MOST_UNPACKED = 20  # bytes for one of the file
 _KNOWN = {*_PLAIN, *_OPAQUE, 'collections.OrderedDict', 'collections.Counter', '_codecs.encode'}
 _KNOWN |= {'builtins.set', 'builtins.bytearray', 'builtins.complex'}  # allowed by torch itself
 _STAND_INS: list[Any] = [(_Plain, name) for name in _PLAIN] + [(_Opaque, name) for name in _OPAQUE]
@@ -93,6 +96,7 @@ def load_weights(path: str | Path) -> dict:
         raise FileNotFoundError(f'no checkpoint file at {path}')
     if path.suffix == '.safetensors':
         return _load_safetensors(path)
+    _check_archive(path)
     try:
         with torch.serialization.safe_globals(_STAND_INS), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of damage, before the error that it leads to
@@ -154,6 +158,20 @@ def plain_dict(value: Any) -> dict:
     return {**getattr(value, '__dict__', {}), **value}
 
 
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than it holds: torch.save does not pack."""
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception:  # none, or damaged: PyTorch finds out
+        return
+    if unpacked > _MOST_UNPACKED * size:
+        raise NotWeights(
+            f'{path} unpacks to {unpacked / 1e9:.1f} GB from {size} bytes, as no checkpoint does'
+        )
+
+
 def _load_safetensors(path: Path) -> dict:
     try:
         from safetensors.torch import load_file
@@ -164,14 +182,12 @@ def _load_safetensors(path: Path) -> dict:
     try:
         tensors = load_file(path)
     except Exception as error:  # of torch, too, for a type that it does not have
-        reason = ' '.join(str(error).split())[:200]
-        raise NotWeights(f'{path} is not a safetensors file: {reason}') from None
+        raise NotWeights(f'{path} is not a safetensors file: {one_line(error)}') from None
     return find_state_dict(tensors, path)
 
 
 def _explain(path: Path, error: Exception) -> CheckpointError:
     unknown = {n for n in named_globals(path) - _KNOWN if not n.startswith('torch.')}
-    message = str(error).splitlines()[0] if str(error) else ''
     with path.open('rb') as file:
         pickled = file.read(2) in (b'PK', b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05')
     if pickled and isinstance(error, pickle.UnpicklingError) and 'GLOBAL' in str(error):
@@ -185,5 +201,5 @@ def _explain(path: Path, error: Exception) -> CheckpointError:
         )
     return NotWeights(
         f'{path} is not a readable checkpoint: {describe_file(path)}. Download it again, or check '
-        f'the path ({type(error).__name__}: {message[:120]})'
+        f'the path ({type(error).__name__}: {one_line(error, 120)})'
     )

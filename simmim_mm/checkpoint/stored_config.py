@@ -16,6 +16,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 
 from simmim_mm._renamed import TYPES
+from simmim_mm._text import one_line
 from simmim_mm.checkpoint.safe_load import (
     CheckpointError,
     find_state_dict,
@@ -123,7 +124,7 @@ def refused_config(path: str | Path, instead: str = '') -> Iterator[None]:
         is_value_error = isinstance(error, ValueError)
         if isinstance(error, OSError) or (is_value_error and str(path) in str(error)):
             raise
-        reason = ' '.join(str(error).split())[:300]
+        reason = one_line(error, 300)
         reason = reason if is_value_error else f'{type(error).__name__}: {reason}'
         trust = f'; {instead} if you trust where it comes from' if instead else ''
         raise CheckpointError(f'the config in {path} is not read: {reason}{trust}') from error

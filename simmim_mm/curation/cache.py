@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from simmim_mm._text import one_line
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend, remove_stale_files
 from simmim_mm.curation.files import map_files
 from simmim_mm.datasets.decode import decode
@@ -117,8 +118,7 @@ def _cache_file(file: str, root: str, out: str, short_side: int, quality: int) -
             target = target if target.suffix.lower() == '.png' else Path(f'{target}.png')
         AtomicLocalBackend().put(buffer.getvalue(), target)
     except Exception as error:  # decoders raise everything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        return CachedFile(path, 'unreadable', reason[:200])
+        return CachedFile(path, 'unreadable', one_line(error))
     return CachedFile(path, 'resized')
 
 

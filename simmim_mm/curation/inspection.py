@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from simmim_mm._renamed import renamed_arguments
+from simmim_mm._text import one_line
 from simmim_mm.datasets.decode import DecodedImage, decode, open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import UnsupportedImage
 from simmim_mm.datasets.limits import MAX_PIXELS
@@ -75,7 +76,7 @@ def inspect_file(
     except Exception as error:  # decoders raise everything
         fault = 'truncated' if _begins_as_image(content) else 'unreadable'
         fault = 'zero_area' if str(error).startswith('no pixels') else fault
-        return seen._replace(fault=fault, detail=str(error).splitlines()[0][:200])
+        return seen._replace(fault=fault, detail=one_line(error))
     with np.errstate(over='ignore', invalid='ignore'):  # of values near the largest of their type
         return _describe(seen, decoded, min_size, channels, nodata)
 

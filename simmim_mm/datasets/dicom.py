@@ -14,6 +14,7 @@ DICOM_HELP = (
     "needs pydicom: pip install 'simmim_mm[formats]'; or convert DICOM to TIFF or .npy beforehand"
 )
 _DEFLATED = b'1.2.840.10008.1.2.1.99'
+_LONG = (b'OB', b'OW', b'OF', b'OD', b'OL', b'OV', b'SQ', b'UC', b'UN', b'UR', b'UT', b'SV', b'UV')
 
 
 class DicomImage(NamedTuple):
@@ -93,9 +94,12 @@ def _check_deflated(content: bytes, most: int) -> None:
 
     pydicom unpacks them before it looks at anything.
     """
-    # The length of the first group, which is never packed, is its first entry.
-    end = 144 + int.from_bytes(content[140:144], 'little')
-    if _DEFLATED in content[144:end]:
+    end = 132
+    while content[end : end + 2] == b'\2\0':  # the first group, which is never packed
+        long = content[end + 4 : end + 6] in _LONG
+        length = content[end + 8 : end + 12] if long else content[end + 6 : end + 8]
+        end += (12 if long else 8) + int.from_bytes(length, 'little')
+    if _DEFLATED in content[132:end]:
         packed = zlib.decompressobj(-zlib.MAX_WBITS)
         packed.decompress(content[end:], most)
         if packed.unconsumed_tail:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from simmim_mm._text import first_few as first_few
+from simmim_mm._text import one_line
 
 
 class DataError(ValueError):
@@ -51,6 +52,5 @@ def reason_of(error: Exception, path: str) -> str:
     if osp.isfile(path) and osp.getsize(path) == 0:
         return 'empty file'
     source = error.__cause__ or error
-    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or source
-    text = str(text).strip().replace(path, '').strip(": '")
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or one_line(source)
+    return str(text).replace(path, '').strip(": '").partition('\n')[0][:200] or type(error).__name__

@@ -124,6 +124,8 @@ class ImageDataset(BaseDataset):
         max_bad_fraction: Largest tolerated fraction of unreadable files, 0 to 1, among those read
             so far (among 1000 or all files at least).
         max_refetch: Training stops when this many files drawn in a row are unreadable.
+        trust_annotations: Let paths in the list lead out of ``data_root``, and name addresses.
+            Without ``data_root`` they may.
         **kwargs: For :class:`mmengine.dataset.BaseDataset`: ``pipeline``, ``indices``,
             ``lazy_init``, ...
 
@@ -142,6 +144,7 @@ class ImageDataset(BaseDataset):
         exclude: Sequence[str] = (),
         max_bad_fraction: float = 0.5,
         max_refetch: int = 50,
+        trust_annotations: bool = False,
         **kwargs,
     ):
         self.roots = [data_root] if isinstance(data_root, (str, os.PathLike)) else list(data_root)
@@ -160,6 +163,7 @@ class ImageDataset(BaseDataset):
         self.extensions = (extensions,) if isinstance(extensions, str) else tuple(extensions)
         self.exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
         self.max_bad_fraction = max_bad_fraction
+        self.trust_annotations = trust_annotations
         super().__init__(
             ann_file=ann_file,
             data_root=self.roots[0] if len(self.roots) == 1 else '',
@@ -183,7 +187,8 @@ class ImageDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         if self.ann_file:
             folder = self.roots[0] if self.roots else ''
-            paths = read_list(self.ann_file, folder, self.max_bad_fraction)
+            root = '' if self.trust_annotations else self.data_root or folder
+            paths = read_list(self.ann_file, folder, self.max_bad_fraction, root)
         else:
             paths = [p for r in self.roots for p in list_images(r, self.extensions, self.exclude)]
         return [dict(img_path=path) for path in paths]

@@ -131,8 +131,17 @@ def _nothing_found(root: str, endings: Sequence[str], others: Counter, num_exclu
     )
 
 
+def is_inside(path: str, root: str) -> bool:
+    """Whether a path, or an address, is below a folder by its name; links are not looked at."""
+    if '://' in root:
+        return path.startswith(root.rstrip('/') + '/') and '..' not in path.split('/')
+    return '://' not in path and os.path.abspath(path).startswith(
+        os.path.join(os.path.abspath(root), '')
+    )
+
+
 @renamed_arguments(max_missing_share='max_missing')
-def read_list(ann_file: str, folder: str, max_missing: float) -> list[str]:
+def read_list(ann_file: str, folder: str, max_missing: float, root: str = '') -> list[str]:
     """Paths in a text file, one a line; blank lines and lines that begin with ``#`` are ignored.
 
     Up to 10 000 of the files, evenly spread, are looked for now, so that a wrong folder shows
@@ -142,9 +151,11 @@ def read_list(ann_file: str, folder: str, max_missing: float) -> list[str]:
         ann_file: The list, which may be remote (``s3://...``).
         folder: What paths in the list are relative to; absolute paths and addresses stay.
         max_missing: Largest tolerated fraction of missing files.
+        root: Folder that no path may leave; empty: they may lead anywhere.
 
     Raises:
-        DataError: If the list is missing or empty, or too many of its files are missing.
+        DataError: If the list is missing or empty, too many of its files are missing, or one lies
+            outside of ``root``.
     """
     try:
         text = fileio.get(ann_file).decode('utf-8-sig')
@@ -161,6 +172,14 @@ def read_list(ann_file: str, folder: str, max_missing: float) -> list[str]:
         name if '://' in name or not folder else str(fileio.join_path(folder, name))
         for name in names
     ]
+    if root:
+        odd = (p for n, p in zip(names, paths) if n[0] == '/' or '..' in n or '://' in n)
+        if outside := [path for path in odd if not is_inside(path, root)]:
+            raise DataError(
+                f'ann_file {ann_file!r} names {len(outside)} files outside of {root!r}: '
+                f'{first_few(map(repr, outside), 3)}; leave data_root out where the list has whole '
+                'paths, or set trust_annotations=True of the data set'
+            )
     checked = paths[:: -(-len(paths) // _MAX_CHECKED)]
     missing = [p for p in checked if '://' not in p and not os.path.exists(p)]
     if len(missing) > max_missing * len(checked):

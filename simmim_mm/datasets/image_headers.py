@@ -8,6 +8,7 @@ from typing import IO, NamedTuple
 
 from PIL import ExifTags, Image
 
+from simmim_mm._text import one_line
 from simmim_mm.datasets.decode import decode, open_pillow, quiet_decoders
 from simmim_mm.datasets.limits import MAX_PIXELS
 
@@ -48,8 +49,7 @@ def read_header(path: str) -> Header:
         with quiet_decoders(), open(path, 'rb') as file:
             return _parse(file)
     except Exception as error:  # decoders raise everything
-        reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-        return Header(fault=reason.splitlines()[0])
+        return Header(fault=getattr(error, 'strerror', None) or one_line(error))
 
 
 def _parse(file: IO[bytes]) -> Header:

@@ -93,8 +93,8 @@ def npy(array: np.ndarray) -> bytes:
     return written(lambda file: np.save(file, array))
 
 
-def dicom(syntax: str = 'ExplicitVRLittleEndian', compress: str = '') -> bytes:
-    """A DICOM file of 16 bits; pydicom compresses it."""
+def dicom(syntax: str = 'ExplicitVRLittleEndian', compress: str = '', zeros: int = 0) -> bytes:
+    """A DICOM file of 16 bits, which pydicom compresses; with bytes behind the pixels."""
     import pydicom
     from pydicom import uid
     from pydicom.dataset import FileDataset, FileMetaDataset
@@ -110,7 +110,7 @@ def dicom(syntax: str = 'ExplicitVRLittleEndian', compress: str = '') -> bytes:
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
     data.RescaleSlope, data.RescaleIntercept = 2, -1000
     data.WindowCenter, data.WindowWidth, data.PixelPaddingValue = 40, 400, 0
-    data.PixelData = (gray('uint16') >> 4).tobytes()
+    data.PixelData = (gray('uint16') >> 4).tobytes() + bytes(zeros)
     data['PixelData'].VR = 'OW'
     if compress:
         data.compress(getattr(uid, compress))

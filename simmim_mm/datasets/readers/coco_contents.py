@@ -15,15 +15,16 @@ def check_contents(
     root: str = '',
     load: Callable[[str], tuple[int, int]] | None = None,
     masks: str = '',
+    trust: bool = False,
 ) -> None:
     """Look through images, boxes, masks and the other fields; repair what can be.
 
     Args:
-        folder, root, load: See :func:`check_files`.
+        folder, root, load, trust: See :func:`check_files`.
         masks: What to do about objects without a mask; empty: masks are not looked at.
     """
     with collector_paused():
-        check_files(report, folder, root, load)
+        check_files(report, folder, root, load, trust)
         check_boxes(report)
         if masks:
             check_masks(report, masks)

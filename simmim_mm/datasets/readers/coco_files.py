@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from simmim_mm.datasets.image_folder import is_inside
 from simmim_mm.datasets.image_headers import Header, read_headers
 from simmim_mm.datasets.readers.coco_report import KEPT, REFUSED, REPAIRED, CocoReport
 
@@ -15,12 +16,14 @@ def check_files(
     folder: str,
     root: str = '',
     load: Callable[[str], tuple[int, int]] | None = None,
+    trust: bool = False,
 ) -> None:
     """Look for the images, and compare their sizes; sizes that are missing are filled in.
 
     Args:
         folder: Where the file names start from.
         root: Where to look for images that are not there.
+        trust: Whether file names may lead out of both.
         load: Gives height and width of an image as it is loaded, which may ignore its EXIF
             orientation. ``None``: the orientation is applied.
     """
@@ -28,6 +31,12 @@ def check_files(
     _replace_backslashes(report, folder)
     names = [image['file_name'] for image in images]
     paths = [os.path.join(folder, name) for name in names]
+    roots = [] if trust else [root for root in (folder, root) if root]
+    outside = [p for p in paths if roots and not any(is_inside(p, root) for root in roots)]
+    if outside:
+        advice = 'trust_annotations=True at the top of the config of a training allows it'
+        report.add(REFUSED, outside, len(images), f'images are outside of {roots[-1]}', advice)
+        return
     headers = read_headers(paths)
     missing = [n for n, p, h in zip(names, paths, headers) if h.fault and not os.path.isfile(p)]
     if missing:

@@ -27,7 +27,11 @@ _NO_MASKS = (
 
 
 def check_coco(
-    dataset: Any, pipeline: Sequence[dict], place: str, with_masks: bool = False
+    dataset: Any,
+    pipeline: Sequence[dict],
+    place: str,
+    with_masks: bool = False,
+    trust: bool = False,
 ) -> CocoReport:
     """Check the json of a ``CocoDataset``, and its images; all that is wrong is logged.
 
@@ -36,6 +40,7 @@ def check_coco(
         pipeline: Configs of its transforms, which say whether masks are trained.
         place: Where it stands in the config.
         with_masks: Whether masks are scored.
+        trust: Whether images may lie outside of ``data_root``.
 
     Returns:
         What was found, with the contents as they are to be read.
@@ -52,7 +57,7 @@ def check_coco(
     steps = [step for step in pipeline if step['type'].split('.')[-1] in _MASK_TRANSFORMS]
     masks = _NO_MASKS if with_masks or any(step.get('with_mask') for step in steps) else ''
     folder, root = dataset.data_prefix['img'], dataset.data_root
-    check_contents(report, folder, root, _loader(pipeline), masks)
+    check_contents(report, folder, root, _loader(pipeline), masks, trust)
     if not report.refused:
         _check_filter(report, dataset, place)
     report.conclude()

@@ -17,6 +17,7 @@ from simmim_mm.datasets.readers.coco_report import CocoReport
 from simmim_mm.engine.checks.coco import check_coco, check_evaluator, evaluators
 from simmim_mm.engine.checks.images import image_sizes
 from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
+from simmim_mm.engine.checks.trust import TRUST
 
 _FORMATS = {
     'mmpretrain.BaseDataset': 'classes',
@@ -66,7 +67,8 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> Coco
             if is_val:
                 check_evaluator(cfg, built.ann_file, place)
             with_masks = is_val and any('segm' in e.get('metric', '') for e in evaluators(cfg))
-            return check_coco(built, dataset.get('pipeline', []), place, with_masks)
+            steps = dataset.get('pipeline', [])
+            return check_coco(built, steps, place, with_masks, bool(cfg.get(TRUST)))
         if not built.ann_file:
             folder, suffix = built.data_prefix['img_path'], built.img_suffix
             if not any(fileio.list_dir_or_file(folder, False, suffix=suffix, recursive=True)):

@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, init_default_scope
 
-from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.errors import DataError, error_at
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
 from simmim_mm.datasets.skipping import skip_unreadable
 from simmim_mm.engine.checks.batches import check_batches
@@ -22,6 +22,7 @@ from simmim_mm.engine.checks.labels import check_label_files, check_labels
 from simmim_mm.engine.checks.repaired import RepairedCopies
 from simmim_mm.engine.checks.sizes import check_sizes
 from simmim_mm.engine.checks.trace import Trace, trace_images
+from simmim_mm.engine.checks.trust import TRUST, check_annotated_paths, check_annotation_files
 from simmim_mm.engine.checks.values import check_contrast, check_values
 from simmim_mm.engine.launch import launched_processes, launched_rank
 
@@ -60,6 +61,9 @@ def check_run(cfg: Config) -> CheckedRun:
     whatever values a map has. What can be repaired in a COCO json is repaired in what data set and
     metric read, not in the file.
 
+    Annotations that lead out of ``data_root``, or run code as they are read, are refused, unless
+    the config has ``trust_annotations=True``.
+
     Raises:
         DataError: The message names the place in the config, the file and the values.
     """
@@ -78,7 +82,12 @@ def check_run(cfg: Config) -> CheckedRun:
             for part_place, part in single_datasets(configs[name], place):
                 cls = _class_of(part)
                 if issubclass(cls, ImageDataset):
+                    if isinstance(part, dict) and cfg.get(TRUST):
+                        part.setdefault(TRUST, True)
                     continue
+                if isinstance(part, dict) and not cfg.get(TRUST):
+                    with error_at(part_place):
+                        check_annotation_files(part)
                 report = check_label_files(part, cls, part_place, cfg)
                 if report and report.repaired:
                     copies.replace(part, report)
@@ -91,6 +100,10 @@ def check_run(cfg: Config) -> CheckedRun:
             except (DataError, AssertionError, RuntimeError, FileNotFoundError) as error:
                 raise DataError(f'{place}: {error}') from error
             copies.restore_names(part for _, part in single_datasets(dataset))
+            for part_place, part in single_datasets(dataset, place):
+                if not isinstance(part, ImageDataset) and not cfg.get(TRUST):
+                    with error_at(part_place):
+                        check_annotated_paths(part)
             if not any(image_datasets(dataset)):
                 train = checked.datasets.get('train_dataloader')
                 check_labels(dataset, place, train, cfg.get('model'), most)
