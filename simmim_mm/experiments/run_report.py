@@ -236,7 +236,7 @@ def _image(content: bytes, kind: str, text: str) -> str:
 
 
 def _pictures(work_dir: Path) -> Iterator[str]:
-    """Reconstructions: the first, one in the middle, the last."""
+    """Reconstructions: the first, one in the middle, the last; of damaged ones, nothing."""
     files = {
         int(re.sub(r'\D', '', path.stem) or 0): path
         for path in (work_dir / 'vis_data').glob('reconstruction_*.png')
@@ -250,8 +250,11 @@ def _pictures(work_dir: Path) -> Iterator[str]:
         'blotchy predictions mean that the training was too short or the learning rate too high.'
     )
     for step in sorted({steps[0], steps[len(steps) // 2], steps[-1]}, reverse=True):
-        with quiet_decoders(), files[step].open('rb') as stream:
-            picture = open_pillow(stream, MAX_PIXELS).convert('RGB')
+        try:
+            with quiet_decoders(), files[step].open('rb') as stream:
+                picture = open_pillow(stream, MAX_PIXELS).convert('RGB')
+        except Exception:  # decoders raise everything
+            continue
         picture.thumbnail((_PICTURE_WIDTH, 10 * _PICTURE_WIDTH))
         buffer = io.BytesIO()
         picture.save(buffer, 'JPEG', quality=88)
