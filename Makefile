@@ -1,6 +1,6 @@
 # Every target makes what it needs in .venv, says what it does, and repeats quickly.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo demo demo-transfer test soak lint format clean clean-venv
+.PHONY: help setup setup-demo demo demo-transfer test soak fuzz lint format clean clean-venv
 
 # Python 3.11 is the verified one; `PYTHON=/path/to/python make ...` takes another.
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
@@ -21,6 +21,9 @@ test: setup  ## the whole test suite with coverage (ARGS="-k mask": some of it)
 
 soak: setup-demo  ## kill commands at random and resume them (ARGS="--minutes 60 --watch 60"), for hours
 	@OMP_NUM_THREADS=1 $(VENV)/python tests/faults/soak.py $(ARGS)
+
+fuzz: setup-demo  ## damaged files for every reader (ARGS="images --cases 50": some): about 10 min
+	@OMP_NUM_THREADS=1 $(VENV)/python tests/faults/fuzz.py $(ARGS)
 
 setup:  ## the full environment in .venv: about 6 min, half of it for mmcv's compiled operators
 	@$(ENVIRONMENT) full

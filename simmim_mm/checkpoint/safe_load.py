@@ -40,6 +40,22 @@ class _Plain:
         return OrderedDict(*(a for a in args if isinstance(a, dict)))
 
 
+class _History(_Plain):
+    """Stand-in for mmengine's HistoryBuffer, which pickles its methods through getattr."""
+
+
+class _Method:
+    """Stand-in for getattr, by which no other class may be asked for anything.
+
+    Who resumes a training has mmengine read the file again, with the real one, which leads from
+    any object to any function.
+    """
+
+    def __init__(self, owner: Any = None, name: Any = '', *args: Any) -> None:
+        if owner is not _History or not isinstance(name, str) or name.startswith('_') or args:
+            raise pickle.UnpicklingError('Unsupported global: GLOBAL builtins.getattr of others')
+
+
 class _Opaque:
     """Stand-in for a value that nobody reads: takes any arguments and state, keeps none."""
 
@@ -54,7 +70,6 @@ _PLAIN = (
     'yacs.config.CfgNode',  # microsoft/SimMIM, microsoft/Swin-Transformer: 'config'
     'argparse.Namespace',  # facebookresearch/mae and its descendants: 'args'
     'mmengine.config.config.ConfigDict',
-    'mmengine.logging.history_buffer.HistoryBuffer',
     'addict.addict.Dict',
     'easydict.EasyDict',
     'collections.defaultdict',
@@ -64,14 +79,22 @@ _OPAQUE = (
     *(f'numpy.{core}.multiarray.scalar' for core in ('core', '_core')),
     *(f'numpy.{kind}' for kind in ('ndarray', 'dtype')),
     *(f'pathlib.{system}Path' for system in ('Posix', 'Windows')),
-    *(f'builtins.{kind}' for kind in ('dict', 'list', 'int', 'float')),
-    # mmengine's HistoryBuffer pickles its methods through getattr. The stand-in gets no attribute.
-    'builtins.getattr',
+    *(f'builtins.{kind}' for kind in ('dict', 'list', 'int', 'float', 'bytes')),
 )
 _MOST_UNPACKED = 20  # bytes for one of the file
-_KNOWN = {*_PLAIN, *_OPAQUE, 'collections.OrderedDict', 'collections.Counter', '_codecs.encode'}
+_HISTORY, _GETATTR = 'mmengine.logging.history_buffer.HistoryBuffer', 'builtins.getattr'
+_KNOWN = {
+    *_PLAIN,
+    *_OPAQUE,
+    _HISTORY,
+    _GETATTR,
+    'collections.OrderedDict',
+    'collections.Counter',
+    '_codecs.encode',
+}
 _KNOWN |= {'builtins.set', 'builtins.bytearray', 'builtins.complex'}  # allowed by torch itself
 _STAND_INS: list[Any] = [(_Plain, name) for name in _PLAIN] + [(_Opaque, name) for name in _OPAQUE]
+_STAND_INS += [(_History, _HISTORY), (_Method, _GETATTR)]
 
 
 def load_weights(path: str | Path) -> dict:

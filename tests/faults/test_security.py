@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 import torch
 from fuzz_kinds import ARCH, pillow, pixels, run_config
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import init_default_scope
 from PIL import EpsImagePlugin, Image
 
-from simmim_mm.checkpoint import CheckpointError, load_backbone, load_into, load_weights
+from simmim_mm.checkpoint import (
+    CheckpointError,
+    UnsafeCheckpoint,
+    load_backbone,
+    load_into,
+    load_weights,
+)
 from simmim_mm.curation import inspect_coco, scan_folder, write_html
 from simmim_mm.curation.inspection import inspect_file
 from simmim_mm.datasets import ImageDataset, UnreadableImage
@@ -26,6 +33,7 @@ from simmim_mm.datasets.image_headers import read_header
 from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.datasets.transforms.loading import LoadImage
 from simmim_mm.engine.checks import check_run
+from simmim_mm.engine.resume import check_resumable
 from simmim_mm.evaluation.features import FeatureExtractor
 from simmim_mm.experiments.pretrained import read_pretrained
 from simmim_mm.experiments.run_report import write_run_report
@@ -84,6 +92,30 @@ def test_no_reader_of_weights_runs_what_a_pickle_names(tmp_path, trace, reader):
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists()  # it would have
+
+
+class Leads:
+    """Unpickled, it takes ``name`` from ``owner``."""
+
+    def __init__(self, owner, name: str) -> None:
+        self.owner, self.name = owner, name
+
+    def __reduce__(self):
+        return getattr, (self.owner, self.name)
+
+
+@pytest.mark.parametrize('name', ['fromkeys', '__init__', '__class__'])
+def test_getattr_leads_from_no_class_to_its_functions(tmp_path, name):
+    # A training that is resumed has mmengine read the file with the real getattr.
+    path = checkpoint(tmp_path / 'x.pth', run_config(), extra=Leads(ConfigDict, name))
+    with pytest.raises(UnsafeCheckpoint, match=r'x\.pth is refused: .*builtins\.getattr'):
+        load_weights(path)
+    path = checkpoint(path, run_config(), extra=Leads(HistoryBuffer, name), log=HistoryBuffer())
+    if name.startswith('_'):
+        with pytest.raises(UnsafeCheckpoint, match=r'builtins\.getattr'):
+            check_resumable(path)
+    path = checkpoint(path, run_config(), extra=Leads(HistoryBuffer, 'mean'), log=HistoryBuffer())
+    load_weights(path)
 
 
 def changed(**settings) -> Config:
