@@ -9,6 +9,7 @@ from torch import Tensor
 
 from simmim_mm.masking import upsample_mask
 from simmim_mm.models.backbones.base import BaseMaskedBackbone
+from simmim_mm.models.backbones.cpu_linear import swap_linears
 from simmim_mm.models.necks import BaseDecoder
 from simmim_mm.models.target_generators import TargetSequence
 from simmim_mm.models.teachers.base import BaseTeacher, StudentView
@@ -99,6 +100,7 @@ class MaskedImageModel(BaseModel):
             built = MODELS.build(MODELS.with_defaults(teacher, **derived))
             built.set_pixel_stats(mean, std)
             self.teacher = built
+        swap_linears(self)
         if compile:  # a function of the model: copies of it (of an average) share it
             options: dict[str, Any] = {'dynamic': False}
             options.update(compile if isinstance(compile, dict) else {})
