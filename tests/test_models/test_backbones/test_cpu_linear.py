@@ -9,7 +9,6 @@ from mmcv.cnn.bricks.wrappers import Linear as MMCVLinear
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from simmim_mm import processor
 from simmim_mm.models.backbones import cpu_linear
 from simmim_mm.models.backbones.cpu_linear import CPULinear, FastLinear, FastPatchConv, swap_linears
 from simmim_mm.registry import MODELS
@@ -144,17 +143,3 @@ def test_what_gains_nothing_is_left_to_pytorch(gains, monkeypatch):
         assert cpu_linear._gaining_dtype(torch.randn(3, 8)) is None
     traced = torch.jit.trace(lambda x: cpu_linear.linear(x, weight), torch.randn(3, 8))
     assert 'aten::linear' in str(traced.graph)
-
-
-@pytest.mark.parametrize(
-    ('vendor', 'flags', 'gain'),
-    [
-        ('AuthenticAMD', 'avx2 avx512f', True),
-        ('AuthenticAMD', 'avx2', False),
-        ('GenuineIntel', 'avx2 avx512f', False),
-    ],
-)
-def test_float32_gains_on_amd_with_avx512(monkeypatch, vendor, flags, gain):
-    text = f'processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags} sse\n'
-    monkeypatch.setattr(processor, '_cpuinfo', lambda: text)
-    assert processor.cpu_is_amd_avx512.__wrapped__() == gain
