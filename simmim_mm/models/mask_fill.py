@@ -83,8 +83,8 @@ class MeanFill(Fill):
 class SmoothFill(Fill):
     """An interpolation of the visible pixels, weighted by about the inverse 6th power of distance.
 
-    Shepard's method, with the power as a sum of Gaussians, s in 2, 4, ... up to a fourth of the
-    longer side in pixels, so that it is products of small matrices::
+    The power is a sum of Gaussians, s in 2, 4, ... up to a fourth of the longer side in pixels, so
+    that all of it is products of small matrices::
 
         w(d) = sum_s s^-6 exp(-d^2 / (2 s^2))        (d in pixels)
 
