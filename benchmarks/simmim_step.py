@@ -117,9 +117,9 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     results = {name: dict(loss=[], seconds=[]) for name in names}
     for i in range(args.warm_up + args.steps):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = args.clock()
             loss = step()
-            elapsed = time.perf_counter() - start
+            elapsed = args.clock() - start
             results[name]['loss'].append(loss)
             if i >= args.warm_up:
                 results[name]['seconds'].append(elapsed)
@@ -180,7 +180,8 @@ def machine(args: argparse.Namespace) -> str:
 def report(results: dict, memory: dict[str, float], args: argparse.Namespace) -> str:
     theirs = results['mmpretrain, float32']
     lines = [
-        f'Batch {args.batch}, median of {args.steps} steps taken in turn. {machine(args)}.',
+        f'Batch {args.batch}, median of {args.steps} steps taken in turn'
+        f'{", processor time" * (args.clock is time.process_time)}. {machine(args)}.',
         '',
         '| | first loss | step, ms | fastest, ms | step / mmpretrain | peak memory, MiB |',
         '|---|---|---|---|---|---|',
@@ -222,6 +223,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--warm-up', type=int, default=3)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        '--processor-time', dest='clock', action='store_const', const=time.process_time,
+        default=time.perf_counter,
+        help='of all threads together, where other work shares the machine',
+    )  # fmt: skip
     parser.add_argument('--no-amp', dest='amp', action='store_false', help='float32 only')
     parser.add_argument('--check', action='store_true', help='one step of two images, no timing')
     parser.add_argument('--memory-of', choices=CONTENDERS.values(), help=argparse.SUPPRESS)

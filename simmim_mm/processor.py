@@ -32,6 +32,15 @@ def cpu_has_bfloat16() -> bool | None:
     return None if flags is None else bool(BFLOAT16 & flags)
 
 
+@cache
+def cpu_is_amd_avx512() -> bool:
+    """Whether it is a processor of AMD with AVX-512, of which MKL uses AVX2 only."""
+    flags = cpu_flags() or frozenset()
+    return 'avx512f' in flags and bool(
+        re.search(r'^vendor_id\s*:\s*AuthenticAMD', _cpuinfo(), re.M)
+    )
+
+
 def _cpuinfo() -> str:
     try:
         return Path('/proc/cpuinfo').read_text()

@@ -2,14 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from simmim_mm.processor import cpu_has_bfloat16
+from simmim_mm.processor import cpu_has_bfloat16, cpu_is_amd_avx512
 
 
 @pytest.fixture(autouse=True)
 def asked_anew():
-    cpu_has_bfloat16.cache_clear()
+    for question in (cpu_has_bfloat16, cpu_is_amd_avx512):
+        question.cache_clear()
     yield
-    cpu_has_bfloat16.cache_clear()
+    for question in (cpu_has_bfloat16, cpu_is_amd_avx512):
+        question.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,17 @@ def test_processor_without_that_file(monkeypatch):
 
     monkeypatch.setattr(Path, 'read_text', missing)
     assert cpu_has_bfloat16() is None
+
+
+@pytest.mark.parametrize(
+    ('vendor', 'flags', 'gains'),
+    [
+        ('AuthenticAMD', 'avx2 avx512f', True),
+        ('AuthenticAMD', 'avx2', False),
+        ('GenuineIntel', 'avx2 avx512f', False),
+    ],
+)
+def test_amd_with_avx512(monkeypatch, vendor, flags, gains):
+    text = f'processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags} sse\n'
+    monkeypatch.setattr(Path, 'read_text', lambda self: text)
+    assert cpu_is_amd_avx512() is gains

@@ -17,11 +17,13 @@ resize = _base_.val_pipeline[1]
 center = dict(type='CenterCrop', crop_size=(_base_.img_size, _base_.img_size))
 
 model = dict(
+    neck=dict(_delete_=True, type='PixelShuffleDecoder'),
+    residual=None,
     foreground=dict(
         type='ForegroundBranch',
         neck=dict(type='PixelShuffleDecoder'),
         loss_weight=foreground_weight,
-    )
+    ),
 )
 train_dataloader = dict(
     dataset=dict(

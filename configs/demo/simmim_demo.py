@@ -1,7 +1,8 @@
 # Demo: SimMIM at 96 pixels with a small Swin, three to five minutes on two CPU cores (`make demo`).
 #
-# The method is that of the recipes in configs/simmim. The size differs, and the crop and the color
-# jitter, which make many different views of few photographs.
+# The method is that of the recipes in configs/simmim, but for three things. The size differs; crop
+# and color jitter make many different views of few photographs; and the decoder predicts what an
+# interpolation of the visible pixels leaves, since nine photographs teach little else.
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'work_dirs/demo/photos/train'
@@ -25,7 +26,9 @@ model = dict(
         window_size=6,
         out_indices=(2,),
     ),
-    neck=dict(type='PixelShuffleDecoder'),
+    # Starts at zero: the first prediction is the interpolation.
+    neck=dict(type='PixelShuffleDecoder', init_cfg=dict(type='Constant', layer='Conv2d', val=0.0)),
+    residual=dict(type='SmoothFill'),
     head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l1')),
 )
 

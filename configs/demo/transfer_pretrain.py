@@ -5,6 +5,7 @@ data_root = 'work_dirs/demo_transfer/data/unlabeled'
 max_iters = 700
 lr = 1e-3
 
+model = dict(neck=dict(_delete_=True, type='PixelShuffleDecoder'), residual=None)
 train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root)))
 val_dataloader = None
 val_cfg = None

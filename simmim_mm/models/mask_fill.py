@@ -80,6 +80,40 @@ class MeanFill(Fill):
 
 
 @MODELS.register_module()
+class SmoothFill(Fill):
+    """An interpolation of the visible pixels, weighted by about the inverse 6th power of distance.
+
+    The power is a sum of Gaussians, s in 2, 4, ... up to a fourth of the longer side in pixels, so
+    that all of it is products of small matrices::
+
+        w(d) = sum_s s^-6 exp(-d^2 / (2 s^2))        (d in pixels)
+
+    Zero, the mean of the dataset, where nothing of the image is visible.
+    """
+
+    def values(self, x: Tensor, hidden: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            visible = (~hidden).to(torch.promote_types(x.dtype, torch.float32))
+            colors = x.to(visible.dtype).masked_fill(hidden, 0.0)
+            summed, scale = torch.zeros_like(torch.cat((colors, visible), 1)), 2.0
+            while scale <= max(8.0, max(x.shape[-2:]) / 4):
+                rows, columns = (
+                    _gaussians(n, scale).to(visible.device, visible.dtype) for n in x.shape[-2:]
+                )
+                summed += scale**-6 * (rows @ torch.cat((colors, visible), 1) @ columns)
+                scale *= 2
+            weight = summed[:, -1:]
+            tiny = torch.finfo(weight.dtype).tiny
+            return summed[:, :-1] / weight.clamp(min=tiny)
+
+
+def _gaussians(n: int, scale: float) -> Tensor:
+    """``exp(-d^2 / (2 scale^2))`` of the distances of ``n`` places, ``(n, n)`` float64."""
+    place = torch.arange(n, dtype=torch.float64)
+    return (-((place[:, None] - place) ** 2) / (2 * scale**2)).exp()
+
+
+@MODELS.register_module()
 class NoiseFill(Fill):
     """Independent noise in every masked value.
 

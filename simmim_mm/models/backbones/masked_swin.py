@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simmim_mm.masking import visible_ids
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, drop_bounds
+from simmim_mm.models.backbones.cpu_linear import linear
 from simmim_mm.models.backbones.units import Part, UnitGroup, head_units, mlp_units, narrow
 from simmim_mm.models.backbones.visible_windows import VisibleTokens, z_order
 from simmim_mm.models.backbones.window_attention import ShiftedWindowAttention
@@ -297,7 +298,7 @@ class FastPatchMerging(BaseModule):
         if norm is not None and not self.use_post_norm:
             gain, shift = _rows_first(norm.weight), _rows_first(norm.bias)
             x = F.layer_norm(x, norm.normalized_shape, gain, shift, norm.eps)
-        x = F.linear(x, _rows_first(reduction.weight), reduction.bias)
+        x = linear(x, _rows_first(reduction.weight), reduction.bias)
         if norm is not None and self.use_post_norm:
             x = norm(x)
         return x

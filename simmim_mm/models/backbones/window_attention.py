@@ -17,6 +17,7 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simmim_mm.models.backbones.cpu_linear import is_traced, linear
 from simmim_mm.models.backbones.permute_tokens import PermuteTokens
 from simmim_mm.models.backbones.visible_windows import VisibleTokens, WindowGroups
 from simmim_mm.processor import cpu_has_bfloat16
@@ -33,12 +34,6 @@ class WindowLayout(NamedTuple):
     order: Tensor
     inverse: Tensor
     shift_mask: Tensor | None
-
-
-def is_traced(x: Tensor) -> bool:
-    """Whether a tracer records what is done to ``x``: export, compile, jit, a fake tensor."""
-    traced = torch.jit.is_tracing()  # type: ignore[reportPrivateImportUsage]  # it is documented
-    return traced or torch.compiler.is_compiling() or type(x) is not Tensor
 
 
 def window_layout(H: int, W: int, window: int, shift: int, device: torch.device) -> WindowLayout:
@@ -254,7 +249,7 @@ class CosineWindowAttention(ShiftedWindowAttention):
         msa, bias = self.w_msa, None
         if msa.q_bias is not None:
             bias = torch.cat((msa.q_bias, torch.zeros_like(msa.v_bias), msa.v_bias))
-        return F.linear(x, msa.qkv.weight, bias)
+        return linear(x, msa.qkv.weight, bias)
 
     def attend(self, qkv: Tensor, shift_mask: Tensor | WindowGroups | None) -> Tensor:
         msa, dtype = self.w_msa, qkv.dtype
