@@ -27,7 +27,8 @@ from preloaded_python import preloaded
 
 def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str], dice) -> int:
     """Run a command again and again, with a kill each time; returns their number."""
-    for kills in range(1000):
+    kills = 0
+    for _ in range(1000):
         how = dice.random()
         if how < 0.6:
             end = run(python, folder, *command, at=dice.randint(1, len(whole)), do='SIGKILL')
@@ -40,8 +41,9 @@ def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str],
             return kills
         if 'is in use by' in end.output:  # a training of a killed sweep ends by itself
             time.sleep(1)
-            continue
-        if end.code not in DEAD:
+        elif end.code in DEAD or 'trainings failed; run it again' in end.output:  # or one of it
+            kills += 1
+        else:
             raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')
     raise RuntimeError(f'{command} makes no progress')
 
@@ -76,7 +78,7 @@ def watch(python: str, folder: Path, minutes: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--minutes', type=float, default=60)
-    parser.add_argument('--kills', type=int, help='end after so many, instead of --minutes')
+    parser.add_argument('--kills', type=int, help='of each command, instead of --minutes')
     parser.add_argument('--only', choices=COMMANDS, nargs='+', default=list(COMMANDS))
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--watch', type=float, default=0, metavar='MINUTES')
@@ -89,11 +91,13 @@ def main() -> None:
             watch(python, make_project(root / 'watched'), args.watch)
         whole: dict = {}
         for number in range(10**9):
-            if args.kills and sum(kills.values()) >= args.kills:
+            if args.kills and min(kills.values()) >= args.kills:
                 break
             if not args.kills and time.monotonic() - start > 60 * args.minutes:
                 break
             name = args.only[number % len(args.only)]
+            if args.kills and kills[name] >= args.kills:
+                continue
             if name not in whole:
                 folder = make_project(root / f'{name}_whole')
                 end = run(python, folder, *COMMANDS[name])
