@@ -64,7 +64,8 @@ def watch(python: str, folder: Path, minutes: float) -> None:
             time.sleep(min(5.0, 60 * minutes / 50))
             proc = Path(f'/proc/{process.pid}')
             status = dict(re.findall(r'(\w+):\s+(\d+)', (proc / 'status').read_text()))
-            samples.append((int(status['VmRSS']) / 1024, len(os.listdir(proc / 'fd')),
+            # Pages of files, such as libraries, come and go with what else the machine does.
+            samples.append((int(status['RssAnon']) / 1024, len(os.listdir(proc / 'fd')),
                             int(status['Threads']), len(os.listdir('/dev/shm'))))  # fmt: skip
         process.terminate()
     if process.returncode != 75:
@@ -81,9 +82,13 @@ def main() -> None:
     parser.add_argument('--kills', type=int, help='of each command, instead of --minutes')
     parser.add_argument('--only', choices=COMMANDS, nargs='+', default=list(COMMANDS))
     parser.add_argument('--seed', type=int, default=0)
+    text = 'first train every method with every number of workers and start method'
+    parser.add_argument('--bits', action='store_true', help=text)
     parser.add_argument('--watch', type=float, default=0, metavar='MINUTES')
     args = parser.parse_args()
     dice, start = random.Random(args.seed), time.monotonic()
+    if args.bits:
+        subprocess.run([sys.executable, Path(__file__).with_name('same_bits.py')], check=True)
     root = Path(tempfile.mkdtemp(prefix='soak'))
     kills = dict.fromkeys(args.only, 0)
     with preloaded(root) as python:
