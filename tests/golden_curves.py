@@ -87,21 +87,34 @@ def set_weights(model: torch.nn.Module) -> None:
             weight.data = torch.from_numpy(draw / weight[0].numel() ** 0.5).float()
 
 
+def small_config(recipe: str, block: int, backbone: dict, neck: dict) -> Config:
+    """The recipe of a method with a small model, for images of 64 pixels."""
+    cfg = Config.fromfile(ROOT / 'configs' / f'{recipe}.py')
+    small = dict(img_size=64) if 'img_size' in cfg.model.backbone else {}
+    kept = {k: v for k, v in cfg.model.backbone.items() if k in ('type', 'mask_mode')}
+    cfg.model.backbone = dict(kept, **small, **backbone)
+    cfg.model.neck.update(neck)
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step['type'].endswith('Mask'):
+            step.mask_patch_size = block
+        elif 'Crop' in step['type']:
+            step.update({'size' if 'size' in step else 'scale': 64})
+    for key in ('dtype', 'loss_scale'):
+        cfg.optim_wrapper.pop(key, None)
+    cfg.optim_wrapper.type = 'OptimWrapper'
+    return cfg
+
+
 def curve(method: str, lr_factor: float = 1.0, mask_ratio: float | None = None) -> list[float]:
     """Losses of ``STEPS`` steps of a method: its recipe, with a small model and generated images.
 
     Model, target, loss, mask and optimizer are the recipe's, at its learning rate without warm-up,
     in float32.
     """
-    recipe, block, backbone, neck = METHODS[method]
-    cfg = Config.fromfile(ROOT / 'configs' / f'{recipe}.py')
+    cfg = small_config(*METHODS[method])
     init_default_scope('simmim_mm')
     torch.manual_seed(0)
     np.random.seed(0)
-    small = dict(img_size=64) if 'img_size' in cfg.model.backbone else {}
-    kept = {k: v for k, v in cfg.model.backbone.items() if k in ('type', 'mask_mode')}
-    cfg.model.backbone = dict(kept, **small, **backbone)
-    cfg.model.neck.update(neck)
     model = MODELS.build(cfg.model)
     model.init_weights()
     set_weights(model)
@@ -109,15 +122,11 @@ def curve(method: str, lr_factor: float = 1.0, mask_ratio: float | None = None) 
 
     pipeline = cfg.train_dataloader.dataset.pipeline
     mask_cfg = dict(next(step for step in pipeline if step['type'].endswith('Mask')))
-    mask_cfg.update(mask_patch_size=block, mask_ratio=mask_ratio or mask_cfg['mask_ratio'])
+    mask_cfg.update(mask_ratio=mask_ratio or mask_cfg['mask_ratio'])
     mask, pack = TRANSFORMS.build(mask_cfg), TRANSFORMS.build(pipeline[-1])
 
-    wrapper_cfg = cfg.optim_wrapper
-    for key in ('dtype', 'loss_scale'):
-        wrapper_cfg.pop(key, None)
-    wrapper_cfg.type = 'OptimWrapper'
-    wrapper_cfg.optimizer.lr *= lr_factor
-    optim_wrapper = build_optim_wrapper(model, wrapper_cfg)
+    cfg.optim_wrapper.optimizer.lr *= lr_factor
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
 
     losses = []
     for _ in range(STEPS):

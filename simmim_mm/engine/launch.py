@@ -241,6 +241,9 @@ def load_runner(cfg: Config, built: dict[str, Any] | None = None) -> tuple[Runne
     ``built`` are data sets and evaluators that are built already, by the name of their dataloader
     and by their own in the config.
     """
+    if (cfg.get('randomness') or {}).get('deterministic'):
+        # PyTorch refuses products of matrices on a GPU without it.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     prepare_cpu_launch(cfg)
     runner = build_runner(cfg, built or {})
     return runner, unwrap(runner.model)

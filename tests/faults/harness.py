@@ -9,10 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from mmengine.config import Config
-from PIL import Image
+from tiny_pretraining import CONFIG, write_images
 
 from simmim_mm import models  # noqa: F401  registers them
 from simmim_mm.registry import MODELS
@@ -21,46 +20,6 @@ ROOT = Path(__file__).parents[2]
 INJECT = Path(__file__).with_name('inject.py')
 DEAD = (-9, 137, -25, 153)  # SIGKILL, SIGXFSZ; with and without a shell between
 
-CONFIG = f"""
-_base_ = '{ROOT}/configs/_base_/default_runtime.py'
-
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.5, 1.0)),
-    dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.5),
-    dict(type='mmpretrain.PackInputs', algorithm_keys=['mask']),
-]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type='ReproducibleSampler', shuffle=True),
-    dataset=dict(type='ImageDataset', data_root='images', pipeline=pipeline),
-)
-val_dataloader = dict(dataset=dict(data_root='images', indices=5))
-model = dict(
-    type='MaskedImageModel',
-    data_preprocessor=dict(
-        type='MIMDataPreprocessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4]
-    ),
-    backbone=dict(
-        type='MaskedViT',
-        arch=dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32),
-        img_size=32,
-        patch_size=8,
-        drop_path_rate=0.4,
-    ),
-    neck=dict(type='PixelShuffleDecoder'),
-    head=dict(type='PixelHead'),
-)
-optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
-param_scheduler = dict(type='CosineAnnealingLR', T_max=4, convert_to_iter_based=True)
-train_cfg = dict(type='EpochTrainLoop', max_epochs=4)
-default_hooks = dict(
-    logger=dict(interval=1),
-    checkpoint=dict(interval=1, max_keep_ckpts=2, save_best='masked_loss/loss', rule='less'),
-)
-visualizer = dict(vis_backends=[dict(type='LocalVisBackend')])
-"""
 PRETRAINING = ('train', 'tiny.py', '--work-dir', 'work', '--resume')
 SWEEP = """
 base = 'tiny.py'
@@ -69,6 +28,23 @@ sweep = {'model.backbone.drop_path_rate': [0.0, 0.4]}
 COMMANDS = {
     'train': PRETRAINING,
     'sweep': ('sweep', 'sweep.py', '--work-dir', 'swept'),
+    'compare': (
+        'compare',
+        'classification',
+        'labeled',
+        '--checkpoints',
+        'a=start.pth',
+        '--epochs',
+        '2',
+        '--seeds',
+        '1',
+        '--work-dir',
+        'compared',
+        '--cfg-options',
+        'train_dataloader.num_workers=0',
+        'train_dataloader.batch_size=4',
+        'val_dataloader.num_workers=0',
+    ),
     'scan': ('scan', 'images', '--out', 'scanned', '--workers', '0'),
     'cache': ('cache', 'images', '--out', 'cached', '--short-side', '24', '--workers', '0'),
     'embed': ('embed', 'start.pth', 'images', '--num-workers', '0'),
@@ -78,14 +54,9 @@ COMMANDS = {
 
 def make_project(folder: Path, images: int = 8) -> Path:
     """A folder with ``tiny.py``, the images that it trains on, and a checkpoint of its model."""
-    rng = np.random.default_rng(0)
-    (folder / 'images').mkdir(parents=True)
-    for i in range(images):
-        pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        image = Image.fromarray(pixels).resize((48, 40), Image.Resampling.BICUBIC)
-        path = folder / 'images' / f'{i:02}.png'
-        image.save(path)
-        os.utime(path, (1e9, 1e9))  # the folders of trials are named after the data
+    write_images(folder / 'images', images)
+    for name in ('train/a', 'train/b', 'val/a', 'val/b'):
+        write_images(folder / 'labeled' / name, 2)
     (folder / 'tiny.py').write_text(CONFIG)
     (folder / 'sweep.py').write_text(SWEEP)
     cfg = Config.fromfile(folder / 'tiny.py')

@@ -11,6 +11,9 @@ files of a test, and acts at the one that $FAULT names, before it happens:
 - ``{"file_size": 1000, "do": "SIGKILL"}``: the kernel ends the process within the write that makes
   a file longer than that; with any other ``do``, the write fails, as on a full disk.
 
+``{"fsync": 0.3}`` beside these makes each flush of a file or folder to the disk take that many
+seconds, as on a busy network drive; a flush is the event ``os.fsync``, which these come before.
+
 Every event is a line in $FAULT_LOG. Only this process counts, not those that it forks.
 """
 
@@ -22,8 +25,9 @@ import resource
 import shutil
 import signal
 import sys
+import time
 
-EVENTS = ('open', 'os.rename', 'os.remove', 'os.mkdir')
+EVENTS = ('open', 'os.rename', 'os.remove', 'os.mkdir', 'os.fsync')
 
 
 def install(fault: dict, folder: str, log: int) -> None:
@@ -54,6 +58,14 @@ def install(fault: dict, folder: str, log: int) -> None:
             raise OSError(code, os.strerror(code), path)
 
     sys.addaudithook(watch)
+    flush = os.fsync
+
+    def slow_flush(file: int) -> None:  # Python announces none
+        time.sleep(fault.get('fsync', 0))
+        watch('os.fsync', (os.readlink(f'/proc/self/fd/{file}'),))
+        flush(file)
+
+    os.fsync = slow_flush
     if 'file_size' in fault:
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault['file_size'], hard))

@@ -27,7 +27,8 @@ from preloaded_python import preloaded
 
 def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str], dice) -> int:
     """Run a command again and again, with a kill each time; returns their number."""
-    for kills in range(1000):
+    kills = 0
+    for _ in range(1000):
         how = dice.random()
         if how < 0.6:
             end = run(python, folder, *command, at=dice.randint(1, len(whole)), do='SIGKILL')
@@ -40,8 +41,9 @@ def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str],
             return kills
         if 'is in use by' in end.output:  # a training of a killed sweep ends by itself
             time.sleep(1)
-            continue
-        if end.code not in DEAD:
+        elif end.code in DEAD or 'trainings failed; run it again' in end.output:  # or one of it
+            kills += 1
+        else:
             raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')
     raise RuntimeError(f'{command} makes no progress')
 
@@ -62,7 +64,8 @@ def watch(python: str, folder: Path, minutes: float) -> None:
             time.sleep(min(5.0, 60 * minutes / 50))
             proc = Path(f'/proc/{process.pid}')
             status = dict(re.findall(r'(\w+):\s+(\d+)', (proc / 'status').read_text()))
-            samples.append((int(status['VmRSS']) / 1024, len(os.listdir(proc / 'fd')),
+            # Pages of files, such as libraries, come and go with what else the machine does.
+            samples.append((int(status['RssAnon']) / 1024, len(os.listdir(proc / 'fd')),
                             int(status['Threads']), len(os.listdir('/dev/shm'))))  # fmt: skip
         process.terminate()
     if process.returncode != 75:
@@ -76,12 +79,16 @@ def watch(python: str, folder: Path, minutes: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--minutes', type=float, default=60)
-    parser.add_argument('--kills', type=int, help='end after so many, instead of --minutes')
+    parser.add_argument('--kills', type=int, help='of each command, instead of --minutes')
     parser.add_argument('--only', choices=COMMANDS, nargs='+', default=list(COMMANDS))
     parser.add_argument('--seed', type=int, default=0)
+    text = 'first train every method with every number of workers and start method'
+    parser.add_argument('--bits', action='store_true', help=text)
     parser.add_argument('--watch', type=float, default=0, metavar='MINUTES')
     args = parser.parse_args()
     dice, start = random.Random(args.seed), time.monotonic()
+    if args.bits:
+        subprocess.run([sys.executable, Path(__file__).with_name('same_bits.py')], check=True)
     root = Path(tempfile.mkdtemp(prefix='soak'))
     kills = dict.fromkeys(args.only, 0)
     with preloaded(root) as python:
@@ -89,11 +96,13 @@ def main() -> None:
             watch(python, make_project(root / 'watched'), args.watch)
         whole: dict = {}
         for number in range(10**9):
-            if args.kills and sum(kills.values()) >= args.kills:
+            if args.kills and min(kills.values()) >= args.kills:
                 break
             if not args.kills and time.monotonic() - start > 60 * args.minutes:
                 break
             name = args.only[number % len(args.only)]
+            if args.kills and kills[name] >= args.kills:
+                continue
             if name not in whole:
                 folder = make_project(root / f'{name}_whole')
                 end = run(python, folder, *COMMANDS[name])

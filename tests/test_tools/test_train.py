@@ -9,11 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+import tiny_pretraining
 import torch
 from mmengine.config import Config
-from PIL import Image
 
 from simmim_mm.cli import main
 from simmim_mm.datasets import image_dataset
@@ -22,22 +21,10 @@ from simmim_mm.datasets.image_folder import list_images
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools'
 
-CONFIG = f"""
-_base_ = '{ROOT}/configs/_base_/default_runtime.py'
-
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.5, 1.0)),
-    dict(type='RandomBlockMask', mask_patch_size=16, mask_ratio=0.5),
-    dict(type='mmpretrain.PackInputs', algorithm_keys=['mask']),
-]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='ReproducibleSampler', shuffle=True),
-    dataset=dict(type='ImageDataset', data_root='images', pipeline=pipeline),
-)
+CONFIG = (
+    tiny_pretraining.CONFIG
+    + """
+train_dataloader.update(num_workers=2, persistent_workers=True)
 val_dataloader = dict(
     batch_size=3,
     num_workers=0,
@@ -46,42 +33,24 @@ val_dataloader = dict(
 )
 val_cfg = dict()
 val_evaluator = dict(type='MaskedLoss')
-model = dict(
-    type='MaskedImageModel',
-    data_preprocessor=dict(
-        type='MIMDataPreprocessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4]
-    ),
-    backbone=dict(
-        type='MaskedBEiT',
-        arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
-        img_size=32,
-        patch_size=8,
-        drop_path_rate=0.4,
-    ),
-    neck=dict(type='PixelShuffleDecoder', in_channels=16, stride=8),
-    head=dict(type='PixelHead'),
-)
-optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=5.0)
-)
-param_scheduler = dict(type='CosineAnnealingLR', T_max=2, convert_to_iter_based=True)
-train_cfg = dict(type='EpochTrainLoop', max_epochs=2)
+model['backbone']['type'] = 'MaskedBEiT'
+model['neck'].update(in_channels=16, stride=8)
+optim_wrapper['clip_grad'] = dict(max_norm=5.0)
+param_scheduler['T_max'] = 2
+train_cfg['max_epochs'] = 2
 auto_scale_lr = dict(base_batch_size=8)
+visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
 default_hooks = dict(
     logger=dict(interval=1), checkpoint=dict(interval=2, by_epoch=False, max_keep_ckpts=-1)
 )
 """
+)
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with 24 images and ``tiny.py``; the working directory of the test."""
-    rng = np.random.default_rng(0)
-    (tmp_path / 'images').mkdir()
-    for i in range(24):
-        pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        image = Image.fromarray(pixels).resize((48, 40), Image.Resampling.BICUBIC)
-        image.save(tmp_path / 'images' / f'{i:02}.png')
+    tiny_pretraining.write_images(tmp_path / 'images', 24)
     (tmp_path / 'tiny.py').write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
