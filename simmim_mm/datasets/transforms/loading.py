@@ -9,6 +9,7 @@ from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.decode import MAX_PIXELS, DecodedImage, decode
 from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.jpeg import DeferredImage, open_deferred
+from simmim_mm.datasets.shards import shown
 from simmim_mm.datasets.transforms.nodata import add_nodata
 from simmim_mm.datasets.values import (
     Nodata,
@@ -220,7 +221,7 @@ def _reading(path: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # decoders raise everything from SyntaxError to struct.error
-        raise UnreadableImage(path, _reason(error)) from error
+        raise UnreadableImage(shown(path), _reason(error)) from error
 
 
 def _to_float(array: np.ndarray, keep_16_bit: bool) -> np.ndarray:
