@@ -91,7 +91,7 @@ def shard_folder(
     files, folder = list_images(root), Path(out)
     if not is_address(files[0]) and _lies_in(out, root):
         raise DataError(f'{out} lies in {root}, whose images are read: choose a folder outside')
-    names = [_portable(relative_to(file, root), is_address(file)) for file in files]
+    names = _portable_names([relative_to(file, root) for file in files], is_address(files[0]))
     classes = sorted({name.partition('/')[0] for name in names}) if labels else []
     if labels and (len(classes) < 2 or any('/' not in name for name in names)):
         raise DataError(
@@ -176,14 +176,21 @@ def _lies_in(out: str, root: str) -> bool:
     return os.path.commonpath([source, target]) == source
 
 
-def _portable(path: str, in_shard: bool) -> str:
-    """A name for a tar, below the first dot of which WebDataset begins the kind of a file."""
-    name = path.partition('/')[2] if in_shard else path.replace(os.sep, '/')
-    if not in_shard:
-        name = _RESERVED.sub(lambda found: f'%{ord(found[0]):02X}', name)
-    folder, slash, base = name.rpartition('/')
-    stem, ending = os.path.splitext(base)
-    return f'{folder}{slash}{stem.replace(".", "%2E")}{ending}'
+def _portable_names(paths: Sequence[str], in_shards: bool) -> list[str]:
+    """Names for a tar, of which no two are one to WebDataset: it ends a name at its first dot."""
+    names, keys = [], set()
+    for path in paths:
+        name = path.partition('/')[2] if in_shards else path.replace(os.sep, '/')
+        if not in_shards:
+            name = _RESERVED.sub(lambda found: f'%{ord(found[0]):02X}', name)
+        folder, slash, base = name.rpartition('/')
+        stem, ending = os.path.splitext(base)
+        key = f'{folder}{slash}{stem.replace(".", "%2E")}'
+        if key in keys:  # a.jpg and a.png
+            key += f'%2E{ending[1:]}'
+        keys.add(key)
+        names.append(key + ending)
+    return names
 
 
 def _check_settings(out: Path, settings: dict) -> None:
@@ -231,7 +238,7 @@ def _write_shard(
         if os.path.exists(path) and os.path.getsize(path) == about['bytes']:
             failed = [tuple(entry) for entry in about.pop('left_out')]
             return Shard(**about, index_sha256=hashlib.sha256(content).hexdigest()), failed, True
-    records, failed, keys = [], [], set()
+    records, failed = [], []
     with written_whole(path) as file:
         hashed = _Hashed(file)
         with tarfile.open(fileobj=hashed, mode='w', format=tarfile.GNU_FORMAT) as tar:  # type: ignore[call-overload]
@@ -242,15 +249,11 @@ def _write_shard(
                     reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
                     failed.append((name, reason.splitlines()[0][:200]))
                     continue
-                key, ending = os.path.splitext(name)
-                if key in keys:  # a.jpg and a.png would be one sample of WebDataset
-                    key, name = f'{key}%2E{ending[1:]}', f'{key}%2E{ending[1:]}{ending}'
-                keys.add(key)
                 start = _add(tar, name, content)
                 records.append(Record(name, start, len(content), zlib.crc32(content)))
                 if classes:
                     label = str(classes.index(name.partition('/')[0]))
-                    _add(tar, f'{key}.cls', label.encode())
+                    _add(tar, f'{os.path.splitext(name)[0]}.cls', label.encode())
     shard = Shard(
         os.path.basename(path), len(records), os.path.getsize(path), hashed.sha256.hexdigest(), ''
     )
@@ -270,7 +273,7 @@ def _content(source: str, name: str, short_side: int | None, quality: int) -> tu
         if small is not None:
             content = small
             if ending == '.png' and not name.lower().endswith('.png'):
-                name = f'{name.replace(".", "%2E")}.png'
+                name = f'{os.path.splitext(name)[0]}.png'
     return content, name
 
 

@@ -50,11 +50,10 @@ class ReproducibleSampler(DefaultSampler):
 
     def __iter__(self) -> Iterator[SeededIndex]:
         epoch = self.epoch + self._skipped_epochs
-        order, first = self._order(epoch), min(self._skip, self.total_size)
+        order, first = self._order(epoch), self._skip
         self._skip = 0
-        if self.round_up:
-            left = -(-(self.total_size - first) // self.world_size) * self.world_size
-            order = np.resize(order, first + left)  # repeats it
+        if self.round_up:  # np.resize repeats it
+            order = np.resize(order, first + self.left_after(first) * self.world_size)
         if self.fixed:
             epoch = -1
         indices = order[first + self.rank :: self.world_size]
@@ -103,5 +102,5 @@ class ReproducibleSampler(DefaultSampler):
 
     def left_after(self, num_samples: int) -> int:
         """Number of samples that :meth:`skip_total` leaves to this rank."""
-        left = self.total_size - num_samples
+        left = len(self.dataset) - num_samples
         return max(0, -(-(left if self.round_up else left - self.rank) // self.world_size))
