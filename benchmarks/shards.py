@@ -5,7 +5,7 @@ Usage: python benchmarks/shards.py FOLDER [--images 100000] [--cold]
 FOLDER gets the files and the shards (about 2.5 GB each), once; a second call uses what is there.
 Each way of reading runs in a process of its own: one epoch, or ``--seconds`` of it, in the order of
 training (files at random, shards by shard). ``--cold`` drops the system's disk cache before each,
-which needs root. ``read`` takes the bytes of the images, ``load`` also decodes them.
+which needs root. On a machine with other work, look at the time of a core. ``read`` takes the bytes of the images, ``load`` also decodes them.
 """
 
 import argparse
@@ -38,6 +38,12 @@ def generate(folder: Path, number: int, side: int) -> None:
         path.write_bytes(data)
 
 
+def cpu_seconds() -> float:
+    """Of this process and its finished children, in user and in kernel mode."""
+    times = os.times()
+    return sum(times[:4])
+
+
 def measure(root: str, kind: str, workers: int, seconds: float) -> None:
     """One epoch in the order of training; prints a row."""
     from mmengine import fileio
@@ -54,7 +60,7 @@ def measure(root: str, kind: str, workers: int, seconds: float) -> None:
     sampler = ReproducibleSampler(data, seed=0)
     loader = DataLoader(data, 64, sampler=sampler, num_workers=workers, collate_fn=len)
     listing = time.perf_counter() - start
-    count, open_files, start = 0, 0, time.perf_counter()
+    count, open_files, start, used = 0, 0, time.perf_counter(), cpu_seconds()
     for size in loader:
         count += size
         if count % 6400 == 0:
@@ -62,10 +68,12 @@ def measure(root: str, kind: str, workers: int, seconds: float) -> None:
         if time.perf_counter() - start > seconds:
             break
     rate = count / (time.perf_counter() - start)
+    del loader  # so that what its workers have used is counted
+    used = (cpu_seconds() - used) / count
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f'{Path(root).name:7} {kind} {workers} workers: {rate:8.0f} images/s over {count}, listed '
-        f'in {listing:.1f} s, {peak:.0f} MB, {open_files} open files',
+        f'{Path(root).name:7} {kind} {workers} workers: {rate:8.0f} images/s over {count}, '
+        f'{used * 1e6:.0f} us of a core each, listed in {listing:.1f} s, {peak:.0f} MB, {open_files} open files',
         flush=True,
     )
 

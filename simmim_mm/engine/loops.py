@@ -122,6 +122,6 @@ class EpochTrainLoop(EpochBasedTrainLoop):
             logger.warning(
                 f'The checkpoint is of a run with other batches or processes: {min(seen, total)} '
                 f'of {total} samples of epoch {self._epoch + 1} are left out as seen, and its '
-                f'{was} iterations count as {self._iter}. Schedules by iteration go on from {was}.'
+                f'{was} iterations count as {self._iter}.'
             )
         return first
