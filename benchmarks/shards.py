@@ -2,10 +2,11 @@
 
 Usage: python benchmarks/shards.py FOLDER [--images 100000] [--cold]
 
-FOLDER gets the files and the shards (about 2.5 GB each), once; a second call uses what is there.
+FOLDER gets the files and the shards (about 1 GB each), once; a second call uses what is there.
 Each way of reading runs in a process of its own: one epoch, or ``--seconds`` of it, in the order of
 training (files at random, shards by shard). ``--cold`` drops the system's disk cache before each,
-which needs root. On a machine with other work, look at the time of a core. ``read`` takes the bytes of the images, ``load`` also decodes them.
+which needs root. ``read`` takes the bytes of the images, ``load`` also decodes them. On a machine
+with other work, look at the time of a core.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def measure(root: str, kind: str, workers: int, seconds: float) -> None:
     count, open_files, start, used = 0, 0, time.perf_counter(), cpu_seconds()
     for size in loader:
         count += size
-        if count % 6400 == 0:
+        if count % 640 == 0:
             open_files = max(open_files, len(os.listdir('/proc/self/fd')))
         if time.perf_counter() - start > seconds:
             break
@@ -73,7 +74,8 @@ def measure(root: str, kind: str, workers: int, seconds: float) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f'{Path(root).name:7} {kind} {workers} workers: {rate:8.0f} images/s over {count}, '
-        f'{used * 1e6:.0f} us of a core each, listed in {listing:.1f} s, {peak:.0f} MB, {open_files} open files',
+        f'{used * 1e6:.0f} us of a core each, listed in {listing:.1f} s, {peak:.0f} MB, '
+        f'{open_files} open files',
         flush=True,
     )
 
@@ -82,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path)
     parser.add_argument('--images', type=int, default=100_000)
-    parser.add_argument('--side', type=int, default=160)
+    parser.add_argument('--side', type=int, default=96)
     parser.add_argument('--seconds', type=float, default=60)
     parser.add_argument('--workers', type=int, nargs='+', default=[0, 2])
     parser.add_argument('--kinds', nargs='+', default=['read', 'load'])
