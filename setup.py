@@ -69,6 +69,7 @@ setup(
         'formats': requirements('formats'),
         'deploy': requirements('deploy'),
         'robustness': requirements('robustness'),
+        'remote': requirements('remote'),
         'detection': requirements('detection'),
         'segmentation': requirements('segmentation'),
         'development': requirements('tests', 'lint'),

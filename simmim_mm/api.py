@@ -18,6 +18,7 @@ from simmim_mm import checkpoint as _checkpoint
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError, LoadReport
 from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.datasets.shards import are_shards
 from simmim_mm.deploy import export_onnx, quantize
 from simmim_mm.engine.launch import complete_validation
 from simmim_mm.evaluation.embedding import Embedding, check_format, embed_images
@@ -307,7 +308,7 @@ def embed(
 def _files(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
     if not isinstance(images, (str, Path)):
         return list(images)
-    if Path(images).is_dir():
+    if Path(images).is_dir() or are_shards(str(images)):
         return [*list_images(str(images))]
     if not Path(images).is_file():
         raise FileNotFoundError(f'no image or folder at {images}')

@@ -40,6 +40,7 @@ VERBS = {
     'stats': 'stats',
     'scan': 'scan',
     'cache': 'cache',
+    'shard': 'shard',
     'split': 'split',
     'make-shapes': 'make_shapes',
     'cifar10': 'cifar10',

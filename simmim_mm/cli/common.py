@@ -146,10 +146,11 @@ def move_or_link(args: argparse.Namespace, plan: 'Plan') -> None:
 def find_images(path: str, number: int) -> list[str]:
     """The file, or ``number`` files at equal distances from the folder."""
     from simmim_mm.datasets.image_folder import list_images
+    from simmim_mm.datasets.shards import are_shards
 
-    if os.path.isfile(path):
+    if os.path.isfile(path) and not path.endswith('.tar'):
         return [path]
-    if not os.path.isdir(path):
+    if not (os.path.isdir(path) or are_shards(path)):
         raise FileNotFoundError(f'no image or folder at {path}')
     if number < 1:
         raise FileNotFoundError(f'--num must be at least 1, got {number}')

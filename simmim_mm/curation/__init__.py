@@ -7,6 +7,7 @@ from simmim_mm.curation.files import apply_plan, plan_files
 from simmim_mm.curation.inspection import FAULTS, Inspection, inspect_file
 from simmim_mm.curation.report import read_report, write_csv, write_html, write_lines
 from simmim_mm.curation.scan import Scan, scan_folder
+from simmim_mm.curation.shard import WrittenShards, check_shards, shard_folder
 from simmim_mm.curation.split import join_groups, named_groups, split_groups
 from simmim_mm.curation.stats import FolderStats, config_lines, folder_stats
 
@@ -16,8 +17,10 @@ __all__ = [
     'FolderStats',
     'Inspection',
     'Scan',
+    'WrittenShards',
     'apply_plan',
     'cache_folder',
+    'check_shards',
     'config_lines',
     'folder_stats',
     'group_duplicates',
@@ -29,6 +32,7 @@ __all__ = [
     'plan_files',
     'read_report',
     'scan_folder',
+    'shard_folder',
     'split_groups',
     'write_csv',
     'write_html',

@@ -18,6 +18,7 @@ from simmim_mm.datasets.decode import decode
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_folder import list_images
 from simmim_mm.datasets.jpeg import open_deferred
+from simmim_mm.datasets.shards import are_shards
 from simmim_mm.datasets.transforms.resizing import resize
 
 _SETTINGS = 'cache.json'
@@ -68,6 +69,8 @@ def cache_folder(
     source, target = (os.path.realpath(folder) for folder in (root, out))
     if os.path.commonpath([source, target]) == source:
         raise DataError(f'{out} lies in {root}, whose images are read: choose a folder outside')
+    if are_shards(root):
+        raise DataError(f'{root} holds shards: simmim shard {root} OUT --short-side {short_side}')
     files = list_images(root)
     _check_settings(Path(out), dict(short_side=short_side, quality=quality))
     for folder, *_ in os.walk(out):
@@ -101,25 +104,37 @@ def _cache_file(file: str, root: str, out: str, short_side: int, quality: int) -
             if done.exists() and done.stat().st_mtime >= os.stat(file).st_mtime:
                 return CachedFile(path, 'done before')
         content = Path(file).read_bytes()
-        image = _read(content, short_side)
-        height, width = image.shape[:2]
-        if image.dtype != np.uint8 or image.shape[-1] > 4 or min(height, width) <= short_side:
+        small, ending = shrink(content, short_side, quality)
+        if small is None:
             target.parent.mkdir(parents=True, exist_ok=True)
             AtomicLocalBackend().put(content, target)
             return CachedFile(path, 'copied')
-        factor = short_side / min(height, width)
-        small = resize(image, (round(height * factor), round(width * factor)), 'bicubic')
-        buffer, is_jpeg = io.BytesIO(), content.startswith(b'\xff\xd8')
-        small = small[..., 0] if small.shape[-1] == 1 else small
-        if is_jpeg:
-            Image.fromarray(small).save(buffer, 'JPEG', quality=quality)
-        else:
-            Image.fromarray(small).save(buffer, 'PNG')
-            target = target if target.suffix.lower() == '.png' else Path(f'{target}.png')
-        AtomicLocalBackend().put(buffer.getvalue(), target)
+        if ending == '.png' and target.suffix.lower() != '.png':
+            target = Path(f'{target}.png')
+        AtomicLocalBackend().put(small, target)
     except Exception as error:  # decoders raise everything
         return CachedFile(path, 'unreadable', one_line(error))
     return CachedFile(path, 'resized')
+
+
+def shrink(content: bytes, short_side: int, quality: int) -> tuple[bytes | None, str]:
+    """A smaller copy of an image file, and the ending it should have.
+
+    None if the image is small enough, or of more bits or channels than resizing should mix.
+    """
+    image = _read(content, short_side)
+    height, width = image.shape[:2]
+    if image.dtype != np.uint8 or image.shape[-1] > 4 or min(height, width) <= short_side:
+        return None, ''
+    factor = short_side / min(height, width)
+    small = resize(image, (round(height * factor), round(width * factor)), 'bicubic')
+    buffer, is_jpeg = io.BytesIO(), content.startswith(b'\xff\xd8')
+    small = Image.fromarray(small[..., 0] if small.shape[-1] == 1 else small)
+    if is_jpeg:
+        small.save(buffer, 'JPEG', quality=quality)
+    else:
+        small.save(buffer, 'PNG')
+    return buffer.getvalue(), '.jpg' if is_jpeg else '.png'
 
 
 def _read(content: bytes, short_side: int) -> np.ndarray:

@@ -11,17 +11,19 @@ import torch
 from simmim_mm.datasets.errors import DataError
 
 Plan = Iterable[tuple[str, str]]
-T = TypeVar('T')
+S, T = TypeVar('S'), TypeVar('T')
 
 
-def map_files(function: Callable[[str], T], files: Sequence[str], workers: int) -> Iterator[T]:
-    """``map``, in so many processes; 0 works in this one."""
+def map_files(
+    function: Callable[[S], T], files: Sequence[S], workers: int, at_once: int = 64
+) -> Iterator[T]:
+    """``map``, in so many processes; 0 works in this one. A process takes ``at_once`` files."""
     if workers < 1:
         yield from map(function, files)
         return
     # One thread each, as in a data loader: more would hang in a forked process, and gain nothing.
     with multiprocessing.Pool(workers, torch.set_num_threads, (1,)) as pool:
-        yield from pool.imap(function, files, chunksize=max(1, min(64, len(files) // workers)))
+        yield from pool.imap(function, files, chunksize=max(1, min(at_once, len(files) // workers)))
 
 
 def plan_files(root: str, paths: Iterable[str], target: str) -> Iterator[tuple[str, str]]:

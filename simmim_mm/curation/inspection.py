@@ -3,10 +3,10 @@
 import io
 from collections.abc import Sequence
 from hashlib import blake2b
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mmengine import fileio
 from PIL import Image
 
 from simmim_mm._renamed import renamed_arguments
@@ -58,16 +58,16 @@ def inspect_file(
     It is decoded as ``LoadImage`` does, with the same limits.
 
     Args:
-        path: A local file.
+        path: A file, or an image in a shard.
         min_size: Shortest side in pixels that is wanted.
         channels: Numbers of channels that are wanted: 1 gray, 3 RGB, 4 with opacity or CMYK.
             Empty: any.
         nodata: See ``LoadImage``. Pixels without data do not count in what an image looks like.
     """
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        return Inspection('unreadable', str(error.strerror or error))
+        content = fileio.get(path)
+    except (OSError, ValueError) as error:  # of shards, either
+        return Inspection('unreadable', str(getattr(error, 'strerror', None) or error))
     seen = Inspection(size=len(content), content=blake2b(content, digest_size=16).digest())
     try:
         decoded = decode(content, tuple(channels), max_pixels=MAX_PIXELS)

@@ -3,12 +3,12 @@
 import base64
 import csv
 import io
-import os
 from collections import defaultdict
 from html import escape
 from pathlib import Path
 
 import numpy as np
+from mmengine import fileio
 from PIL import Image
 
 from simmim_mm.checkpoint.file_backend import write_lines as write_lines
@@ -17,6 +17,7 @@ from simmim_mm.curation.inspection import FAULTS
 from simmim_mm.curation.scan import Scan
 from simmim_mm.datasets.decode import decode
 from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.shards import join
 from simmim_mm.datasets.values import apply_window, fill_nodata, find_nodata, suspect_nodata
 
 COLUMNS = ('path', 'status', 'group', 'height', 'width', 'channels', 'detail')
@@ -116,7 +117,7 @@ def _figure(scan: Scan, index: int) -> str:
     name, (height, width, _) = scan.paths[index], scan.shapes[index]
     status = scan.status(index)
     detail = scan.faults.get(index, ('', f'{width} x {height}'))[1]
-    image = _thumbnail(os.path.join(scan.root, name)) if height else ''
+    image = _thumbnail(join(scan.root, name)) if height else ''
     return (
         f'<figure class="{status}">{image}<figcaption>{escape(name)}<br>'
         f'{status}: {escape(detail)}</figcaption></figure>'
@@ -125,7 +126,7 @@ def _figure(scan: Scan, index: int) -> str:
 
 def _thumbnail(path: str) -> str:
     try:
-        array = decode(Path(path).read_bytes()).array
+        array = decode(fileio.get(path)).array
         array = array[..., : 3 if array.shape[-1] >= 3 else 1]
         if array.dtype != np.uint8:
             hidden = find_nodata(array, suspect_nodata(array))

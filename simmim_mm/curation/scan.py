@@ -1,6 +1,5 @@
 """All files of a folder."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from simmim_mm.curation.duplicates import group_duplicates
 from simmim_mm.curation.files import map_files
 from simmim_mm.curation.inspection import inspect_file
 from simmim_mm.datasets.image_folder import list_images
+from simmim_mm.datasets.shards import relative_to
 from simmim_mm.datasets.values import Nodata
 
 
@@ -98,5 +98,5 @@ def scan_folder(
     kept, exact = np.zeros(count, bool), np.zeros(count, bool)
     kept[order] = is_best
     exact[order] = (content[order] == content[best]) | (pixels[order] == pixels[best])
-    paths = [os.path.relpath(file, root) for file in files]
+    paths = [relative_to(file, root) for file in files]
     return Scan(root, paths, shapes, faults, groups, kept, exact)

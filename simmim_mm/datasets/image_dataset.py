@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
@@ -14,6 +15,7 @@ from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage, first_few
 from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS, list_images, read_list
 from simmim_mm.datasets.seeding import seeded_rng
+from simmim_mm.datasets.shards import are_shards, is_address, parse_address, shown
 from simmim_mm.registry import DATASETS
 
 _UNREAD, _GOOD, _BAD = 0, 1, 2
@@ -113,7 +115,8 @@ class ImageDataset(BaseDataset):
     numbers of the pipeline and the choice of a replacement follow from the seed of the index.
 
     Args:
-        data_root: Folder, or several, which then follow one another.
+        data_root: Folder, or several, which then follow one another. Or shards, at a path or a URL,
+            see :func:`~simmim_mm.datasets.shards.list_shards`.
         ann_file: List of paths, one a line, instead of all files (with at most one ``data_root``).
             Blank lines and lines that begin with ``#`` are ignored. Relative to ``data_root`` if it
             exists there, else to the working directory.
@@ -240,7 +243,7 @@ class ImageDataset(BaseDataset):
         return [self._path(idx) for idx in self._status.bad(all_ranks)]
 
     def _path(self, idx: int) -> str:
-        return self.get_data_info(idx)['img_path']
+        return shown(self.get_data_info(idx)['img_path'])
 
     @property
     def num_bad(self) -> int:
@@ -287,3 +290,21 @@ def pipeline_steps(dataset: Any) -> list[Any]:
 def image_datasets(dataset: Any) -> Iterator[ImageDataset]:
     """The image datasets inside any nesting of wrappers (``ConcatDataset``, ``RepeatDataset``)."""
     return (part for _, part in single_datasets(dataset) if isinstance(part, ImageDataset))
+
+
+def images_by_shard(dataset: Any) -> list[np.ndarray] | None:
+    """Indices of the images of each shard of a data set, also in wrappers; None if it has none.
+
+    All that lie in no shard count as one.
+    """
+    parts = [part for _, part in single_datasets(dataset) if isinstance(part, ImageDataset)]
+    if not any(are_shards(root) for part in parts for root in part.roots):
+        return None
+    numbers: dict[str, int] = {}
+    shard = np.zeros(len(dataset), np.int64)
+    for i in range(len(dataset)):
+        path = dataset.get_data_info(i)['img_path']
+        name = parse_address(path)[0] if is_address(path) else ''
+        shard[i] = numbers.setdefault(name, len(numbers))
+    order = np.argsort(shard, kind='stable')
+    return np.split(order, np.flatnonzero(np.diff(shard[order])) + 1)

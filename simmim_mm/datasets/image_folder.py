@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 
 import numpy as np
@@ -12,6 +12,7 @@ from mmengine import fileio
 from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.dicom import DICOM_EXTENSIONS
 from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.shards import are_shards, list_shards, relative_to
 
 IMAGE_EXTENSIONS = (
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff'),
@@ -30,14 +31,16 @@ def list_images(
 ) -> list[str]:
     """Paths of all image files below ``root``, sorted.
 
-    A folder that holds DICOM files (``.dcm``) and no other images gives these.
+    A folder that holds DICOM files (``.dcm``) and no other images gives these. Of shards (tars,
+    a folder of them, or its URL) it gives addresses, see :mod:`simmim_mm.datasets.shards`, in the
+    order of the shards.
 
     Hidden files and folders (and so macOS' ``._*``) are left out. Symbolic links are followed, but
     each folder is entered once. A dangling link is listed, to be reported as a missing file. Pipes,
     sockets and devices are left out.
 
     Args:
-        root: A folder.
+        root: A folder, or shards.
         extensions: With the dot, in any case.
         exclude: Shell patterns for the paths, relative to ``root``, of files and folders to leave
             out; ``*`` also matches slashes.
@@ -45,9 +48,11 @@ def list_images(
     Raises:
         DataError: If ``root`` is not a folder or holds no image.
     """
-    _check_folder(root)
     endings = tuple(extension.lower() for extension in extensions)
     excluded = re.compile('|'.join(translate(pattern) for pattern in exclude) or r'(?!)').match
+    if are_shards(root):
+        return _images_of_shards(root, endings, excluded)
+    _check_folder(root)
     found: list[str] = []
     others: Counter = Counter()
     num_excluded = 0
@@ -82,6 +87,14 @@ def list_images(
             return list_images(root, DICOM_EXTENSIONS, exclude)
         raise DataError(_nothing_found(root, endings, others, num_excluded))
     return [os.path.join(root, name) for name in sorted(found)]
+
+
+def _images_of_shards(root: str, endings: tuple[str, ...], excluded: Callable) -> list[str]:
+    found = list_shards(root, endings)
+    kept = [p for p in found if not excluded(relative_to(p, root).partition('/')[2])]
+    if not kept:
+        raise DataError(f'exclude leaves none of the {len(found)} images in the shards of {root!r}')
+    return kept
 
 
 def _kind(entry: os.DirEntry) -> str:
@@ -149,7 +162,8 @@ def read_list(ann_file: str, folder: str, max_missing: float, root: str = '') ->
 
     Args:
         ann_file: The list, which may be remote (``s3://...``).
-        folder: What paths in the list are relative to; absolute paths and addresses stay.
+        folder: What paths in the list are relative to; absolute paths and addresses stay. Shards:
+            each line is like ``shard-000000.tar/cats/1.jpg``.
         max_missing: Largest tolerated fraction of missing files.
         root: Folder that no path may leave; empty: they may lead anywhere.
 
@@ -180,6 +194,9 @@ def read_list(ann_file: str, folder: str, max_missing: float, root: str = '') ->
                 f'{first_few(map(repr, outside), 3)}; leave data_root out where the list has whole '
                 'paths, or set trust_annotations=True of the data set'
             )
+    if folder and are_shards(folder):
+        known = {relative_to(path, folder): path for path in list_images(folder)}
+        paths = [known.get(name, path) for name, path in zip(names, paths)]
     checked = paths[:: -(-len(paths) // _MAX_CHECKED)]
     missing = [p for p in checked if '://' not in p and not os.path.exists(p)]
     if len(missing) > max_missing * len(checked):

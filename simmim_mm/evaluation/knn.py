@@ -11,6 +11,7 @@ from torch import Tensor
 from simmim_mm._renamed import old_names
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.readers.class_folders import load_class_folders
+from simmim_mm.datasets.shards import is_remote
 
 
 class LabeledImages(NamedTuple):
@@ -72,15 +73,21 @@ def load_split(
     """Labeled images to vote and, if there are any, others to be classified.
 
     Args:
-        root: A folder with a folder for each class; or one with ``train`` and ``val`` of that kind.
+        root: A folder with a folder for each class, or its shards; or one with ``train`` and
+            ``val`` of that kind.
         val: Folder of the images to be classified. None: ``root``'s own ``val``, if it has one.
 
     Raises:
         DataError: See :func:`load_class_folders`; or if the classes of the two differ.
     """
-    root = Path(root).expanduser()
-    if val is None and all((root / split).is_dir() for split in ('train', 'val')):
-        root, val = root / 'train', root / 'val'
+    if not is_remote(str(root)):
+        root = Path(root).expanduser()
+    if (
+        val is None
+        and isinstance(root, Path)
+        and all((root / split).is_dir() for split in ('train', 'val'))
+    ):
+        root, val = Path(root, 'train'), Path(root, 'val')
     bank = labeled_images(root)
     if val is None:
         return bank, None

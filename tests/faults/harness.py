@@ -47,6 +47,7 @@ COMMANDS = {
     ),
     'scan': ('scan', 'images', '--out', 'scanned', '--workers', '0'),
     'cache': ('cache', 'images', '--out', 'cached', '--short-side', '24', '--workers', '0'),
+    'shard': ('shard', 'images', 'sharded', '--images', '3', '--workers', '0'),
     'embed': ('embed', 'start.pth', 'images', '--num-workers', '0'),
     'export': ('export', 'start.pth', '--to', 'timm', '--out', 'timm.safetensors'),
 }
@@ -146,7 +147,17 @@ def same(expected: Path, found: Path) -> list[str]:
             problems += [f'{name}: {x}' for x in differences(expected / name, found / name)]
         elif name.endswith('.csv'):
             contents = [_rows(folder / name) for folder in (expected, found)]
-        if name.endswith(('.npy', '.csv', '.jpg', '.safetensors', 'kept.txt', 'cached/00.png')):
+        exact = (
+            '.npy',
+            '.csv',
+            '.jpg',
+            '.safetensors',
+            '.tar',
+            '.tsv',
+            'kept.txt',
+            'cached/00.png',
+        )
+        if name.endswith(exact):
             problems += [name] if contents[0] != contents[1] else []
     return problems
 

@@ -41,6 +41,7 @@ def test_a_pretraining_killed_again_and_again_is_the_same_to_the_last_bit(
         ('sweep', dict(event='os.rename', file='result.json')),
         ('scan', dict(event='os.rename', file='kept.txt')),
         ('cache', dict(event='os.rename', file='03.png')),
+        ('shard', dict(event='os.rename', file='shard-000001.tar')),
         ('embed', dict(event='os.rename', file='features.npy')),
         ('export', dict(event='os.rename', file='timm.safetensors')),
     ],

@@ -75,8 +75,10 @@ def test_errors_name_the_value_and_the_fix(tmp_path, prepare, root, message):
 
 
 def test_a_remote_folder_is_refused_with_the_way_out():
-    with pytest.raises(DataError, match='ann_file'):
-        list_images('s3://bucket/photos')
+    with pytest.raises(DataError, match=r'simmim shard.*ann_file'):
+        list_images('memory://bucket/photos')
+    with pytest.raises(DataError, match=r'data_root .*a remote folder'):
+        list_images('petrel://bucket/photos')
 
 
 def test_excluding_everything_says_so(tmp_path):

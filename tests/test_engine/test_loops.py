@@ -2,7 +2,7 @@ import logging
 
 import pytest
 import torch
-from engine_toys import NoisyRegression, losses_of
+from engine_toys import NoisyRegression, Numbers, losses_of
 
 
 def test_resuming_in_mid_epoch_repeats_nothing_and_changes_no_bit(make_runner, tmp_path):
@@ -40,15 +40,43 @@ def test_log_counts_on_from_where_the_run_stopped(make_runner, tmp_path):
     assert 'Resuming epoch 1 after 3 of 5 iterations' in log.read_text()
 
 
-def test_other_batch_size_begins_the_epoch_anew(make_runner, tmp_path, caplog):
-    make_runner(work_dir=tmp_path / 'a').train()
-    resumed = make_runner(NoisyRegression(), work_dir=tmp_path / 'b', batch_size=5)
+@pytest.mark.parametrize('batch_size', [2, 5, 6, 8])
+def test_other_batch_size_goes_on_in_mid_epoch(make_runner, tmp_path, caplog, batch_size):
+    whole = make_runner(work_dir=tmp_path / 'a')
+    whole.train()
+    order = [i for batch in whole.model.seen for i in batch]
+    resumed = make_runner(NoisyRegression(), work_dir=tmp_path / 'b', batch_size=batch_size)
     resumed.resume(str(tmp_path / 'a' / 'iter_8.pth'))
     with caplog.at_level(logging.WARNING):
         resumed.logger.addHandler(caplog.handler)
         resumed.train()
-    assert len(resumed.model.seen) == 4  # one whole epoch of 20 / 5 batches
-    assert sorted(i for batch in resumed.model.seen for i in batch) == list(range(20))
+    assert [i for batch in resumed.model.seen for i in batch] == order[32:]
+    assert '12 of 20 samples of epoch 2 are left out' in caplog.text
+    length = -(-20 // batch_size)
+    assert (resumed.epoch, resumed.iter) == (2, 2 * length)
+
+    again = make_runner(NoisyRegression(), work_dir=tmp_path / 'c', batch_size=3)
+    last = max((tmp_path / 'b').glob('iter_*.pth'), key=lambda path: path.stat().st_mtime_ns)
+    first = sorted((tmp_path / 'b').glob('iter_*.pth'), key=lambda p: int(p.stem[5:]))[0]
+    again.resume(str(first))
+    again.train()
+    assert [i for batch in again.model.seen for i in batch] == order[32 + batch_size :]
+    finished = make_runner(NoisyRegression(), work_dir=tmp_path / 'd', batch_size=3)
+    finished.resume(str(last))
+    finished.train()
+    assert finished.model.seen == []
+
+
+def test_other_data_begin_the_epoch_anew(make_runner, tmp_path, caplog):
+    make_runner(work_dir=tmp_path / 'a').train()
+    sampler = dict(type='ReproducibleSampler', shuffle=True)
+    data = dict(batch_size=4, num_workers=0, sampler=sampler, dataset=Numbers(16))
+    resumed = make_runner(NoisyRegression(), work_dir=tmp_path / 'b', train_dataloader=data)
+    resumed.resume(str(tmp_path / 'a' / 'iter_8.pth'))
+    with caplog.at_level(logging.WARNING):
+        resumed.logger.addHandler(caplog.handler)
+        resumed.train()
+    assert sorted(i for batch in resumed.model.seen for i in batch) == list(range(16))
     assert '5 iterations per epoch, this one has 4' in caplog.text
 
 

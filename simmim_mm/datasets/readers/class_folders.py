@@ -9,6 +9,7 @@ from mmengine import fileio
 
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.image_folder import IMAGE_EXTENSIONS, list_images
+from simmim_mm.datasets.shards import are_shards, relative_to
 
 _PARTS = {'train', 'training', 'val', 'valid', 'validation', 'test', 'testing'}
 
@@ -26,9 +27,13 @@ def load_class_folders(
 ) -> ClassFolders:
     """List the images below each folder in ``root``; hidden folders are left out.
 
+    In shards, the first folder in the name of an image is its class.
+
     Raises:
         DataError: If it is missing, has fewer than two class folders, or one without images.
     """
+    if are_shards(str(root)):
+        return _classes_of_shards(str(root), extensions)
     root = Path(root).expanduser()
     if not root.is_dir():
         raise DataError(f'no folder {root}: it should hold a folder of images for each class')
@@ -39,6 +44,20 @@ def load_class_folders(
     found = [list_images(str(root / name), extensions) for name in classes]
     labels = [label for label, files in enumerate(found) for _ in files]
     return ClassFolders(tuple(classes), [path for files in found for path in files], labels)
+
+
+def _classes_of_shards(root: str, extensions: Sequence[str]) -> ClassFolders:
+    paths = list_images(root, extensions)
+    names = [relative_to(path, root).split('/')[1:] for path in paths]
+    if loose := sum(len(name) < 2 for name in names):
+        raise DataError(
+            f'{loose} of {len(names)} images in the shards of {root} lie in no class folder'
+        )
+    classes = sorted({name[0] for name in names})
+    if len(classes) < 2:
+        raise DataError(f'the shards of {root} have {len(classes)} class: at least 2 are needed')
+    number = {name: i for i, name in enumerate(classes)}
+    return ClassFolders(tuple(classes), paths, [number[name[0]] for name in names])
 
 
 def check_class_folders(root: str, folders: Collection[str], extensions: Sequence[str]) -> None:

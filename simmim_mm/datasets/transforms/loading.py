@@ -10,6 +10,7 @@ from simmim_mm.datasets.decode import DecodedImage, decode
 from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.jpeg import DeferredImage, open_deferred
 from simmim_mm.datasets.limits import MAX_PIXELS
+from simmim_mm.datasets.shards import shown
 from simmim_mm.datasets.transforms.nodata import add_nodata
 from simmim_mm.datasets.values import (
     Nodata,
@@ -222,7 +223,7 @@ def _reading(path: str) -> Iterator[None]:
         with np.errstate(over='ignore', invalid='ignore'):  # what becomes infinite is refused
             yield
     except Exception as error:  # decoders raise everything from SyntaxError to struct.error
-        raise UnreadableImage(path, _reason(error)) from error
+        raise UnreadableImage(shown(path), _reason(error)) from error
 
 
 def _to_float(array: np.ndarray, keep_16_bit: bool) -> np.ndarray:
