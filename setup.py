@@ -71,6 +71,7 @@ setup(
         'robustness': requirements('robustness'),
         'detection': requirements('detection'),
         'segmentation': requirements('segmentation'),
+        'docs': requirements('docs'),
         'development': requirements('tests', 'lint'),
     },
     cmdclass={'build_py': BuildWithMim},
