@@ -95,7 +95,7 @@ def read(app, page: str, source: list[str]) -> None:
     if page == 'README':
         source[0] += '\n' + menu()
     if page == 'configs/README':
-        folders = sorted({link for link in re.findall(r'\(([\w/]+/README\.md)\)', source[0])})
+        folders = sorted(set(re.findall(r'\(([\w/]+/README\.md)\)', source[0])))
         source[0] += '\n' + toctree(folders)
     if page in ('docs/reference/api', 'docs/reference/modules'):
         source[0] = with_docstrings(page, source[0])
