@@ -15,6 +15,7 @@ from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.seeding import seeded_rng
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
+from simmim_mm.models.data_preprocessor import MIMDataPreprocessor
 from simmim_mm.registry import MODELS, TRANSFORMS
 
 
@@ -61,9 +62,11 @@ class FeatureExtractor:
         """
         config, state = open_run(path, config, _parts)
         backbone_cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
+        preprocessor = MODELS.build(config.model.data_preprocessor)
+        if isinstance(preprocessor, MIMDataPreprocessor):  # as the whole model derives it
+            backbone_cfg = MODELS.with_defaults(backbone_cfg, in_channels=len(preprocessor.mean))
         model = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
         load_into(model, state, file=str(path), check=LoadReport.require_backbone)
-        preprocessor = MODELS.build(config.model.data_preprocessor)
         return cls(model['backbone'].to(device), preprocessor.to(device), config, **kwargs)
 
     def __call__(self, paths: Sequence[str]) -> Tensor:
