@@ -1,6 +1,6 @@
 # Every target makes what it needs in .venv, says what it does, and repeats quickly.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo demo demo-transfer test soak fuzz lint format clean clean-venv
+.PHONY: help setup setup-demo demo demo-transfer test docs soak fuzz lint format clean clean-venv
 
 # Python 3.11 is the verified one; `PYTHON=/path/to/python make ...` takes another.
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
@@ -18,6 +18,10 @@ demo-transfer: setup  ## pretrain, then detect, segment and classify, compared w
 
 test: setup  ## the whole test suite with coverage (ARGS="-k mask": some of it)
 	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
+
+docs: setup-demo  ## the documentation as a site, in build/site
+	@$(ENVIRONMENT) docs
+	@$(VENV)/python -m sphinx --fail-on-warning --keep-going -c docs . build/site
 
 soak: setup-demo  ## kill commands at random and resume them (ARGS="--minutes 60 --watch 60"), for hours
 	@OMP_NUM_THREADS=1 $(VENV)/python tests/faults/soak.py $(ARGS)

@@ -72,6 +72,7 @@ setup(
         'remote': requirements('remote'),
         'detection': requirements('detection'),
         'segmentation': requirements('segmentation'),
+        'docs': requirements('docs'),
         'development': requirements('tests', 'lint'),
     },
     cmdclass={'build_py': BuildWithMim},

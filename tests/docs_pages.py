@@ -48,7 +48,9 @@ def run_page(text: str, folder: Path, python: str) -> str:
         f'#!/bin/sh\nexport PYTHONPATH="{ROOT}:$PYTHONPATH"\n'
         f'exec "{python}" -m simmim_mm.cli "$@"\n'
     )
-    (bin_folder / 'simmim').chmod(0o755)
+    (bin_folder / 'python').write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
+    for name in ('simmim', 'python'):
+        (bin_folder / name).chmod(0o755)
     path = os.pathsep.join([str(bin_folder), os.environ['PATH']])
     printed = ''
     for language, block in blocks(text):

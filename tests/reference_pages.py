@@ -1,16 +1,22 @@
-"""The tables of the reference that are made from the code.
+"""The parts of the reference that are made from the code.
 
 ``python tests/reference_pages.py`` writes them again.
 """
 
 import ast
+import importlib
+import inspect
 import json
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from docs_pages import ROOT
+from mmengine.registry import Registry
 
+import simmim_mm
+from simmim_mm import registry
 from simmim_mm._renamed import MODULES, NAMES, TYPES
 from simmim_mm.cli import VERBS, load_verb
 
@@ -55,8 +61,70 @@ def code(text: str | None) -> str:
     return f'`{text}`' if text else 'no longer needed'
 
 
+def public_names() -> list[str]:
+    """Functions of the Python API."""
+    names = re.findall(r'import \w+ as (\w+)', (ROOT / 'simmim_mm/__init__.pyi').read_text())
+    return sorted({*names} - {'registry'})
+
+
+def markdown(text: str) -> str:
+    """Text of a docstring: reStructuredText of the simple kind."""
+    text = re.sub(r':\w+:`~?(?:[\w.]*\.)?(\w+)`', r'`\1`', text)
+    return ' '.join(text.replace('``', '`').split())
+
+
+def described(function: Callable) -> str:
+    """Signature and docstring of a function; the arguments, results and errors as lists."""
+    signature = inspect.signature(function)
+    bare = signature.replace(
+        parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+        return_annotation=signature.empty,
+    )
+    text = textwrap.fill(f'{function.__name__}{bare}', 78, subsequent_indent='    ')
+    parts = [f'```text\n{text}\n```']
+    for paragraph in inspect.getdoc(function).split('\n\n'):
+        head, _, rest = paragraph.partition('\n')
+        if head not in ('Args:', 'Returns:', 'Raises:'):
+            parts.append(markdown(paragraph))
+            continue
+        rest = textwrap.dedent(rest)
+        if head == 'Returns:':
+            parts.append(f'Returns: {markdown(rest)}')
+            continue
+        items = [item.partition(': ') for item in re.split(r'\n(?=\S)', rest)]
+        lines = [f'- `{name}`: {markdown(about)}' for name, _, about in items]
+        parts.append('\n'.join(lines if head == 'Args:' else ['Raises:', '', *lines]))
+    return '\n\n'.join(parts) + '\n'
+
+
+def registered() -> dict[str, list]:
+    """Registered classes and functions by kind, a package of models or a registry."""
+    importlib.import_module('simmim_mm.models.backbones')
+    importlib.import_module('simmim_mm.models.downstream')
+    kinds: dict[str, list] = {}
+    for one in vars(registry).values():
+        if not isinstance(one, Registry) or one.scope != 'simmim_mm':
+            continue
+        one.import_from_location()
+        for name, found in one.module_dict.items():
+            if found.__module__.startswith('simmim_mm.'):
+                kind = one.name if one is not registry.MODELS else found.__module__.split('.')[2]
+                kinds.setdefault(kind.replace(' ', '_'), []).append((name, found))
+    return kinds
+
+
+def module_table(entries: Iterable[tuple[str, type]]) -> str:
+    def row(name: str, found: type) -> tuple[str, str]:
+        path = found.__module__.replace('.', '/') + '.py'
+        path = path if (ROOT / path).exists() else path.removesuffix('.py') + '/__init__.py'
+        summary = inspect.cleandoc(found.__doc__ or '').partition('\n\n')[0]
+        return f'[`{name}`](../../{path})', markdown(summary)
+
+    return table(('type', ''), (row(*entry) for entry in sorted(entries)))
+
+
 def tables() -> dict[Path, dict[str, str]]:
-    """Tables by page and mark."""
+    """Tables, or texts, by page and mark."""
     configs = json.loads((ROOT / 'configs/renamed.json').read_text())
     options = [
         (f'simmim {verb}', old, new)
@@ -86,7 +154,12 @@ def tables() -> dict[Path, dict[str, str]]:
         ),
     }
     verbs = table(('verb', ''), ((code(f'simmim {verb}'), load_verb(verb).HELP) for verb in VERBS))
-    return {REFERENCE / 'renamed.md': renamed, REFERENCE / 'command_line.md': {'verbs': verbs}}
+    return {
+        REFERENCE / 'renamed.md': renamed,
+        REFERENCE / 'command_line.md': {'verbs': verbs},
+        REFERENCE / 'api.md': {n: described(getattr(simmim_mm, n)) for n in public_names()},
+        REFERENCE / 'modules.md': {k: module_table(v) for k, v in registered().items()},
+    }
 
 
 def written(page: Path) -> str:

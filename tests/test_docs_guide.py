@@ -1,4 +1,4 @@
-"""The tutorial on detectors: its files and commands, in order, on less data and shorter."""
+"""Your own images, the detector and the segmenter: files and commands, in order, on less data."""
 
 import re
 
@@ -8,7 +8,8 @@ from docs_pages import ROOT, blocks, run_page, shortened
 pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mmcv')
 pytestmark = pytest.mark.slow
 
-# What is made smaller: each is in the tutorial, and nothing else of it is changed.
+PAGES = ('own_images', 'detector', 'segmentation')  # each continues the first
+# What is made smaller: each is in the tutorials, and nothing else of it is changed.
 SHORTER = {
     '--train 100 --val 50 --unlabeled 600': '--train 8 --val 4 --unlabeled 40',
     '--epochs 20': '--epochs 2',
@@ -20,7 +21,8 @@ SHORTER = {
     'warmup = 20': 'warmup = 1',
     '--seeds 2': '--seeds 1',
 }
-TEXT = shortened((ROOT / 'docs/tutorials/detector.md').read_text(), SHORTER)
+TEXT = '\n'.join((ROOT / f'docs/tutorials/{page}.md').read_text() for page in PAGES)
+TEXT = shortened(TEXT, SHORTER)
 
 
 @pytest.fixture(scope='module')
@@ -30,7 +32,7 @@ def run(tmp_path_factory, python):
     return folder, run_page(TEXT, folder, python)
 
 
-def test_every_command_writes_what_the_tutorial_says(run):
+def test_every_command_writes_what_the_tutorials_say(run):
     folder, printed = run
     for name in (
         *('scan/report.html', 'split/train.txt', 'data/pretraining/train', 'reconstruction.png'),

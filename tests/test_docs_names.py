@@ -22,8 +22,7 @@ from simmim_mm.cli import VERBS, parse_args
 PROBES = ('knn', 'linear', 'log')  # of a sweep: no registry has them
 EXECUTED = (
     'docs/reference/design_space.md',
-    'docs/tutorials/detector.md',
-    'docs/tutorials/extend.md',
+    *(name(page) for page in PAGES if page.parent.name == 'tutorials'),
 )
 PAGES = [page for page in PAGES if page.name != 'renamed.md']
 CONFIGS = [path for path in sorted((ROOT / 'configs').rglob('*.py')) if '_base_' not in path.parts]

@@ -72,8 +72,12 @@ class LoadReport:
         return '{}: {} in the file, {} in the model'.format(name, *self.mismatched[name])
 
     def require_backbone(self) -> None:
-        """Raise a CheckpointError if weights of a whole model lack a part of its backbone."""
-        if missing := [name for name in self.missing if name.startswith('backbone.')]:
+        """Raise a CheckpointError if weights of a whole model lack a part of its backbone.
+
+        The mask token may be missing: public weights have none, and features need none.
+        """
+        missing = [name for name in self.missing if name.startswith('backbone.')]
+        if missing := [name for name in missing if name not in _MASK_TOKENS]:
             raise CheckpointError(
                 f'{self.file} lacks {len(missing)} weights of the encoder, such as {missing[0]}: '
                 'it is not a checkpoint of this model'

@@ -15,6 +15,7 @@ from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.seeding import seeded_rng
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
+from simmim_mm.models.data_preprocessor import MIMDataPreprocessor
 from simmim_mm.registry import MODELS, TRANSFORMS
 
 
@@ -63,8 +64,11 @@ class FeatureExtractor:
         config, state = open_run(path, given, _parts)
         with building_from(path, given):
             backbone_cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
-            model = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
             preprocessor = MODELS.build(config.model.data_preprocessor)
+            if isinstance(preprocessor, MIMDataPreprocessor):  # as the whole model derives it
+                number = len(preprocessor.mean)
+                backbone_cfg = MODELS.with_defaults(backbone_cfg, in_channels=number)
+            model = nn.ModuleDict(dict(backbone=MODELS.build(backbone_cfg)))
             found = cls(model['backbone'].to(device), preprocessor.to(device), config, **kwargs)
         load_into(model, state, file=str(path), check=LoadReport.require_backbone)
         return found

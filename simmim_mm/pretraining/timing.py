@@ -83,10 +83,10 @@ def time_steps(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without mmengine's lines on each parameter."""
+    """Without mmengine's lines on each parameter, those on frozen ones being warnings."""
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:

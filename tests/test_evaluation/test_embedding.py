@@ -37,6 +37,31 @@ def test_features_are_those_of_the_images_that_can_be_read(folder):
     assert len(found.paths) == len(found.features) > 3
 
 
+def test_channels_follow_from_the_mean_as_in_the_training(tmp_path):
+    cfg = tiny_config(5)
+    save_checkpoint(tmp_path / 'stated.pth', cfg)
+    del cfg.model.backbone.in_channels
+    save_checkpoint(tmp_path / 'derived.pth', cfg)
+    for i in range(2):
+        pixels = np.random.default_rng(i).integers(0, 4000, (40, 50, 5), np.uint16)
+        np.save(tmp_path / f'{i}.npy', pixels)
+    files = sorted(tmp_path.glob('*.npy'))
+    stated, derived = (
+        simmim_mm.extract_features(tmp_path / f'{name}.pth', files)
+        for name in ('stated', 'derived')
+    )
+    assert torch.equal(stated, derived)
+
+
+def test_features_need_no_mask_token(folder, tmp_path):
+    save_checkpoint(tmp_path / 'public.pth', tiny_config(), drop='backbone.mask_token')
+    assert 'backbone.mask_token' in torch.load(folder / 'run.pth')['state_dict']
+    found = [
+        simmim_mm.embed(f, folder / 'images') for f in (folder / 'run.pth', tmp_path / 'public.pth')
+    ]
+    assert torch.equal(found[0].features, found[1].features)
+
+
 def test_patches_are_the_positions_whose_mean_is_the_feature(folder):
     found = simmim_mm.embed(folder / 'run.pth', folder / 'images', patches=True)
     assert found.features.ndim == 4

@@ -137,12 +137,14 @@ def timm_swin(tmp_path):
     return tmp_path / 'swin.pth', model
 
 
-def test_starts_from_public_weights_and_trains_the_last_blocks(folder, tmp_path):
+def test_starts_from_public_weights_and_trains_the_last_blocks(folder, tmp_path, capsys):
     file, model = timm_swin(tmp_path)
     options = {key: value for key, value in TINY.items() if 'arch' not in key}
     wishes = dict(epochs=1, tune='last', img_size=32, batch_size=8, lr=0.01)
     path, said = run(folder, tmp_path, wishes=wishes, weights=file, cfg_options=options)
     assert any(str(file) in line for line in said)
+    shown = capsys.readouterr()
+    assert 'requires_grad' not in shown.out + shown.err  # a line for each frozen parameter
     file.unlink()  # the work dir is complete without it
     state = torch.load(path, weights_only=False)['state_dict']
     public = model.state_dict()

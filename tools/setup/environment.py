@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the virtual environment ``.venv`` step by step: ``environment.py {lint,demo,full}``.
+"""Makes the virtual environment ``.venv`` step by step: ``environment.py {lint,docs,demo,full}``.
 
     lint   the linters
+    docs   Sphinx
     demo   torch, mmengine, mmcv without compiled operators, mmpretrain: all but detection
     full   also mmcv's compiled operators, mmdet, mmseg, the test tools
 
@@ -64,6 +65,8 @@ def steps(level):
     """The steps of a level, in order."""
     if level == 'lint':
         return [install_step('lint', 'Linters (10 s)', requirements('lint')[2])]
+    if level == 'docs':
+        return [install_step('docs', 'Sphinx (20 s)', requirements('docs')[2])]
 
     torch, core, libraries = requirements('stack', 'runtime', 'demo', 'build')
     mmcv = [line for line in core if line.startswith('onedl-mmcv=')]
@@ -149,7 +152,7 @@ def check_machine(level, torch_is_there):
             f'Python {version} has no venv; fix (Debian): apt-get install python3-venv'
         ) from None
     free = shutil.disk_usage(str(ROOT)).free / 1e9
-    if level != 'lint' and not torch_is_there and free < NEEDED_GB:
+    if level not in ('lint', 'docs') and not torch_is_there and free < NEEDED_GB:
         raise SetupError(
             f'{free:.0f} GB of disk are free in {ROOT}, {NEEDED_GB} GB are needed; fix: make room'
         )
