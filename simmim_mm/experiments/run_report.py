@@ -150,7 +150,7 @@ def write_run_report(work_dir: str | Path, path: str | Path | None = None) -> Pa
             'scalars.json): give the --work-dir of one'
         )
     starts = start_folders(work_dir)
-    config = _config(starts)
+    config = run_config(starts)
     title = escape(work_dir.resolve().name)
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
@@ -173,7 +173,8 @@ def write_run_report(work_dir: str | Path, path: str | Path | None = None) -> Pa
     return target
 
 
-def _config(starts: Sequence[Path]) -> Config | None:
+def run_config(starts: Sequence[Path]) -> Config | None:
+    """The config of the last of some starts that has one; nothing of it is run."""
     for folder in reversed(starts):
         file = folder / 'vis_data' / 'config.py'
         if file.is_file():
@@ -211,21 +212,27 @@ def _figures(curves: dict[str, Curve]) -> Iterator[str]:
     others = {name: name for name in curves if name not in _NOT_DRAWN}
     for name, label in {**_TRAINING, **others}.items():
         if name in curves:
-            yield f'<figure>{_draw(curves[name], label)}</figure>'
+            image = _image(draw_curves({name: curves[name]}, label), 'png', label)
+            yield f'<figure>{image}</figure>'
 
 
-def _draw(curve: Curve, label: str) -> str:
+def draw_curves(curves: dict[str, Curve], label: str) -> bytes:
+    """PNG of some curves, by the names that a legend gives them where they are several."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 2.8), layout='constrained')
     axes = figure.subplots()
-    axes.plot(curve.steps, curve.values, marker='o' if len(curve.steps) < 30 else None, ms=3)
+    for name, curve in curves.items():
+        few = len(curve.steps) < 30
+        axes.plot(curve.steps, curve.values, marker='o' if few else None, ms=3, label=name)
+    if len(curves) > 1:
+        axes.legend(fontsize=7)
     axes.set_title(label, size=10)
     axes.set_xlabel('iteration')
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=140)
-    return _image(buffer.getvalue(), 'png', label)
+    return buffer.getvalue()
 
 
 def _image(content: bytes, kind: str, text: str) -> str:

@@ -31,7 +31,7 @@ def root(tmp_path):
     return tmp_path / 'data'
 
 
-def run(root, work_dir, loggers=(), **settings) -> list[dict]:
+def run(root, work_dir, loggers=(), **hooks) -> list[dict]:
     """Three epochs of three iterations, validated; the lines of ``scalars.json``."""
     cfg = tiny_config()
     cfg.merge_from_dict(
@@ -43,10 +43,9 @@ def run(root, work_dir, loggers=(), **settings) -> list[dict]:
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
             visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
             custom_hooks=[dict(type='ReconstructionHook', interval=4, num_images=1)],
-            default_hooks=dict(logger=dict(type='LoggerHook', interval=1)),
+            default_hooks=dict(logger=dict(type='LoggerHook', interval=1), **hooks),
             randomness=dict(seed=0),
             log_level='ERROR',
-            **settings,
         )
     )
     cfg.train_dataloader.merge(
@@ -128,11 +127,9 @@ def test_trackers_hold_the_curves_and_pictures_of_a_run(root, tmp_path, monkeypa
 
 
 def test_a_probe_at_validations_chooses_the_best_checkpoint_and_the_end(root, tmp_path):
-    hooks = dict(
-        checkpoint=dict(type='AtomicCheckpointHook', save_best='linear/accuracy', rule='greater'),
-        stop=dict(type='EarlyStoppingHook', monitor='rankme', patience=1, min_delta=1e9),
-    )
-    lines = run(root, tmp_path / 'run', default_hooks=hooks)
+    save = dict(type='AtomicCheckpointHook', save_best='linear/accuracy', rule='greater')
+    stop = dict(type='EarlyStoppingHook', monitor='rankme', patience=1, min_delta=1e9)
+    lines = run(root, tmp_path / 'run', checkpoint=save, stop=stop)
     assert [*numbers(lines, 'linear/accuracy')] == [3, 6]  # of three epochs the last is left out
     (best,) = (tmp_path / 'run').glob('best_linear_accuracy_epoch_1.pth')
     assert torch.load(best, weights_only=False)['meta']['iter'] == 3
