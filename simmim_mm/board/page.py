@@ -13,7 +13,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from simmim_mm.board.guard import OnlyThisPage
@@ -172,11 +171,10 @@ def build(board: Board) -> Any:
             table = gr.Dataframe(
                 board.rows(),
                 headers=list(COLUMNS),
-                datatype=['str'] * (len(COLUMNS) - len(NUMBERS)) + ['number'] * len(NUMBERS),
+                datatype=['number' if name in NUMBERS else 'str' for name in COLUMNS],
                 interactive=False,
                 label='Runs: a click on a heading sorts',
                 show_search='filter',
-                pinned_columns=1,
             )
             refresh = gr.Button('Refresh')
             names = list(board.runs)

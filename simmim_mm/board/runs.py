@@ -26,8 +26,7 @@ NUMBERS = {
     'linear %': 'linear/accuracy',
     'rank': 'rankme',
 }
-_TEXTS = ('run', 'status', 'last sign of life', 'method', 'backbone', 'data', 'done')
-COLUMNS = (*_TEXTS, *NUMBERS)
+COLUMNS = ('run', 'status', 'done', *NUMBERS, 'method', 'backbone', 'last sign of life', 'data')
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Run:
 
     @property
     def _is_complete(self) -> bool:
-        _, last, planned = self._length
+        *_, planned = self._length
         if planned is None or self.checkpoint is None:
             return False
         return int(self.checkpoint.stem.rpartition('_')[2]) >= planned
@@ -107,12 +106,12 @@ class Run:
         return [
             self.name,
             self.status,
-            f'{seen:%Y-%m-%d %H:%M:%S}',
-            method_name(model),
-            _backbone_name(model),
-            _data_name(self.config),
             self.done,
             *(_last(self.curves.get(name)) for name in NUMBERS.values()),
+            method_name(model),
+            _backbone_name(model),
+            f'{seen:%Y-%m-%d %H:%M:%S}',
+            _data_name(self.config),
         ]
 
 
@@ -154,7 +153,8 @@ def _work_dirs(root: Path) -> Iterator[Path]:
         starts = [name for name in below if re.fullmatch(r'\d{8}_\d{6}', name)]
         if any((Path(folder) / name / 'vis_data').is_dir() for name in starts):
             yield Path(folder)
-        below[:] = [n for n in below if n not in (*starts, 'vis_data') and not n.startswith('.')]
+        others = (*starts, 'vis_data', 'mlartifacts', 'mlruns', 'wandb')  # trackers keep copies
+        below[:] = [n for n in below if n not in others and not n.startswith('.')]
 
 
 def _backbone_name(model: Any) -> str:
