@@ -197,6 +197,7 @@ def build(board: Board) -> Any:
             editor = gr.ImageEditor(
                 type='numpy',
                 label='Paint the hole',
+                height=520,
                 sources=(),
                 transforms=(),
                 layers=False,
@@ -204,7 +205,14 @@ def build(board: Board) -> Any:
                 buttons=[],
             )
             fill = gr.Button('Fill', variant='primary')
-            filled = gr.Image(label='Filled', type='pil', format='png', interactive=False)
+            filled = gr.Image(
+                label='Filled',
+                show_label=False,  # it would cover a caption
+                type='pil',
+                format='png',
+                interactive=False,
+                buttons=['download', 'fullscreen'],
+            )
             gr.Markdown(_EXPLANATION)
 
         source = [run, choice, upload]

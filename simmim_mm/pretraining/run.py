@@ -23,6 +23,7 @@ from simmim_mm.engine.stop_request import StopRequest
 from simmim_mm.engine.training import train
 from simmim_mm.engine.watching import require_tracker, watch
 from simmim_mm.evaluation.knn import load_split
+from simmim_mm.experiments.run_report import write_run_report
 from simmim_mm.pretraining.config_file import config_text, watching_text
 from simmim_mm.pretraining.facts import Machine, look_at
 from simmim_mm.pretraining.plan import (
@@ -38,6 +39,7 @@ from simmim_mm.pretraining.start import NATIVE, Start, check_start, read_start
 from simmim_mm.pretraining.timing import Timing, time_steps
 
 CONFIG = 'pretrain.py'
+_REPORTED = 8  # images that the report at the end looks at
 _TIMING = 12.0  # seconds at most, and of a short training a twenty-fifth
 _CHECKPOINTS = 4  # that lie on the disk at once, the one being written included
 
@@ -121,6 +123,10 @@ def pretrain(
             report(_said(plan))
             # a number of iterations would mean another part of the training now
             resume = plan.epochs is not None and (work_dir / 'last_checkpoint').is_file()
+        try:
+            report(f'report: {write_run_report(work_dir, num_images=_REPORTED)}')
+        except Exception as error:  # the training is done, whatever becomes of the page on it
+            report(f'no report: {error}')
         return Path((work_dir / 'last_checkpoint').read_text().strip())
 
 

@@ -1,4 +1,4 @@
-"""The page as a browser and its own client see it: a hole is drawn and filled; others are refused."""
+"""The page as its own client sees it: a drawn hole is filled; other pages are refused."""
 
 import http.client
 import json
@@ -72,7 +72,8 @@ def painted(folder, size, box):
 
 
 @pytest.mark.parametrize(
-    ('run', 'name', 'size'), [(RUN, 'chelsea.jpg', (451, 300)), ('runs/many', 'scene.npy', (60, 40))]
+    ('run', 'name', 'size'),
+    [(RUN, 'chelsea.jpg', (451, 300)), ('runs/many', 'scene.npy', (60, 40))],
 )
 def test_a_drawn_hole_is_filled_by_the_model_of_the_run(served, client, run, name, size):
     folder = served[1]
@@ -100,7 +101,7 @@ def test_what_cannot_be_filled_is_one_line_on_the_page(served, client):
 
 def test_no_file_of_the_machine_is_served_or_read(served, client):
     port, folder = served
-    secret = folder / 'runs' / 'secret.txt'
+    secret = folder / 'runs' / 'notes.txt'
     secret.write_text('secret')
     for path in (secret, folder / 'photos' / 'chelsea.jpg', Path('/etc/hostname')):
         status, body, _ = get(port, f'/gradio_api/file={path}')
@@ -108,7 +109,7 @@ def test_no_file_of_the_machine_is_served_or_read(served, client):
     stolen = dict(path=str(folder / 'photos' / 'chelsea.jpg'), meta=dict(_type='gradio.FileData'))
     editor, _ = painted(folder, (451, 300), (20, 10, 40, 25))
     for choice, upload in ((None, stolen), (str(secret), None)):
-        with pytest.raises(Exception, match='(?i)not allowed|invalid|not in|cannot|error'):
+        with pytest.raises(Exception, match=r'(?i)not allowed|invalid|not in|cannot|error'):
             client.predict(RUN, choice, upload, editor, api_name='/fill')
 
 

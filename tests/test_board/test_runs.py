@@ -66,7 +66,7 @@ def test_runs_are_found_below_but_not_in_copies_or_behind_links(tmp_path):
     write_run(tmp_path / 'elsewhere')
     (root / 'link').symlink_to(tmp_path / 'elsewhere')
     assert list(find_runs([root])) == ['runs/a', 'runs/sweep/b']
-    with pytest.raises(DataError, match='no folder .*gone'):
+    with pytest.raises(DataError, match=r'no folder .*gone'):
         find_runs([tmp_path / 'gone'])
 
 

@@ -128,7 +128,8 @@ def test_trackers_hold_the_curves_and_pictures_of_a_run(root, tmp_path, monkeypa
 
 def test_a_probe_at_validations_chooses_the_best_checkpoint_and_the_end(root, tmp_path):
     save = dict(type='AtomicCheckpointHook', save_best='linear/accuracy', rule='greater')
-    stop = dict(type='EarlyStoppingHook', monitor='rankme', patience=1, min_delta=1e9)
+    stop = dict(type='EarlyStoppingHook', monitor='rankme', rule='greater', patience=1)
+    stop['min_delta'] = 1e9  # nothing is an improvement
     lines = run(root, tmp_path / 'run', checkpoint=save, stop=stop)
     assert [*numbers(lines, 'linear/accuracy')] == [3, 6]  # of three epochs the last is left out
     (best,) = (tmp_path / 'run').glob('best_linear_accuracy_epoch_1.pth')

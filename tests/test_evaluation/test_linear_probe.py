@@ -55,11 +55,11 @@ def test_other_images_are_predicted_by_the_fit_of_all():
 
 
 def test_noise_asks_for_a_stronger_penalty_than_clean_features():
-    labels = torch.arange(30) % 2
-    clean = torch.nn.functional.one_hot(labels).float() + 0.01 * torch.randn(30, 2)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.cat([clean + 1, 5 * torch.randn(30, 100, generator=generator)], 1)
-    assert ridge_probe(noise, labels).strength > ridge_probe(clean, labels).strength
+    labels = torch.arange(40) % 2
+    draw = torch.randn(40, 31, generator=torch.Generator().manual_seed(0))
+    clean = labels[:, None] + 0.01 * draw[:, :1]
+    noise = torch.cat([labels[:, None] + draw[:, :1], draw[:, 1:]], 1)
+    assert ridge_probe(noise, labels).strength > 10 * ridge_probe(clean, labels).strength
     assert ridge_probe(clean, labels).predicted.tolist() == labels.tolist()
 
 
