@@ -3,7 +3,9 @@
 import base64
 import io
 import os
+import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from html import escape
 from importlib import import_module
@@ -224,36 +226,30 @@ def build(board: Board) -> Any:
     return page
 
 
-def launch(page: Any, port: int, block: bool = True) -> Any:
-    """Serve the page on this machine until Ctrl-C; without ``block``, go on at once.
+def application(page: Any) -> OnlyThisPage:
+    """The page as an ASGI application, for this machine alone.
 
-    What is uploaded or drawn lies in a temporary folder, the only one that files are served from.
-
-    Raises:
-        BoardError: If the port is in use.
+    What is uploaded or drawn lies in ``GRADIO_TEMP_DIR``, the only folder that files are served
+    from.
     """
-    starlette: Any = import_module('starlette.middleware')
-    gr = _gradio()
-    try:
-        page.launch(
-            server_name=HOST,
-            server_port=port,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=not block,
-            footer_links=[],
-            allowed_paths=[],
-            enable_monitoring=False,
-            ssr_mode=False,
-            mcp_server=False,
-            max_file_size='500mb',
-            app_kwargs=dict(middleware=[starlette.Middleware(OnlyThisPage)]),
-            theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
-            css=_CSS,
-        )
-    except OSError as error:
-        raise BoardError(f'--port {port}: {error}') from error
-    return page
+    gr, fastapi = _gradio(), import_module('fastapi')
+    app = gr.mount_gradio_app(
+        fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        page,
+        path='/',
+        server_name=HOST,
+        footer_links=[],
+        allowed_paths=[],
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        show_error=False,
+        max_file_size='500mb',
+        # without fonts of the internet
+        theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
+        css=_CSS,
+    )
+    return OnlyThisPage(app)
 
 
 def show_board(
@@ -279,9 +275,20 @@ def show_board(
     with TemporaryDirectory(prefix='simmim_board_') as cache:
         os.environ['GRADIO_TEMP_DIR'] = cache
         board = Board(roots, images, device)
-        page = build(board)
-        report(f'{len(board.runs)} runs: http://{HOST}:{port} (Ctrl-C ends it)')
-        launch(page, port)
+        app = application(build(board))
+        with socket.socket() as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                held.bind((HOST, port))
+            except (OSError, OverflowError) as error:
+                raise BoardError(
+                    f'--port {port} cannot be used ({error}): choose another'
+                ) from None
+            report(f'{len(board.runs)} runs: http://{HOST}:{port} (Ctrl-C ends it)')
+            uvicorn: Any = import_module('uvicorn')
+            server = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
+            with suppress(KeyboardInterrupt):
+                server.run(sockets=[held])
 
 
 def _gradio() -> Any:

@@ -69,7 +69,7 @@ body {font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 62em; p
 img {max-width: 100%; height: auto}
 .curves {display: grid; grid-template-columns: repeat(auto-fit, minmax(18em, 1fr)); gap: 1em}
 figure {margin: 0}
-.samples {display: flex; flex-wrap: wrap; gap: 0.5em}
+.samples {display: flex; flex-wrap: wrap; gap: 0.5em; margin-top: 1em}
 figcaption {font-size: 0.9em}
 pre {overflow-x: auto; font-size: 0.85em; padding: 0.6em; border: 1px solid #8886}
 td, th {padding: 0.1em 1em 0.1em 0; text-align: left; vertical-align: top}

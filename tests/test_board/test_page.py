@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ RUN = 'runs/<b>a</b>'
 def served(tmp_path_factory):
     """Two runs, of which the second has 5 channels, and photographs; the port and the folder."""
     pytest.importorskip('gradio')
-    from simmim_mm.board.page import Board, build, launch
+    import uvicorn
+
+    from simmim_mm.board.page import Board, application, build
 
     folder = tmp_path_factory.mktemp('board')
     for name, channels in (('<b>a<', 3), ('many', 5)):
@@ -36,12 +39,14 @@ def served(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('GRADIO_TEMP_DIR', str(folder / 'cache'))
         images = sorted(map(str, (folder / 'photos').iterdir()))
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
-        page = launch(build(Board([folder / 'runs'], images)), port, block=False)
-        yield port, folder
-        page.close(verbose=False)
+        app = application(build(Board([folder / 'runs'], images)))
+        server = uvicorn.Server(uvicorn.Config(app, log_level='error'))
+        with socket.create_server(('127.0.0.1', 0)) as held:
+            thread = threading.Thread(target=server.run, kwargs=dict(sockets=[held]))
+            thread.start()
+            yield held.getsockname()[1], folder
+            server.should_exit = True
+            thread.join(30)
 
 
 @pytest.fixture(scope='module')
@@ -125,6 +130,7 @@ def test_requests_of_other_pages_are_refused(served):
         dict(Host=f'rebound.example:{port}', Origin=f'http://rebound.example:{port}'),
         dict(Origin='http://elsewhere.example'),
         dict(Origin='null'),
+        dict(Origin='http://elsewhere.example', Access_Control_Request_Method='POST'),
         dict(Origin='http://localhost:1'),
         dict(Sec_Fetch_Site='cross-site'),
     ):
