@@ -68,6 +68,8 @@ setup(
         'demo': requirements('demo'),
         'formats': requirements('formats'),
         'deploy': requirements('deploy'),
+        'trackers': requirements('trackers'),
+        'board': requirements('board'),
         'robustness': requirements('robustness'),
         'remote': requirements('remote'),
         'detection': requirements('detection'),

@@ -155,6 +155,8 @@ def pretrain(
     resume: bool = False,
     cfg_options: dict[str, Any] | None = None,
     report: Callable[[str], None] | None = None,
+    loggers: Sequence[str] = (),
+    probe: str | Path | None = None,
 ) -> Path:
     """Pretrain on a folder of images, with settings chosen for them and for this machine.
 
@@ -176,6 +178,9 @@ def pretrain(
         resume: Continue the run in ``out``, by its config.
         cfg_options: Other settings of the config, by dotted key; they win.
         report: Takes the lines that ``simmim pretrain`` shows.
+        loggers: Trackers besides files: ``'tensorboard'``, ``'mlflow'``, ``'wandb'``.
+        probe: A folder of labeled images, one for each class, on which the features are measured
+            while the training runs.
 
     Returns:
         The last checkpoint.
@@ -187,7 +192,8 @@ def pretrain(
     """
     wishes = Wishes(method, backbone, img_size, batch_size, epochs, minutes, lr, seed, tune)
     say = report or (lambda text: None)
-    return _pretrain(folder, wishes, out, channels, weights, resume, cfg_options, say)
+    watched = dict(loggers=loggers, probe=probe)
+    return _pretrain(folder, wishes, out, channels, weights, resume, cfg_options, say, **watched)
 
 
 def reconstruct(

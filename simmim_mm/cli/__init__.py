@@ -24,6 +24,7 @@ VERBS = {
     'test': 'test',
     'reconstruct': 'reconstruct',
     'report': 'report',
+    'board': 'board',
     'compare': 'compare',
     'sweep': 'sweep',
     'robustness': 'robustness',

@@ -71,6 +71,23 @@ def merge_options(cfg: 'Config', options: Mapping[str, Any]) -> None:
     cfg.merge_from_dict(dict(options))
 
 
+def add_watching(parser: argparse.ArgumentParser) -> None:
+    """Add ``--logger`` and ``--probe``."""
+    parser.add_argument(
+        '--logger',
+        action='append',
+        default=[],
+        choices=['tensorboard', 'mlflow', 'wandb'],
+        help='write curves and pictures there too; may be repeated',
+    )
+    parser.add_argument(
+        '--probe',
+        metavar='FOLDER',
+        help='labeled images, a folder for each class: measure what the features are worth on them '
+        'while a pretraining runs',
+    )
+
+
 def add_run_options(parser: argparse.ArgumentParser, **kwargs: Any) -> None:
     """Add the options of a run, perhaps in several processes; ``kwargs`` go to --cfg-options."""
     add_cfg_options(parser, **kwargs)

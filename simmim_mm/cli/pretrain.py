@@ -3,7 +3,13 @@
 import argparse
 import time
 
-from simmim_mm.cli.common import add_cfg_options, add_channels, interruption_explained, say
+from simmim_mm.cli.common import (
+    add_cfg_options,
+    add_channels,
+    add_watching,
+    interruption_explained,
+    say,
+)
 
 HELP = 'pretrain on a folder of images, with settings chosen for them'
 DESCRIPTION = """
@@ -38,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--resume', action='store_true', help='continue the run in the work dir, by its config'
     )
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='(%(default)s)')
+    add_watching(parser)
     add_cfg_options(parser)
 
 
@@ -68,5 +75,7 @@ def run(args: argparse.Namespace) -> None:
             args.cfg_options,
             say,
             _START,
+            args.logger,
+            args.probe,
         )
         say(f'checkpoint: {checkpoint}')

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 HELP = 'draw images, masked and reconstructed by a model, as a PNG grid'
 RENAMED = {'--bands': '--channels'}
 
-MAX_SIDE = 640  # of an image with a painted mask, in pixels
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('checkpoint', help='a checkpoint (.pth) that training wrote')
@@ -61,21 +59,6 @@ def draw_reconstructions(
     return draw_grid(drawn, args.channels, note=reconstructor.note(stats))
 
 
-def draw_filled(reconstructor: 'Reconstructor', file: str, args: argparse.Namespace) -> 'Image':
-    import numpy as np
-
-    from simmim_mm.visualization.grid import compose, display_range, hatch, shrink, to_rgb
-
-    stats = args.stats or 'visible'
-    image, hole, filled = reconstructor.fill(file, args.mask, stats)
-    original, filled = (x.astype(np.float32).transpose(2, 0, 1) for x in (image, filled))
-    limits = display_range(original)
-    shown = to_rgb(original, limits, args.channels)
-    row = [shown, hatch(shown, hole), to_rgb(filled, limits, args.channels)]
-    row = [shrink(image, MAX_SIDE) for image in row]
-    return compose([row], ['original', 'masked', 'filled'], reconstructor.note(stats))
-
-
 def run(args: argparse.Namespace) -> None:
     files = find_images(args.images, args.num)
     if args.mask and os.path.isdir(args.images):
@@ -94,7 +77,8 @@ def run(args: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     if args.mask:
-        drawn = draw_filled(reconstructor, files[0], args)
+        stats = args.stats or 'visible'
+        drawn = reconstructor.draw_filled(files[0], args.mask, stats, args.channels)
     else:
         drawn = draw_reconstructions(reconstructor, files, args)
     out = Path(args.out)

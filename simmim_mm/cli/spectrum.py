@@ -51,43 +51,10 @@ def load_models(paths: list[str], args: argparse.Namespace) -> list:
     return models
 
 
-def measure(name: str, reconstructor, files: list, args: argparse.Namespace) -> dict[str, Any]:
-    """Means over images and channels: power by band of each error, radial profile of each image.
-
-    The images of one checkpoint have one size: that of its pipeline.
-    """
-    import torch
-
-    from simmim_mm.datasets import UnreadableImage
-    from simmim_mm.evaluation import spectrum
-
-    std = reconstructor.model.data_preprocessor.std.cpu()
-    bands, profiles = {}, {}
-    for i, file in enumerate(files):
-        try:
-            drawn = reconstructor.reconstruct([file], args.seed + i, args.stats)
-        except UnreadableImage as error:
-            print(f'warning: skipped {error}', file=sys.stderr)
-            continue
-        for kind, error in spectrum.masked_errors(drawn, std).items():
-            power = spectrum.band_power(spectrum.power_spectrum(error), args.edges)
-            bands.setdefault(kind, []).append(power.mean((0, 1)))
-        for kind in ('original', 'target', 'reconstruction'):
-            power = spectrum.power_spectrum(drawn[kind] / std, window=True)
-            frequency, profile = spectrum.radial_profile(power)
-            profiles.setdefault(kind, []).append(profile.mean((0, 1)))
-    if not bands:
-        raise FileNotFoundError(f'none of the {len(files)} files is a readable image')
-    print(f'{name}: {len(bands["target"])} images. {reconstructor.note(args.stats)}'.rstrip())
-    return dict(
-        bands={kind: torch.stack(v).mean(0).tolist() for kind, v in bands.items()},
-        profiles={kind: torch.stack(v).mean(0).tolist() for kind, v in profiles.items()},
-        frequency=frequency.tolist(),
-    )
-
-
 def table(results: dict[str, Any], edges: list) -> list[dict]:
     """A row for each checkpoint and band, and one for the sum of the bands."""
+    from simmim_mm.experiments.spectra import ratio_of
+
     names = [f'{low:.3g}-{high:.3g}' for low, high in zip(edges, edges[1:])] + ['all']
     rows = []
     for checkpoint, result in results.items():
@@ -100,48 +67,20 @@ def table(results: dict[str, Any], edges: list) -> list[dict]:
     return rows
 
 
-def ratio_of(a: float, b: float) -> float:
-    return a / b if b else float('nan')
-
-
-def plot(path: Path, results: dict[str, Any], edges: list) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.5), layout='constrained')
-    left, right = figure.subplots(1, 2)
-    styles = dict(original='-', target='--', reconstruction=':')
-    for k, (label, result) in enumerate(results.items()):
-        for name, style in styles.items():
-            if name == 'original' and k:
-                continue  # the same images
-            text = name if name == 'original' else f'{name}, {label}'
-            profile = result['profiles'][name]
-            left.loglog(result['frequency'], profile, style, color=f'C{k}', label=text)
-        bands = result['bands']
-        for name, style in (('prediction', '-'), ('target', '--')):
-            ratio = [ratio_of(a, b) for a, b in zip(bands[name], bands['mean color'])]
-            text = f'{name}, {label}'
-            right.stairs(ratio, edges, baseline=None, ls=style, color=f'C{k}', label=text)
-    floor = min(min(r['profiles']['original']) for r in results.values())
-    left.set(ylabel='power per bin (normalized pixels)', ylim=(floor / 100, None))
-    right.axhline(1, color='gray', lw=0.8)
-    right.set(ylabel='squared error under the mask / that of the mean color', ylim=(0, None))
-    right.set(xlim=(edges[0], min(edges[-1], 1.42)))
-    for axes in (left, right):
-        axes.set(xlabel='frequency, fraction of Nyquist')
-        axes.legend(fontsize=8)
-    figure.savefig(path, dpi=120)
-
-
 def run(args: argparse.Namespace) -> None:
     from simmim_mm.evaluation.spectrum import BANDS
+    from simmim_mm.experiments.spectra import draw_spectra, measure_spectra
     from simmim_mm.experiments.tables import markdown_table, write_csv
 
     args.edges = args.edges or list(BANDS)
     files = find_images(args.images, args.num)
     names = labels(args.checkpoints)
     models = load_models(args.checkpoints, args)
-    results = {name: measure(name, model, files, args) for name, model in zip(names, models)}
+    results = {}
+    for name, model in zip(names, models):
+        found = measure_spectra(model, files, args.edges, args.seed, args.stats, _skipped)
+        print(f'{name}: {found["images"]} images. {model.note(args.stats)}'.rstrip())
+        results[name] = found
     rows = table(results, args.edges)
     print(
         '\nmean squared error of masked pixels, normalized by the std of the data preprocessor, by '
@@ -150,8 +89,12 @@ def run(args: argparse.Namespace) -> None:
     if args.out_dir:
         out = Path(args.out_dir)
         write_csv(out / 'spectrum.csv', rows)
-        plot(out / 'spectrum.png', results, args.edges)
+        (out / 'spectrum.png').write_bytes(draw_spectra(results, args.edges))
         print(f'wrote {out}/spectrum.csv, spectrum.png')
+
+
+def _skipped(error: Exception) -> None:
+    print(f'warning: skipped {error}', file=sys.stderr)
 
 
 def labels(paths: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from simmim_mm.cli.common import (
     add_run_options,
+    add_watching,
     default_work_dir,
     interruption_explained,
     load_config,
@@ -68,12 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--auto-scale-lr', action='store_true', help=text)
     parser.add_argument('--no-validate', action='store_true', help='leave the validation out')
     parser.add_argument('--seed', type=int, metavar='N', help='overrides the seed of the config')
+    add_watching(parser)
     add_run_options(parser, help='override settings of the config, and the options above')
 
 
 def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     """Enter the command line into the config; returns what there is to tell the user."""
     from simmim_mm.engine.launch import adapt_dataloaders, complete_validation
+    from simmim_mm.engine.watching import watch
 
     notes = []
     if (args.data, args.epochs, args.iters, args.batch_size) != (None,) * 4:
@@ -98,6 +101,7 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     if args.auto_scale_lr:
         notes += scale_lr(cfg)
+    watch(cfg, args.logger, args.probe)
     adapt_dataloaders(cfg)
     return notes
 

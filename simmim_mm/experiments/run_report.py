@@ -17,9 +17,14 @@ from mmengine.config import Config
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.checkpoint.safe_load import plain_dict
 from simmim_mm.checkpoint.stored_config import parse_config
+from simmim_mm.curation.stats import folder_stats
 from simmim_mm.datasets.decode import open_pillow, quiet_decoders
-from simmim_mm.datasets.errors import DataError
+from simmim_mm.datasets.errors import DataError, UnreadableImage
+from simmim_mm.datasets.image_dataset import single_datasets
+from simmim_mm.datasets.image_folder import list_images, spread
 from simmim_mm.datasets.limits import MAX_PIXELS
+from simmim_mm.datasets.transforms.loading import LoadImage
+from simmim_mm.evaluation.spectrum import BANDS
 from simmim_mm.experiments.report import duration
 from simmim_mm.experiments.scalars import (
     checkpoint_files,
@@ -27,7 +32,10 @@ from simmim_mm.experiments.scalars import (
     seconds_taken,
     start_folders,
 )
+from simmim_mm.experiments.spectra import draw_spectra, measure_spectra
 from simmim_mm.version import __version__
+from simmim_mm.visualization.grid import display_range, shrink, to_rgb
+from simmim_mm.visualization.reconstructor import Reconstructor
 
 # Drawn in this order; everything else that a validation has written comes after.
 _TRAINING = dict(
@@ -36,6 +44,23 @@ _TRAINING = dict(
     lr='learning rate',
     images_per_second='images per second',
 )
+# What a curve is like if all is well.
+_NORMAL = {
+    'loss': 'Normal: steep in the first tenth, then ever flatter, with noise of a few percent. '
+    'Level from the start, rising, or jumps that stay are not.',
+    'grad_norm': 'Normal: level or slowly changing after the warm-up. Spikes of more than ten '
+    'times the usual, again and again, ask for a lower rate or for clipping.',
+    'lr': 'Normal: rises during the warm-up, then falls as the schedule says.',
+    'images_per_second': 'Normal: level. The first value is lower; a later drop means that '
+    'something else uses the machine.',
+    'masked_loss/loss': 'Normal: falls with the loss of the training images, at a little '
+    'distance. A minimum long before the end is overfitting.',
+    'knn/accuracy': 'Normal: rises, at first quickly, and lies above chance, which is 100% over '
+    'the number of classes.',
+    'linear/accuracy': 'Normal: rises, and mostly lies above that of the nearest neighbors.',
+    'rankme': 'Normal: rises or stays level. Towards 1, all features are alike; the most '
+    'that it can be is their width or the number of images.',
+}
 _NOT_DRAWN = {*_TRAINING, 'iter', 'epoch', 'time', 'data_time', 'base_lr', 'memory'}
 _HELD_OUT = 'masked_loss/loss'
 _PICTURE_WIDTH = 900  # pixels
@@ -46,6 +71,7 @@ body {font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 62em; p
 img {max-width: 100%; height: auto}
 .curves {display: grid; grid-template-columns: repeat(auto-fit, minmax(18em, 1fr)); gap: 1em}
 figure {margin: 0}
+.samples {display: flex; flex-wrap: wrap; gap: 0.5em; margin-top: 1em}
 figcaption {font-size: 0.9em}
 pre {overflow-x: auto; font-size: 0.85em; padding: 0.6em; border: 1px solid #8886}
 td, th {padding: 0.1em 1em 0.1em 0; text-align: left; vertical-align: top}
@@ -131,12 +157,16 @@ def observations(curves: dict[str, Curve]) -> list[str]:
     return found
 
 
-def write_run_report(work_dir: str | Path, path: str | Path | None = None) -> Path:
+def write_run_report(
+    work_dir: str | Path, path: str | Path | None = None, num_images: int = 16
+) -> Path:
     """Write a page on a training, complete in itself: no other file, no script, no network.
 
     Args:
         work_dir: Of a training of ours or of OpenMMLab's, finished or not.
         path: The page; None = ``report.html`` in ``work_dir``.
+        num_images: Of the training data, from which samples, statistics and spectra are taken;
+            none of these where it is 0.
 
     Returns:
         The path of the page.
@@ -152,7 +182,7 @@ def write_run_report(work_dir: str | Path, path: str | Path | None = None) -> Pa
             'scalars.json): give the --work-dir of one'
         )
     starts = start_folders(work_dir)
-    config = _config(starts)
+    config = run_config(starts)
     title = escape(work_dir.resolve().name)
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
@@ -166,6 +196,7 @@ def write_run_report(work_dir: str | Path, path: str | Path | None = None) -> Pa
         *_figures(curves),
         '</div>',
         *_pictures(work_dir),
+        *(_looks(work_dir, config, num_images) if config is not None and num_images else ()),
         *_next_steps(work_dir, config),
         *_details(work_dir, config, starts),
         f'<p><small>simmim_mm {__version__}</small></html>',
@@ -175,7 +206,8 @@ def write_run_report(work_dir: str | Path, path: str | Path | None = None) -> Pa
     return target
 
 
-def _config(starts: Sequence[Path]) -> Config | None:
+def run_config(starts: Sequence[Path]) -> Config | None:
+    """The config of the last of some starts that has one; nothing of it is run."""
     for folder in reversed(starts):
         file = folder / 'vis_data' / 'config.py'
         if file.is_file():
@@ -213,21 +245,27 @@ def _figures(curves: dict[str, Curve]) -> Iterator[str]:
     others = {name: name for name in curves if name not in _NOT_DRAWN}
     for name, label in {**_TRAINING, **others}.items():
         if name in curves:
-            yield f'<figure>{_draw(curves[name], label)}</figure>'
+            image = _image(draw_curves({name: curves[name]}, label), 'png', label)
+            yield f'<figure>{image}<figcaption>{_NORMAL.get(name, "")}</figcaption></figure>'
 
 
-def _draw(curve: Curve, label: str) -> str:
+def draw_curves(curves: dict[str, Curve], label: str) -> bytes:
+    """PNG of some curves, by the names that a legend gives them where they are several."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 2.8), layout='constrained')
     axes = figure.subplots()
-    axes.plot(curve.steps, curve.values, marker='o' if len(curve.steps) < 30 else None, ms=3)
+    for name, curve in curves.items():
+        few = len(curve.steps) < 30
+        axes.plot(curve.steps, curve.values, marker='o' if few else None, ms=3, label=name)
+    if len(curves) > 1:
+        axes.legend(fontsize=7)
     axes.set_title(label, size=10)
     axes.set_xlabel('iteration')
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=140)
-    return _image(buffer.getvalue(), 'png', label)
+    return buffer.getvalue()
 
 
 def _image(content: bytes, kind: str, text: str) -> str:
@@ -263,11 +301,89 @@ def _pictures(work_dir: Path) -> Iterator[str]:
         yield f'<figure>{image_text}<figcaption>{caption}</figcaption></figure>'
 
 
+def _looks(work_dir: Path, config: Config, num_images: int) -> Iterator[str]:
+    """Statistics and samples of the training images, and spectra of their reconstructions."""
+    for title, section in (('Data', _data), ('Spectra', _spectra)):
+        try:
+            parts = [*section(work_dir, config, num_images)]
+        except Exception as error:  # the data may have moved, the model may be of another library
+            parts = [f'<p>Not available: {escape(str(error))}']
+        if parts:
+            yield f'<h2>{title}</h2>'
+            yield from parts
+
+
+def _image_folder(config: Config) -> tuple[str, dict]:
+    """The first folder of training images, and the settings of their loader."""
+    data = config.train_dataloader.dataset
+    part = next(p for _, p in single_datasets(data) if p.get('data_root'))
+    loader = next(s for s in part.pipeline if str(s['type']).endswith('LoadImage'))
+    return part.data_root, {k: v for k, v in loader.items() if k != 'type'}
+
+
+def _some_images(root: str, number: int) -> list[str]:
+    files = list_images(root)
+    return [files[i] for i in spread(len(files), number)]
+
+
+def _data(work_dir: Path, config: Config, num_images: int) -> Iterator[str]:
+    root, settings = _image_folder(config)
+    measured = {k: settings.get(k) for k in ('channels', 'window', 'nodata')}
+    stats = folder_stats(root, **measured, max_images=num_images)
+    low, high = stats.sizes.min(0), stats.sizes.max(0)
+    rows = {
+        'folder': root,
+        'files': f'{stats.num_files}, of which {len(stats.sizes)} were looked at',
+        'height x width': f'{low[0]}x{low[1]} to {high[0]}x{high[1]}',
+        'types': ', '.join(map(str, stats.types)),
+        'channels': ', '.join(map(str, stats.channels)),
+        'values': f'{stats.low:g} to {stats.high:g}',
+        'mean of the channels': ', '.join(f'{x:.4g}' for x in stats.mean),
+        'standard deviation': ', '.join(f'{x:.4g}' for x in stats.std),
+    }
+    for name in ('mean', 'std'):
+        if used := (config.model.get('data_preprocessor') or {}).get(name):
+            rows[f'{name} in the config'] = ', '.join(f'{x:.4g}' for x in used)
+    if stats.bad:
+        rows['unreadable'] = f'{len(stats.bad)}, such as {stats.bad[0][0]}'
+    yield _table(rows)
+    yield '<div class="samples">'
+    for file in _some_images(root, min(num_images, 8)):
+        with suppress(UnreadableImage):
+            loaded = LoadImage(**settings).transform(dict(img_path=file))
+            pixels = loaded['img'].astype('float32').transpose(2, 0, 1)
+            shown = shrink(to_rgb(pixels, display_range(pixels)), 160)
+            buffer = io.BytesIO()
+            Image.fromarray(shown).save(buffer, 'JPEG', quality=88)
+            yield _image(buffer.getvalue(), 'jpeg', Path(file).name)
+    yield '</div>'
+
+
+def _spectra(work_dir: Path, config: Config, num_images: int) -> Iterator[str]:
+    files = checkpoint_files(work_dir)
+    if not files or not _is_pretraining(config):
+        return
+    root, _ = _image_folder(config)
+    model = Reconstructor.from_checkpoint(files[-1])
+    found = measure_spectra(model, _some_images(root, num_images))
+    content = draw_spectra({files[-1].stem: found}, BANDS)
+    yield (
+        f'<p>Of {found["images"]} training images, by {escape(files[-1].name)}. Normal: the '
+        'reconstruction follows the image at low frequencies and lacks high ones; on the right, '
+        'the error lies well below 1 (that of the mean color) at low frequencies and near 1 at '
+        'high ones.'
+    )
+    yield f'<figure>{_image(content, "png", "spectra of images and reconstructions")}</figure>'
+
+
+def _is_pretraining(config: Config) -> bool:
+    kind = plain_dict(config.get('model')).get('type')
+    return str(kind).endswith('MaskedImageModel')
+
+
 def _next_steps(work_dir: Path, config: Config | None) -> Iterator[str]:
     files = checkpoint_files(work_dir)
-    kind = plain_dict((config or {}).get('model')).get('type')
-    is_pretraining = str(kind).endswith('MaskedImageModel')
-    if not files or not is_pretraining:
+    if not files or config is None or not _is_pretraining(config):
         return
     checkpoint = files[-1]
     yield '<h2>Next</h2><p>Look at held-out images, and find out whether it helps your task:'

@@ -1,5 +1,7 @@
 """A plan as an ordinary config: short, and for its user to edit."""
 
+from collections.abc import Sequence
+
 from simmim_mm.catalog import configs_folder
 from simmim_mm.pretraining.plan import Plan
 
@@ -54,6 +56,20 @@ def config_text(plan: Plan, work_dir: str, weights: str | None = None) -> str:
         f'randomness = dict(seed={plan.seed})',
     ]
     return '\n'.join(lines) + '\n'
+
+
+def watching_text(backends: Sequence[dict], hooks: Sequence[dict]) -> str:
+    """Lines that add trackers and hooks to those of the base configs."""
+    lines = []
+    for name, base, added in (
+        ('vis_backends', '_base_.vis_backends', backends),
+        ('custom_hooks', '_base_.custom_hooks', hooks),
+    ):
+        if added:
+            lines += [f'{name} = [', f'    *{base},', *(f'    {item!r},' for item in added), ']']
+    if backends:
+        lines.append('visualizer = dict(vis_backends=vis_backends)')
+    return ''.join(f'{line}\n' for line in lines)
 
 
 def _length(plan: Plan) -> list[str]:

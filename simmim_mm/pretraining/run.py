@@ -3,9 +3,10 @@
 import gc
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +21,10 @@ from simmim_mm.engine.resume import choose_checkpoint
 from simmim_mm.engine.run_lock import RunLock
 from simmim_mm.engine.stop_request import StopRequest
 from simmim_mm.engine.training import train
-from simmim_mm.pretraining.config_file import config_text
+from simmim_mm.engine.watching import require_tracker, watch
+from simmim_mm.evaluation.knn import load_split
+from simmim_mm.experiments.run_report import write_run_report
+from simmim_mm.pretraining.config_file import config_text, watching_text
 from simmim_mm.pretraining.facts import Machine, look_at
 from simmim_mm.pretraining.plan import (
     DEFAULT_MINUTES,
@@ -35,6 +39,7 @@ from simmim_mm.pretraining.start import NATIVE, Start, check_start, read_start
 from simmim_mm.pretraining.timing import Timing, time_steps
 
 CONFIG = 'pretrain.py'
+_REPORTED = 8  # images that the report at the end looks at
 _TIMING = 12.0  # seconds at most, and of a short training a twenty-fifth
 _CHECKPOINTS = 4  # that lie on the disk at once, the one being written included
 
@@ -49,6 +54,8 @@ def pretrain(
     cfg_options: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda text: None,
     started: float | None = None,
+    loggers: Sequence[str] = (),
+    probe: str | Path | None = None,
 ) -> Path:
     """Pretrain a backbone on the images of a folder.
 
@@ -62,6 +69,8 @@ def pretrain(
         cfg_options: Settings of the config, by dotted key; they win.
         report: Takes the lines for the user.
         started: When the user's time began, by ``time.monotonic``; None: now.
+        loggers: Trackers, see :data:`~simmim_mm.engine.watching.TRACKERS`.
+        probe: Labeled images, see :class:`~simmim_mm.engine.hooks.ProbeHook`.
 
     Returns:
         The last checkpoint.
@@ -70,9 +79,15 @@ def pretrain(
         DataError: If there are no images that can be trained on.
         PlanError: If there are too few, the wishes do not go together, the work dir holds a run, or
             the disk is full.
+        TrackerError: If the packages of a tracker are not installed.
     """
     started = time.monotonic() if started is None else started
     wishes = wishes or Wishes()
+    for name in loggers:
+        require_tracker(name)
+    if probe is not None:
+        load_split(probe)  # to know now that it can be read
+    watched = partial(watch, loggers=loggers, probe=probe)
     work_dir = Path(out) if out is not None else default_out(str(folder))
     path = work_dir / CONFIG
     if resume and not path.is_file():
@@ -93,9 +108,9 @@ def pretrain(
                     work_dir.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(start.file, work_dir / NATIVE)
                     plan = replace(plan, start=start._replace(file=(work_dir / NATIVE).absolute()))
-            _write(path, plan, work_dir, cfg_options or {})
+            _write(path, plan, work_dir, cfg_options or {}, watched)
             report(f'config: {path} (simmim train {path})')
-        while not _fits(path, work_dir, resume, request):
+        while not _fits(path, work_dir, resume, request, watched):
             if plan is None:
                 raise PlanError(
                     f'out of memory: halve train_dataloader.batch_size and double '
@@ -104,18 +119,29 @@ def pretrain(
             gc.collect()
             torch.cuda.empty_cache()
             plan = plan.halved()
-            _write(path, plan, work_dir, cfg_options or {})
+            _write(path, plan, work_dir, cfg_options or {}, watched)
             report(_said(plan))
             # a number of iterations would mean another part of the training now
             resume = plan.epochs is not None and (work_dir / 'last_checkpoint').is_file()
+        try:
+            report(f'report: {write_run_report(work_dir, num_images=_REPORTED)}')
+        except Exception as error:  # the training is done, whatever becomes of the page on it
+            report(f'no report: {error}')
         return Path((work_dir / 'last_checkpoint').read_text().strip())
 
 
-def _fits(path: Path, work_dir: Path, resume: bool, request: StopRequest) -> bool:
+def _fits(
+    path: Path,
+    work_dir: Path,
+    resume: bool,
+    request: StopRequest,
+    watched: Callable[[Config], None],
+) -> bool:
     """Train; False where memory ends, and nothing holds it any more."""
     cfg = load_config(path)
-    adapt_dataloaders(cfg)
     cfg.launcher, cfg.work_dir = 'none', str(work_dir)
+    watched(cfg)  # a run that is resumed may be watched in other ways than its config says
+    adapt_dataloaders(cfg)
     notes = choose_checkpoint(cfg, 'auto' if resume else None)
     try:
         train(cfg, notes, request)
@@ -222,11 +248,22 @@ def _text(plan: Plan, work_dir: Path) -> str:
     return config_text(plan, str(work_dir), plan.start and str(plan.start.file))
 
 
-def _write(path: Path, plan: Plan, work_dir: Path, cfg_options: Mapping[str, Any]) -> None:
+def _write(
+    path: Path,
+    plan: Plan,
+    work_dir: Path,
+    cfg_options: Mapping[str, Any],
+    watched: Callable[[Config], None],
+) -> None:
     """The short config; with settings of the user's, the whole one that holds them."""
-    text = _text(plan, work_dir)
+    cfg = _config(plan, work_dir, cfg_options)
+    backends, hooks = len(cfg.visualizer.vis_backends), len(cfg.custom_hooks)
+    watched(cfg)
     if cfg_options:
-        text = _config(plan, work_dir, cfg_options).pretty_text
+        text = cfg.pretty_text
+    else:
+        added = cfg.visualizer.vis_backends[backends:], cfg.custom_hooks[hooks:]
+        text = _text(plan, work_dir) + watching_text(*added)
     path.parent.mkdir(parents=True, exist_ok=True)
     AtomicLocalBackend().put_text(text, path)
 

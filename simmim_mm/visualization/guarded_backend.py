@@ -1,5 +1,6 @@
 """Trackers (MLflow, Weights & Biases, TensorBoard, ...) that cannot end a training."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import VISBACKENDS
-from mmengine.visualization import BaseVisBackend, MLflowVisBackend
+from mmengine.visualization import BaseVisBackend, MLflowVisBackend, WandbVisBackend
 
 _MAX_FAILURES = 3
 
@@ -21,7 +22,9 @@ class GuardedVisBackend(BaseVisBackend):
     """Passes everything on to a tracker; where that fails, it warns once and goes on.
 
     After three failures in a row the tracker is no longer called: one that waits for a server takes
-    the time of the training. Pictures get a name that MLflow can save.
+    the time of the training. Pictures get a name that MLflow can save. Weights & Biases gets the
+    config alone, not all Python files below the working folder, unless ``log_code_name`` asks for
+    them.
 
     Args:
         backend: Config of the tracker.
@@ -34,6 +37,10 @@ class GuardedVisBackend(BaseVisBackend):
     def __init__(self, backend: dict, save_dir: str | None = None) -> None:
         super().__init__(save_dir or '')
         self._backend: Any = VISBACKENDS.build({'save_dir': save_dir, **backend})
+        if isinstance(self._backend, MLflowVisBackend):  # read when it is imported
+            os.environ.setdefault('MLFLOW_LOGGING_LEVEL', 'WARNING')
+            os.environ.setdefault('MLFLOW_DISABLE_TELEMETRY', 'true')
+        self._with_code = bool(backend.get('log_code_name'))
         self._in_a_row, self._warned = 0, False
 
     @property
@@ -45,10 +52,16 @@ class GuardedVisBackend(BaseVisBackend):
         """Nothing: the tracker prepares itself when it is first called."""
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
+        add = self._backend.add_config
+        if isinstance(self._backend, WandbVisBackend) and not self._with_code:
+            add = self._add_config_alone
         try:
-            self._call(self._backend.add_config, config, **kwargs)
+            self._call(add, config, **kwargs)
         except ImportError as error:
             raise TrackerError(f'{self._name} in vis_backends: {error}') from error
+
+    def _add_config_alone(self, config: Config, **kwargs: Any) -> None:
+        self.experiment.config.update(config.to_dict(), allow_val_change=True)
 
     def add_graph(self, *args: Any, **kwargs: Any) -> None:
         self._call(self._backend.add_graph, *args, **kwargs)

@@ -38,10 +38,13 @@ def load_painted_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     painted = alpha > BLACK if alpha.min() < 255 else rgba[..., :3].max(-1) > BLACK
     if not painted.any():
         raise ValueError(f'{path} is black everywhere: paint the hole white')
-    mask = Image.fromarray(painted.astype(np.uint8)).resize(
-        (size[1], size[0]), Image.Resampling.NEAREST
-    )
-    return np.asarray(mask).astype(bool)
+    return resized_mask(painted, size)
+
+
+def resized_mask(painted: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A boolean mask that lies over an image of ``size``, ``(H, W)``, pixel by pixel of it."""
+    mask = Image.fromarray(painted.astype(np.uint8))
+    return np.asarray(mask.resize((size[1], size[0]), Image.Resampling.NEAREST)).astype(bool)
 
 
 def mask_tokens(hole: np.ndarray, grid: tuple[int, int]) -> torch.Tensor:

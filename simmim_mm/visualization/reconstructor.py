@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from PIL import Image
 from torch import Tensor
 
 from simmim_mm.checkpoint import LoadReport, building_from, load_into, open_run
@@ -16,8 +17,22 @@ from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.transforms.resizing import resize
 from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.registry import MODELS, TRANSFORMS
-from simmim_mm.visualization.grid import target_note
-from simmim_mm.visualization.painted_mask import load_painted_mask, mask_tokens, window_around
+from simmim_mm.visualization.grid import (
+    compose,
+    display_range,
+    hatch,
+    shrink,
+    target_note,
+    to_rgb,
+)
+from simmim_mm.visualization.painted_mask import (
+    load_painted_mask,
+    mask_tokens,
+    resized_mask,
+    window_around,
+)
+
+MAX_SIDE = 640  # of an image with a painted mask, in pixels
 
 
 class Reconstructor:
@@ -96,8 +111,17 @@ class Reconstructor:
         pictures = self.model.reconstruct(data['inputs'], mask, stats)
         return {name: picture.cpu() for name, picture in pictures.items()}
 
+    def load(self, path: str | Path) -> np.ndarray:
+        """An image file ``(H, W, C)`` in full size, as the run loads it.
+
+        Raises:
+            UnreadableImage: If it cannot be loaded.
+        """
+        loaded: Any = self.pipeline.transforms[0](dict(img_path=str(path)))
+        return loaded['img']
+
     def fill(
-        self, path: str | Path, mask_path: str | Path, stats: str = 'visible'
+        self, path: str | Path, mask: str | Path | np.ndarray, stats: str = 'visible'
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fill a hole that was painted over an image.
 
@@ -105,7 +129,8 @@ class Reconstructor:
         all tokens that the hole touches. Only pixels inside the hole change.
 
         Args:
-            mask_path: The painted mask, see :func:`load_painted_mask`.
+            mask: File of the painted mask, see :func:`load_painted_mask`; or a boolean array, True
+                = hole, of any size, laid over the whole image.
             stats: See :meth:`TargetGenerator.invert`.
 
         Returns:
@@ -119,21 +144,26 @@ class Reconstructor:
         size = tuple(sample['inputs'].shape[-2:])
         drawn = self.model.stack_masks([sample['data_samples']], sample['inputs'][None])
         grid = (drawn.shape[1], drawn.shape[2])
-        image: Any = self.pipeline.transforms[0](dict(img_path=str(path)))['img']
-        hole = load_painted_mask(mask_path, image.shape[:2])
+        image = self.load(path)
+        if isinstance(mask, np.ndarray):
+            name, hole = 'the mask', resized_mask(mask, image.shape[:2])
+            if not hole.any():
+                raise ValueError('nothing is painted: draw the hole over the image')
+        else:
+            name, hole = str(mask), load_painted_mask(mask, image.shape[:2])
         top, left, height, width = window_around(hole, size)
         window = np.s_[top : top + height, left : left + width]
 
-        mask = mask_tokens(hole[window], grid)
-        if mask.all():
+        tokens = mask_tokens(hole[window], grid)
+        if tokens.all():
             raise ValueError(
-                f'{mask_path} touches all {grid[0]}x{grid[1]} tokens around it and leaves nothing '
+                f'{name} touches all {grid[0]}x{grid[1]} tokens around it and leaves nothing '
                 'to predict from: paint a smaller hole'
             )
         preprocessor = self.model.data_preprocessor
         inputs = torch.from_numpy(resize(image[window], size)).permute(2, 0, 1)[None]
         inputs = preprocessor.normalize(inputs.to(preprocessor.mean.device))
-        prediction = self.model.reconstruct(inputs, mask[None].to(inputs.device), stats)
+        prediction = self.model.reconstruct(inputs, tokens[None].to(inputs.device), stats)
         prediction = prediction['prediction'][0].permute(1, 2, 0).float().cpu().numpy()
         if image.dtype == np.uint8:
             prediction = prediction.clip(0, 255).round()
@@ -141,6 +171,26 @@ class Reconstructor:
         filled = image.astype(np.float32)
         filled[window][hole[window]] = prediction[hole[window]]
         return image, hole, filled
+
+    def draw_filled(
+        self,
+        path: str | Path,
+        mask: str | Path | np.ndarray,
+        stats: str = 'visible',
+        channels: Sequence[int] | None = None,
+    ) -> Image.Image:
+        """What :meth:`fill` gives, as a picture: the original, the hole, and the filled image.
+
+        Args:
+            channels: To show, see :func:`choose_channels`.
+        """
+        image, hole, filled = self.fill(path, mask, stats)
+        original, filled = (x.astype(np.float32).transpose(2, 0, 1) for x in (image, filled))
+        limits = display_range(original)
+        shown = to_rgb(original, limits, channels)
+        row = [shown, hatch(shown, hole), to_rgb(filled, limits, channels)]
+        row = [shrink(image, MAX_SIDE) for image in row]
+        return compose([row], ['original', 'masked', 'filled'], self.note(stats))
 
 
 def _parts(config: Config) -> list:

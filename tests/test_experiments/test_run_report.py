@@ -3,8 +3,10 @@ import io
 import json
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
+from vis_toys import save_checkpoint, tiny_config, write_photos
 
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.experiments.run_report import (
@@ -87,6 +89,26 @@ def test_the_page_is_complete_in_itself_and_escapes_what_it_shows(tmp_path):
     assert shown.size == (30, 20)
     assert max(abs(a - b) for a, b in zip(shown.getpixel((15, 10)), (200, 30, 30))) < 10
     assert 'simmim compare detection' in text
+
+
+def test_data_and_spectra_are_those_of_the_training_images(tmp_path):
+    write_photos(tmp_path / 'photos')
+    cfg = tiny_config()
+    cfg.train_dataloader.dataset.data_root = str(tmp_path / 'photos')
+    work_dir = tmp_path / 'run'
+    write_start(work_dir, '20260101_000000', [dict(loss=1.0, step=1)], cfg.pretty_text)
+    save_checkpoint(work_dir / 'epoch_1.pth', cfg)
+    text = write_run_report(work_dir).read_text()
+    pixels = [np.asarray(Image.open(p)) for p in (tmp_path / 'photos').iterdir()]
+    mean = np.mean([x.mean((0, 1)) for x in pixels], 0)
+    assert f'mean of the channels<td>{", ".join(f"{x:.4g}" for x in mean)}<' in text
+    assert '300x451 to 512x512' in text and '3 training images, by epoch_1.pth' in text
+    for name in ('chelsea.jpg', 'coffee.jpg', 'astronaut.jpg', 'spectra of images'):
+        assert f'alt="{name}' in text
+    assert 'Normal: steep in the first tenth' in text
+
+    (tmp_path / 'photos').rename(tmp_path / 'moved')
+    assert write_run_report(work_dir).read_text().count('<p>Not available:') == 2
 
 
 def test_a_config_that_is_more_than_settings_is_not_run(tmp_path):

@@ -62,7 +62,10 @@ def test_trains_as_planned_and_continues(folder, tmp_path, fresh_process, capsys
     assert path.name == 'epoch_2.pth'
     text = '\n'.join(said)
     assert 'swin-micro' in text and '2 epochs' in text and '14' in text
-    assert [line for line in said if 'note' in line] == [said[-2]] and '--from' in said[-2]
+    assert [line for line in said if 'note' in line] == [said[-3]] and '--from' in said[-3]
+    assert said[-1] == f'report: {tmp_path / "out" / "report.html"}'
+    page = (tmp_path / 'out' / 'report.html').read_text()
+    assert '<h2>Data</h2>' in page and 'Not available' not in page
     config = tmp_path / 'out' / 'pretrain.py'
     assert load_config(config).train_cfg.max_epochs == 2
     with pytest.raises(PlanError, match='--resume'):

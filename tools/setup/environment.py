@@ -26,7 +26,7 @@ VERIFIED_PYTHON = (3, 11)
 # The range of versions stands in setup.py.
 MIN_PYTHON = (3, int(re.search(r'>=3\.(\d+)', (ROOT / 'setup.py').read_text()).group(1)))
 NEEDED_GB = 12
-BARE = ('onedl-', 'imagecorruptions', 'imaug', 'timm')
+BARE = ('onedl-', 'imagecorruptions', 'imaug', 'timm', 'gradio==')
 
 IMPORTS = {
     'demo': 'torch, torchvision, cv2, skimage, sklearn, mmcv, mmpretrain, simmim_mm',
@@ -38,8 +38,8 @@ def requirements(*names):
     """The lines of ``requirements/NAME.txt``, split into (torch, bare, others).
 
     The bare ones are installed without their dependencies: OpenMMLab's and imagecorruptions ask
-    for an OpenCV with windows, imaug for an old one, timm for the hub. What they import is listed
-    beside them.
+    for an OpenCV with windows, imaug for an old one, timm for the hub, gradio for an old Pillow.
+    What they import is listed beside them.
     """
     lines = []
     for name in names:
@@ -72,7 +72,8 @@ def steps(level):
     mmcv = [line for line in core if line.startswith('onedl-mmcv=')]
     core = [line for line in core if line not in mmcv]
     _, downstream, more = requirements(
-        'detection', 'segmentation', 'formats', 'deploy', 'robustness', 'tests', 'lint'
+        *('detection', 'segmentation', 'formats', 'deploy', 'robustness', 'trackers', 'board'),
+        *('tests', 'lint'),
     )
     bare = ('--no-deps', '--no-build-isolation')
 
@@ -110,7 +111,7 @@ def steps(level):
         install_step('more-libraries', 'Libraries of mmdet, mmseg, tests (30 s)', more),
         operators,
         own,
-        install_step('mmdet', 'mmdet, mmseg, corruptions (30 s)', downstream, bare),
+        install_step('mmdet', 'mmdet, mmseg, corruptions, gradio (40 s)', downstream, bare),
         install_step(
             'transformers',
             'transformers, for tests, in a folder of its own (20 s)',

@@ -5,6 +5,7 @@ from simmim_mm.engine.hooks.knn_hook import KNNHook
 from simmim_mm.engine.hooks.loss_hook import LossHook, NonFiniteLossError
 from simmim_mm.engine.hooks.prediction_hook import PredictionHook
 from simmim_mm.engine.hooks.preemption_hook import PreemptionHook
+from simmim_mm.engine.hooks.probe_hook import ProbeHook
 from simmim_mm.engine.hooks.reconstruction_hook import ReconstructionHook
 from simmim_mm.engine.hooks.reproducibility_hook import ReproducibilityHook
 from simmim_mm.engine.hooks.schedule_hook import ScheduleHook
@@ -19,6 +20,7 @@ __all__ = [
     'NonFiniteLossError',
     'PredictionHook',
     'PreemptionHook',
+    'ProbeHook',
     'ReconstructionHook',
     'ReproducibilityHook',
     'ScheduleHook',

@@ -1,0 +1,1 @@
+"""A local page on the trainings of some folders."""
