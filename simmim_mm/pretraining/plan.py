@@ -129,8 +129,9 @@ class Plan:
         return self.batch_size // self.accumulate
 
     @property
-    def batches_per_epoch(self) -> int:
-        return -(-self.facts.number // self.micro_batch)
+    def batches_per_epoch(self) -> float:
+        """Work of an epoch; its last batch counts by its images."""
+        return self.facts.number / self.micro_batch
 
     def halved(self) -> 'Plan':
         """The same training with half as many images in memory.

@@ -51,7 +51,7 @@ def test_what_is_asked_for_stays():
 
 def test_length_fills_the_time():
     plan = plan_for().lasting(seconds=100, per_batch=0.1)
-    assert plan.epochs == 100  # of ten batches
+    assert plan.epochs == round(1000 / (600 / 64))  # the last batch of an epoch is of 24 images
     large = plan_for(facts=PHOTOS._replace(number=20_000)).lasting(100, 0.1)
     assert (large.epochs, large.iters) == (None, 1000)  # whole epochs would be too coarse
     few = plan_for(facts=PHOTOS._replace(number=40)).lasting(3600, 0.1)
