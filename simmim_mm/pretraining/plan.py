@@ -147,11 +147,12 @@ class Plan:
         iters = self.iters and self.iters * 2
         return replace(self, accumulate=self.accumulate * 2, iters=iters)
 
-    def in_enough_steps(self, seconds: float, per_batch: float) -> tuple['Plan', float]:
+    def in_enough_steps(self, seconds: float, per_batch: float) -> 'Plan':
         """The plan with a batch of which enough fit into the time: a model learns from steps.
 
-        Takes and returns what :meth:`lasting` takes; the time of a batch is taken to be
-        proportional to its images.
+        Args:
+            seconds: There are for training.
+            per_batch: Seconds of a batch; taken to be proportional to its images.
         """
         plan = self
         while seconds / per_batch / plan.accumulate < MIN_STEPS and plan.batch_size > MIN_BATCH:
@@ -159,7 +160,7 @@ class Plan:
             reasons = {**plan.reasons, 'batch_size': 'more steps in the time'}
             rate = plan.lr if reasons['lr'] == ASKED else float(f'{plan.lr / 2**0.5:.2g}')
             plan = replace(plan, batch_size=batch, lr=rate, reasons=reasons)
-        return plan, per_batch
+        return plan
 
     def lasting(self, seconds: float, per_batch: float) -> 'Plan':
         """The plan with the length that fits.

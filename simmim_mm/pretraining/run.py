@@ -148,15 +148,17 @@ def _planned(
     report('timing a few steps')
     plan, timing = _timed(plan, work_dir, cfg_options, seconds, report)
     if minutes is not None:
+        if wishes.batch_size is None and plan.accumulate == 1:
+            left = budget - (time.monotonic() - started) - _overhead(timing)
+            smaller = plan.in_enough_steps(left, timing.seconds)
+            if smaller.batch_size != plan.batch_size:  # an image of it takes longer: time it, too
+                plan, timing = _timed(smaller, work_dir, cfg_options, seconds, report)
         left = budget - (time.monotonic() - started) - _overhead(timing)
         if left < 3 * timing.seconds:
             raise PlanError(
                 f'--minutes {minutes:g} is too short: looking at the images and three steps take '
                 f'{(budget - left + 3 * timing.seconds) / 60:.1f}'
             )
-        if wishes.batch_size is None and plan.accumulate == 1:
-            plan, per_batch = plan.in_enough_steps(left, timing.seconds)
-            timing = timing._replace(seconds=per_batch)
         plan = plan.lasting(left, timing.seconds)
     if timing.waiting > 1 / 3:
         plan.notes.append(

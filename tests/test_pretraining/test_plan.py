@@ -59,12 +59,12 @@ def test_length_fills_the_time():
 
 
 def test_little_time_is_spent_in_smaller_batches():
-    plan, per_batch = plan_for().in_enough_steps(seconds=100, per_batch=0.8)
-    assert (plan.batch_size, per_batch) == (16, 0.2)  # 500 steps instead of 125
+    plan = plan_for().in_enough_steps(seconds=100, per_batch=0.8)
+    assert plan.batch_size == 16  # 500 steps instead of 125
     assert plan.lr == pytest.approx(plan_for().lr / 2, rel=0.05)  # by the root of the batch
-    assert plan_for().in_enough_steps(1, 0.8)[0].batch_size == 8
-    assert plan_for().in_enough_steps(1000, 0.8)[0].batch_size == 64
-    assert plan_for(lr=0.1).in_enough_steps(1, 0.8)[0].lr == 0.1
+    assert plan_for().in_enough_steps(1, 0.8).batch_size == 8
+    assert plan_for().in_enough_steps(1000, 0.8).batch_size == 64
+    assert plan_for(lr=0.1).in_enough_steps(1, 0.8).lr == 0.1
 
 
 def test_halved_batch_keeps_the_images_of_a_step():
