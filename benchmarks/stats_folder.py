@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     sys.exit(f'error: {error}')
 
-from scan_folder import write_images
+from scan_folder import cpu_seconds, write_images
 
 from simmim_mm.curation.stats import folder_stats
 
@@ -41,14 +41,14 @@ def link_images(folder: Path, count: int, size: int) -> None:
 def measure(folder: Path, count: int, workers: int, queue: multiprocessing.Queue) -> None:
     """In a process of its own, so that memory is this measurement's alone."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), cpu_seconds()
     stats = folder_stats(folder, workers=workers)
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
     assert len(stats.sizes) == count
     peaks = (
         resource.getrusage(x).ru_maxrss for x in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    queue.put((seconds, before / 1024, *(peak / 1024 for peak in peaks), stats.mean))
+    queue.put((seconds, cpu, before / 1024, *(peak / 1024 for peak in peaks), stats.mean))
 
 
 def main() -> None:
@@ -58,8 +58,8 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=2, help='processes; 0: this one')
     parser.add_argument('--out', help='folder for the images (that of temporary files)')
     args = parser.parse_args()
-    print('| files | seconds | MiB before | MiB peak | MiB peak of a worker | mean |')
-    print('|' + '---|' * 6)
+    print('| files | seconds | CPU seconds | MiB before | MiB peak | MiB peak of a worker | mean |')
+    print('|' + '---|' * 7)
     for count in args.files:
         with tempfile.TemporaryDirectory(dir=args.out) as folder:
             link_images(Path(folder), count, args.size)
@@ -68,11 +68,12 @@ def main() -> None:
             given = (Path(folder), count, args.workers, queue)
             process = context.Process(target=measure, args=given)
             process.start()
-            seconds, before, peak, worker, mean = queue.get()
+            seconds, cpu, before, peak, worker, mean = queue.get()
             process.join()
         means = ' '.join(f'{x:.6f}' for x in mean)
         print(
-            f'| {count:,} | {seconds:.1f} | {before:.0f} | {peak:.0f} | {worker:.0f} | {means} |',
+            f'| {count:,} | {seconds:.1f} | {cpu:.1f} | {before:.0f} | {peak:.0f} | {worker:.0f} | '
+            f'{means} |',
             flush=True,
         )
 

@@ -93,7 +93,7 @@ class TimeBudget:
         return dict(end=self.end, done=self.done, rate=self._rate, steps=self.steps)
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on with a plan; where the schedule has another length now, with the same part of it."""
+        """Go on with a plan; where the schedule has another length now, at the same part."""
         scale = self.steps / state['steps']
         self.end = int(state['end'])
         self.done, self._rate = state['done'] * scale, state['rate'] * scale

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
@@ -19,6 +20,7 @@ from simmim_mm.engine.launch import adapt_dataloaders
 from simmim_mm.engine.resume import choose_checkpoint
 from simmim_mm.engine.run_lock import RunLock
 from simmim_mm.engine.stop_request import StopRequest
+from simmim_mm.engine.timed import TimedTrainLoop
 from simmim_mm.engine.training import train
 from simmim_mm.pretraining.config_file import config_text
 from simmim_mm.pretraining.facts import Machine, look_at
@@ -36,6 +38,7 @@ from simmim_mm.pretraining.timing import Timing, time_steps
 
 CONFIG = 'pretrain.py'
 _TIMING = 12.0  # seconds at most, and of a short training a twenty-fifth
+_END = 3.0  # seconds for what is written when the training has ended
 _CHECKPOINTS = 4  # that lie on the disk at once, the one being written included
 
 
@@ -78,7 +81,7 @@ def pretrain(
     if resume and not path.is_file():
         raise PlanError(f'--resume: {path} does not exist: start without --resume')
     with StopRequest() as request, RunLock(work_dir):
-        plan = None
+        plan = planned = None
         if not resume:
             if path.exists() or (work_dir / 'last_checkpoint').exists():
                 raise PlanError(
@@ -93,9 +96,10 @@ def pretrain(
                     work_dir.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(start.file, work_dir / NATIVE)
                     plan = replace(plan, start=start._replace(file=(work_dir / NATIVE).absolute()))
+            planned = time.monotonic()
             _write(path, plan, work_dir, cfg_options or {})
             report(f'config: {path} (simmim train {path})')
-        while not _fits(path, work_dir, resume, request):
+        while not _fits(path, work_dir, resume, request, planned):
             if plan is None:
                 raise PlanError(
                     f'out of memory: halve train_dataloader.batch_size and double '
@@ -106,19 +110,33 @@ def pretrain(
             plan = plan.halved()
             _write(path, plan, work_dir, cfg_options or {})
             report(_said(plan))
-            # a number of iterations would mean another part of the training now
+            # the time goes on; a number of iterations would mean another part of the training now
             resume = plan.epochs is not None and (work_dir / 'last_checkpoint').is_file()
         return Path((work_dir / 'last_checkpoint').read_text().strip())
 
 
-def _fits(path: Path, work_dir: Path, resume: bool, request: StopRequest) -> bool:
+class _CountFrom(Hook):
+    """Lets the time of a training begin when it was planned: the checks before it count."""
+
+    def __init__(self, moment: float) -> None:
+        self._moment = moment
+
+    def before_train(self, runner: Any) -> None:
+        """Tell the loop, if it keeps a time."""
+        if isinstance(runner.train_loop, TimedTrainLoop):
+            runner.train_loop.count_from(self._moment)
+
+
+def _fits(
+    path: Path, work_dir: Path, resume: bool, request: StopRequest, planned: float | None
+) -> bool:
     """Train; False where memory ends, and nothing holds it any more."""
     cfg = load_config(path)
     adapt_dataloaders(cfg)
     cfg.launcher, cfg.work_dir = 'none', str(work_dir)
     notes = choose_checkpoint(cfg, 'auto' if resume else None)
     try:
-        train(cfg, notes, request)
+        train(cfg, notes, request, [] if planned is None else [_CountFrom(planned)])
     except torch.OutOfMemoryError:
         return False
     return True
@@ -184,8 +202,8 @@ def _planned(
 
 
 def _overhead(timing: Timing) -> float:
-    """Seconds of the checks before and of what is written at the end."""
-    return 3.0 + 4 * timing.seconds
+    """Seconds in which nothing is trained any more, or not yet."""
+    return _END + 4 * timing.seconds
 
 
 def _timed(

@@ -106,9 +106,7 @@ def rate(runner):
 def test_steady_machine_trains_as_by_iterations(make_timed):
     runner = make_timed(lambda now: 1.0)
     runner.train()
-    ordinary = make_timed(
-        lambda now: 1.0, train_cfg=dict(type='IterBasedTrainLoop', max_iters=40)
-    )
+    ordinary = make_timed(lambda now: 1.0, train_cfg=dict(type='IterBasedTrainLoop', max_iters=40))
     ordinary.train()
     assert losses_of(runner) == losses_of(ordinary)
     assert runner.model.seen == ordinary.model.seen

@@ -13,6 +13,7 @@ from simmim_mm.pretraining.plan import (
     METHODS,
     PlanError,
     Wishes,
+    describe,
     make_plan,
 )
 from simmim_mm.registry import MODELS
@@ -51,11 +52,22 @@ def test_what_is_asked_for_stays():
 
 def test_length_fills_the_time():
     plan = plan_for().lasting(seconds=100, per_batch=0.1)
-    assert plan.epochs == round(1000 / (600 / 64))  # the last batch of an epoch is of 24 images
-    large = plan_for(facts=PHOTOS._replace(number=20_000)).lasting(100, 0.1)
-    assert (large.epochs, large.iters) == (None, 1000)  # whole epochs would be too coarse
+    assert (plan.epochs, plan.iters, plan.seconds) == (None, 1000, 100)
+    rows = {row[0]: row[1] for row in describe(plan, '')}
+    assert rows['length'] == '107 epochs, 1,000 iterations'  # the last batch is of 24 images
     few = plan_for(facts=PHOTOS._replace(number=40)).lasting(3600, 0.1)
-    assert few.epochs == MAX_EPOCHS
+    assert few.iters == MAX_EPOCHS * few.batches_per_epoch and not few.may_extend
+    assert plan.may_extend
+
+
+def test_config_keeps_the_time():
+    for number, seconds, extends in ((600, 100, True), (40, 3600, False)):
+        plan = plan_for(facts=PHOTOS._replace(number=number)).lasting(seconds, 0.1)
+        cfg = Config.fromstring(config_text(plan, 'work'), '.py')
+        assert cfg.train_cfg.type == 'TimedTrainLoop' and cfg.train_cfg.seconds == seconds
+        assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == plan.iters
+        assert cfg.train_cfg.get('extend', True) == extends
+        assert cfg.default_hooks.param_scheduler.type == 'TimedSchedulerHook'
 
 
 def test_little_time_is_spent_in_smaller_batches():

@@ -79,6 +79,24 @@ def test_minutes_count_from_the_start(folder, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+def test_minutes_hold_where_the_machine_becomes_slower(folder, tmp_path, monkeypatch):
+    step, calls = MaskedImageModel.train_step, []
+
+    def slowed(self, data, optim_wrapper):
+        calls.append(time.monotonic())
+        if len(calls) > 20:  # after the timing
+            time.sleep(0.05)
+        return step(self, data, optim_wrapper)
+
+    monkeypatch.setattr(MaskedImageModel, 'train_step', slowed)
+    monkeypatch.setattr(run_module, '_END', 1.0)
+    start = time.monotonic()
+    path, _ = run(folder, tmp_path, wishes=dict(minutes=0.1), started=start)
+    assert 4 < time.monotonic() - start < 8
+    planned = load_config(tmp_path / 'out' / 'pretrain.py').train_cfg.max_iters
+    assert int(path.stem.removeprefix('iter_')) < 0.7 * planned
+
+
 def test_batch_is_halved_where_memory_ends(folder, tmp_path, monkeypatch):
     step, calls = MaskedImageModel.train_step, []
 
