@@ -110,21 +110,29 @@ class TimedTrainLoop(IterBasedTrainLoop):
     its checkpoint. The order of the data is that of epochs.
 
     Args:
-        max_iters: Length of the schedule, and the expected number of iterations.
         seconds: There are for training.
-        extend: More iterations than ``max_iters`` where there is time for them.
+        max_iters: Length of the schedule, and the expected number of iterations.
+        max_epochs: The same in epochs, of which ``val_interval`` is then a number, too.
+        extend: More than that where there is time for it.
     """
 
     def __init__(
         self,
         runner: Any,
         dataloader: Any,
-        max_iters: int,
         seconds: float,
+        max_iters: int | None = None,
+        max_epochs: int | None = None,
         extend: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(runner, dataloader, max_iters, **kwargs)
+        super().__init__(runner, dataloader, max_iters or 1, **kwargs)
+        if (max_iters is None) == (max_epochs is None):
+            raise ValueError('train_cfg needs max_iters or max_epochs, the length of the schedule')
+        if max_epochs is not None:
+            self._max_epochs = max_epochs
+            self._max_iters = max_epochs * len(self.dataloader)
+            self.val_interval *= len(self.dataloader)
         if not seconds > 0:
             raise ValueError(f'train_cfg.seconds must be positive, got {seconds}')
         if not any(isinstance(hook, TimedSchedulerHook) for hook in runner.hooks):
@@ -135,7 +143,7 @@ class TimedTrainLoop(IterBasedTrainLoop):
         self.schedule_length = self._max_iters
         self.schedule_steps = 1  # in this iteration
         multiple = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        self.budget = TimeBudget(seconds, max_iters, extend, multiple)
+        self.budget = TimeBudget(seconds, self._max_iters, extend, multiple)
         self._started = time.monotonic()
 
     @property
