@@ -36,8 +36,9 @@ def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
 
     Args:
         cfg: Of the training.
-        seconds: How long, without the start; at least three batches are timed.
-        skip: First batches, which are not timed.
+        seconds: How long, without the start; at least three batches are timed, and one where they
+            take long.
+        skip: First batches, which are not timed; fewer where they take long.
 
     Raises:
         torch.OutOfMemoryError: If a batch does not fit.
@@ -57,7 +58,7 @@ def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
         trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
         wrapper.initialize_count_status(model, 0, 10**9)
         waited, steps, epoch = 0.0, -skip, 0
-        start = before = time.perf_counter()
+        begun = start = before = time.perf_counter()
         while True:
             if hasattr(sampler, 'set_epoch'):
                 sampler.set_epoch(epoch)
@@ -68,13 +69,15 @@ def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 steps += 1
-                if steps == 0:
-                    start, waited = time.perf_counter(), 0.0
+                now = time.perf_counter()
+                if steps <= 0 and (steps == 0 or now - begun > seconds):
+                    steps, start, waited = 0, now, 0.0
                 elif steps > 0:
                     waited += loaded - before
-                before = time.perf_counter()
-                if steps >= 3 and before - start >= seconds:
-                    took = before - start
+                before = now
+                enough = 3 if now - begun < 3 * seconds else 1
+                if steps >= enough and now - start >= seconds:
+                    took = now - start
                     return Timing(took / steps, waited / took, size + 2 * trained)
 
 
