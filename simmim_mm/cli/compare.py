@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument('--iters', type=int, help='iterations of each training')
     budget.add_argument('--epochs', type=int, help='epochs of each training')
+    budget.add_argument(
+        '--minutes',
+        type=float,
+        metavar='N',
+        help='time of each training, without validations: equal for all, whatever a step takes',
+    )
     parser.add_argument('--seeds', type=int, default=2, help='trainings of each (default: 2)')
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time (default: 1)')
     parser.add_argument('--work-dir', help='folder for everything (./work_dirs/compare_TASK)')
@@ -92,6 +98,8 @@ def check_args(args: argparse.Namespace) -> None:
         raise ValueError('--probe knn takes DATA of a classification, and no --config')
     if args.probe == 'knn' and args.label_share:
         raise ValueError('--label-share is of trainings; --probe knn does not train')
+    if args.minutes is not None and not 0 < args.minutes < float('inf'):
+        raise ValueError(f'--minutes must be positive, got {args.minutes:g}')
     for name in ('iters', 'epochs', 'seeds', 'jobs'):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -152,7 +160,7 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
     """Look at everything that can be wrong; returns starts, and paths of the data."""
     from simmim_mm._stack import require_mmcv_ops
     from simmim_mm.experiments.compare import check_starts, read_checkpoints
-    from simmim_mm.experiments.downstream import set_budget
+    from simmim_mm.experiments.downstream import set_budget, set_minutes
     from simmim_mm.experiments.label_share import take_share
     from simmim_mm.experiments.pretrained import check_config
 
@@ -168,6 +176,8 @@ def prepare(args: argparse.Namespace, work_dir: Path) -> tuple[list['Start'], li
         configs = ready_made(args, checkpoints, data)
     for cfg in configs:
         set_budget(cfg, args.iters, args.epochs)
+        if args.minutes is not None:
+            set_minutes(cfg, args.minutes)
         merge_options(cfg, args.cfg_options)
     paths = check_config(configs[0])
     if not args.label_share:

@@ -1,5 +1,6 @@
 """What the images of a folder are: sizes, types, and the statistics to normalize them by."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -93,34 +94,44 @@ def folder_stats(
     if channels is None:
         channels = _usual_channels(chosen[:: -(-len(chosen) // _TRIED)])
     loader = LoadImage(channels, window=window, nodata=nodata)
-    found: list[_Image] = []
-    bad: list[tuple[str, str]] = []
-    endings: Counter = Counter()
+    # Of a million images, sums are kept, and of each its size alone.
+    sizes, bad = array('i'), []
+    endings, types, kinds, suspected = Counter(), Counter(), Counter(), Counter()
+    low, high = np.inf, -np.inf
+    mean, square, empty = np.zeros(()), np.zeros(()), 0.0
     for path, image in zip(chosen, map_files(partial(_measure, loader), chosen, workers)):
         if image.error:
             bad.append((path, image.error))
         else:
-            found.append(image)
+            height, width, number = image.shape
+            sizes.extend((height, width))
             endings[Path(path).suffix.lower()] += 1
+            types[image.dtype] += 1
+            kinds[number] += 1
+            if image.suspected is not None:
+                suspected[image.suspected] += 1
+            low, high = min(low, image.low), max(high, image.high)
+            mean, square = mean + image.mean, square + image.square
+            empty += image.nodata
         if tick is not None:
             tick(len(chosen))
-    if not found:
+    if not sizes:
         raise DataError(f'none of {len(chosen)} images can be read; the last: {bad[-1][1]}')
-    mean = np.mean([image.mean for image in found], 0)
-    square = np.mean([image.square for image in found], 0)
+    count = len(sizes) // 2
+    mean, square = mean / count, square / count
     return FolderStats(
         loader,
         len(files),
-        np.array([image.shape[:2] for image in found]),
+        np.array(sizes).reshape(-1, 2),
         endings,
-        Counter(image.dtype for image in found),
-        Counter(image.shape[2] for image in found),
-        min(image.low for image in found),
-        max(image.high for image in found),
+        types,
+        kinds,
+        low,
+        high,
         mean,
         np.sqrt(np.maximum(square - mean**2, 0)),
-        float(np.mean([image.nodata for image in found])),
-        Counter(image.suspected for image in found if image.suspected is not None),
+        empty / count,
+        suspected,
         bad,
     )
 

@@ -7,6 +7,7 @@ from simmim_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from simmim_mm.engine.loops import EpochTrainLoop
 from simmim_mm.engine.optimizers import FusedAdamW
 from simmim_mm.engine.schedulers import CosineThroughWarmupLR, WarmupLR
+from simmim_mm.engine.timed import TimedSchedulerHook, TimedTrainLoop
 
 __all__ = [
     'AmpOptimWrapper',
@@ -15,5 +16,7 @@ __all__ = [
     'EpochTrainLoop',
     'FusedAdamW',
     'LayerDecayOptimWrapperConstructor',
+    'TimedSchedulerHook',
+    'TimedTrainLoop',
     'WarmupLR',
 ]

@@ -43,6 +43,7 @@ class RunLock:
 
     Raises:
         WorkDirInUse: From :meth:`acquire`, if the folder is held.
+        NotADirectoryError: If it is a file.
         OSError: If the file cannot be made, as on a read-only file system.
     """
 
@@ -54,7 +55,12 @@ class RunLock:
 
     def acquire(self) -> 'RunLock':
         self._made_folder = not self.path.parent.is_dir()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(
+                f'{self.path.parent} is a file, not a work dir: choose another'
+            ) from None
         while self._file is None:
             self._file = self._open()
         _HELD.add(self)

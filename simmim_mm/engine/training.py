@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from simmim_mm import _stack
 from simmim_mm.engine.checks import check_model, check_run
@@ -13,13 +14,16 @@ from simmim_mm.engine.launch import load_runner, release_loaders
 from simmim_mm.engine.stop_request import StopRequest
 
 
-def train(cfg: Config, notes: Sequence[str], request: StopRequest) -> None:
+def train(
+    cfg: Config, notes: Sequence[str], request: StopRequest, hooks: Sequence[Hook] = ()
+) -> None:
     """Check the data and the model of a config, and train.
 
     Args:
         cfg: Complete, with its work dir.
         notes: What is logged first, a sentence each.
         request: Entered; notes the signals that ask the training to stop.
+        hooks: Of this call alone, which no config has.
 
     Raises:
         DataError: If the images or labels cannot be trained on.
@@ -31,7 +35,8 @@ def train(cfg: Config, notes: Sequence[str], request: StopRequest) -> None:
     checked = check_run(cfg)  # before anything is written
     runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
     add_standard_hooks(runner)
-    runner.register_hook(PreemptionHook(request))
+    for hook in (PreemptionHook(request), *hooks):
+        runner.register_hook(hook)
     for note in notes:
         runner.logger.info(note)
     for warning in checked.warnings:

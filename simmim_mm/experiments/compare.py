@@ -14,6 +14,7 @@ from simmim_mm.experiments.pretrained import (
     named_file,
     read_pretrained,
 )
+from simmim_mm.experiments.scalars import seconds_taken
 from simmim_mm.experiments.tables import write_csv
 from simmim_mm.experiments.trial import Outcome, Trial, fingerprint
 
@@ -129,7 +130,8 @@ def run_knn_probe(
 def conclude(outcomes: Sequence[Outcome], starts: Sequence[Start], work_dir: str | Path) -> str:
     """Write results.csv, results.md, results.png and trials.csv; returns table and verdicts.
 
-    Of several fractions of the labels, label_share.png shows the curves.
+    Of several fractions of the labels, label_share.png shows the curves. ``pretraining`` are the
+    minutes that the log beside the checkpoint tells; None where there is no log.
     """
     work_dir, metric = Path(work_dir), outcomes[0].trial.metric
     by_name = {start.name: start for start in starts}
@@ -142,6 +144,8 @@ def conclude(outcomes: Sequence[Outcome], starts: Sequence[Start], work_dir: str
             verdicts.append(report.verdict(found, name, start.baseline))
         share = dict(label_share=start.label_share) if several else {}
         others = {key: value for key, value in row.items() if key != 'mean'}
+        took = start.checkpoint and seconds_taken(Path(start.checkpoint).parent) / 60
+        others['pretraining'] = took or None
         table.append(
             {'start': start.plain_name, **share, metric: row['mean'], **others}
             | {key: getattr(found, key, None) for key in ('difference', 'low', 'high')}

@@ -13,6 +13,7 @@ from simmim_mm.models.backbones.masked_swin import clamped_windows
 from simmim_mm.registry import MODELS
 
 TASK_METRICS = dict(classification='accuracy/top1', detection='coco/bbox_mAP', segmentation='mIoU')
+_CHECKPOINT_ITERS = 500  # from one to the next where the length is a time
 _STRIDES = (4, 8, 16, 32)  # of the maps that detectors and segmenters work on
 
 # What each backbone needs on images of any size. Those that are not here take --config.
@@ -100,6 +101,39 @@ def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None)
         if scheduler.get('begin'):
             begin = round(scheduler.begin * number / former)
             scheduler.begin = min(begin, scheduler.get('end', begin + 1) - 1)
+
+
+def set_minutes(cfg: Config, minutes: float) -> None:
+    """Train for a time, with the schedule of the config passing in it; see ``TimedTrainLoop``.
+
+    There are validations, which are not counted, at every fifth of the schedule.
+
+    Raises:
+        ValueError: If a schedule depends on the validations, or the config has no length.
+    """
+    unit = next((u for u in ('iters', 'epochs') if cfg.train_cfg.get(f'max_{u}')), None)
+    schedulers = cfg.get('param_scheduler') or []
+    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    if unit is None or any('OnPlateau' in scheduler['type'] for scheduler in schedulers):
+        raise ValueError(
+            'minutes need a config with max_iters or max_epochs in train_cfg, and schedules that '
+            'do not depend on validations'
+        )
+    number = cfg.train_cfg[f'max_{unit}']
+    cfg.train_cfg = dict(
+        type='simmim_mm.TimedTrainLoop',
+        seconds=60 * minutes,
+        val_interval=max(1, number // 5),
+        **{f'max_{unit}': number},
+    )
+    for scheduler in schedulers:
+        if scheduler.get('by_epoch', True):
+            scheduler.update(by_epoch=True, convert_to_iter_based=True)
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks['param_scheduler'] = dict(type='simmim_mm.TimedSchedulerHook')
+    checkpoint = hooks.setdefault('checkpoint', {})
+    checkpoint.update(by_epoch=False, interval=_CHECKPOINT_ITERS)
+    cfg.log_processor = dict(cfg.get('log_processor') or {}, by_epoch=False)
 
 
 def set_run(

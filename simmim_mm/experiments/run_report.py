@@ -13,6 +13,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from mmengine.config import Config
+from PIL import Image
 
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.checkpoint.safe_load import plain_dict

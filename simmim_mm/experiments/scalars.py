@@ -78,6 +78,8 @@ def read_progress(work_dir: str | Path, trial: Trial, train_cfg: dict) -> Progre
                 }
             if (fraction := _fraction(line, train_cfg)) is not None:
                 progress.fraction = min(fraction, 1.0)
+    if train_cfg.get('seconds'):  # iterations do not tell
+        progress.fraction = min(seconds_taken(work_dir) / train_cfg['seconds'], 1.0)
     return progress
 
 

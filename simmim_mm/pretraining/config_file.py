@@ -105,13 +105,18 @@ def _by_iter(plan: Plan) -> list[str]:
     interval = max(1, warmup // plan.accumulate) * plan.accumulate
     unit = 'by_epoch=False, convert_to_iter_based=False'
     period = '' if _is_gathering(plan) else 'T_max=iters, '
+    extend = '' if plan.may_extend else ', extend=False'
     return [
+        f'seconds = {plan.seconds:.0f}  # of training: iterations become more or less by the pace',
         'param_scheduler = [',
         f'    dict(_base_.warmup, end={warmup}, {unit}),',
         f'    dict(_base_.cosine, {period}begin={warmup}, end=iters, {unit}),',
         ']',
-        "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iters)",
+        'train_cfg = dict(',
+        f"    _delete_=True, type='TimedTrainLoop', max_iters=iters, seconds=seconds{extend}",
+        ')',
         'default_hooks = dict(',
+        "    param_scheduler=dict(type='TimedSchedulerHook'),",
         f'    logger=dict(interval={min(50, max(1, iters // 20))}),',
         f'    checkpoint=dict(by_epoch=False, interval={interval}),',
         ')',

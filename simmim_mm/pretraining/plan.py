@@ -99,6 +99,7 @@ class Plan:
         amp: Mixed precision.
         epochs: Length; None where it is given in iterations.
         iters: Batches in memory; None where the length is given in epochs.
+        seconds: There are for ``iters``, of which there will be more or less if the pace changes.
         start: Weights to start from.
         seed: Of everything random.
         reasons: By what was chosen, why.
@@ -119,6 +120,7 @@ class Plan:
     seed: int
     epochs: int | None = None
     iters: int | None = None
+    seconds: float | None = None
     start: Start | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -129,8 +131,9 @@ class Plan:
         return self.batch_size // self.accumulate
 
     @property
-    def batches_per_epoch(self) -> int:
-        return -(-self.facts.number // self.micro_batch)
+    def batches_per_epoch(self) -> float:
+        """Work of an epoch; its last batch counts by its images."""
+        return self.facts.number / self.micro_batch
 
     def halved(self) -> 'Plan':
         """The same training with half as many images in memory.
@@ -146,11 +149,12 @@ class Plan:
         iters = self.iters and self.iters * 2
         return replace(self, accumulate=self.accumulate * 2, iters=iters)
 
-    def in_enough_steps(self, seconds: float, per_batch: float) -> tuple['Plan', float]:
+    def in_enough_steps(self, seconds: float, per_batch: float) -> 'Plan':
         """The plan with a batch of which enough fit into the time: a model learns from steps.
 
-        Takes and returns what :meth:`lasting` takes; the time of a batch is taken to be
-        proportional to its images.
+        Args:
+            seconds: There are for training.
+            per_batch: Seconds of a batch; taken to be proportional to its images.
         """
         plan = self
         while seconds / per_batch / plan.accumulate < MIN_STEPS and plan.batch_size > MIN_BATCH:
@@ -158,7 +162,7 @@ class Plan:
             reasons = {**plan.reasons, 'batch_size': 'more steps in the time'}
             rate = plan.lr if reasons['lr'] == ASKED else float(f'{plan.lr / 2**0.5:.2g}')
             plan = replace(plan, batch_size=batch, lr=rate, reasons=reasons)
-        return plan, per_batch
+        return plan
 
     def lasting(self, seconds: float, per_batch: float) -> 'Plan':
         """The plan with the length that fits.
@@ -168,20 +172,22 @@ class Plan:
             per_batch: Seconds of a batch in memory.
         """
         batches = max(1.0, seconds / per_batch)
-        epochs = batches / self.batches_per_epoch
-        pace = self.micro_batch / per_batch
-        reason = f'{pace:.3g} images a second'
-        if epochs > MAX_EPOCHS:
+        reason = f'{self.micro_batch / per_batch:.3g} images a second'
+        if batches > self._most:
+            batches = self._most
             reason = f'more would only learn {self.facts.number} images by heart'
-            return self._of(epochs=MAX_EPOCHS, reason=reason)
-        if epochs >= 20:  # else whole epochs would be too coarse
-            return self._of(epochs=round(epochs), reason=reason)
         steps = max(2, round(batches / self.accumulate))
-        return self._of(iters=steps * self.accumulate, reason=reason)
-
-    def _of(self, reason: str, epochs: int | None = None, iters: int | None = None) -> 'Plan':
         reasons = {**self.reasons, 'length': reason}
-        return replace(self, epochs=epochs, iters=iters, reasons=reasons)
+        return replace(self, iters=steps * self.accumulate, seconds=seconds, reasons=reasons)
+
+    @property
+    def _most(self) -> float:
+        return MAX_EPOCHS * self.batches_per_epoch
+
+    @property
+    def may_extend(self) -> bool:
+        """Whether more iterations than planned would still teach something."""
+        return (self.iters or 0) < 0.99 * self._most
 
 
 def make_plan(facts: Facts, machine: Machine, wishes: Wishes, start: Start | None = None) -> Plan:
@@ -366,7 +372,7 @@ def describe(plan: Plan, ends: str) -> list[tuple[str, str, str]]:
     length = f'{plan.epochs} epochs'
     if plan.epochs is None:
         part = (plan.iters or 0) / plan.batches_per_epoch
-        length = f'{plan.iters} iterations, {part:.3g} epochs'
+        length = f'{part:.3g} epochs, {plan.iters:,} iterations'
     batch = f'{plan.batch_size} images'
     if plan.accumulate > 1:
         batch += f', {plan.accumulate} times {plan.micro_batch}'

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
@@ -20,6 +21,7 @@ from simmim_mm.engine.launch import adapt_dataloaders
 from simmim_mm.engine.resume import choose_checkpoint
 from simmim_mm.engine.run_lock import RunLock
 from simmim_mm.engine.stop_request import StopRequest
+from simmim_mm.engine.timed import TimedTrainLoop
 from simmim_mm.engine.training import train
 from simmim_mm.engine.watching import require_tracker, watch
 from simmim_mm.evaluation.knn import load_split
@@ -41,6 +43,7 @@ from simmim_mm.pretraining.timing import Timing, time_steps
 CONFIG = 'pretrain.py'
 _REPORTED = 8  # images that the report at the end looks at
 _TIMING = 12.0  # seconds at most, and of a short training a twenty-fifth
+_END = 8.0  # seconds for the checkpoint and the report that are written at the end
 _CHECKPOINTS = 4  # that lie on the disk at once, the one being written included
 
 
@@ -93,7 +96,7 @@ def pretrain(
     if resume and not path.is_file():
         raise PlanError(f'--resume: {path} does not exist: start without --resume')
     with StopRequest() as request, RunLock(work_dir):
-        plan = None
+        plan = planned = None
         if not resume:
             if path.exists() or (work_dir / 'last_checkpoint').exists():
                 raise PlanError(
@@ -108,9 +111,10 @@ def pretrain(
                     work_dir.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(start.file, work_dir / NATIVE)
                     plan = replace(plan, start=start._replace(file=(work_dir / NATIVE).absolute()))
+            planned = time.monotonic()
             _write(path, plan, work_dir, cfg_options or {}, watched)
             report(f'config: {path} (simmim train {path})')
-        while not _fits(path, work_dir, resume, request, watched):
+        while not _fits(path, work_dir, resume, request, watched, planned):
             if plan is None:
                 raise PlanError(
                     f'out of memory: halve train_dataloader.batch_size and double '
@@ -121,7 +125,7 @@ def pretrain(
             plan = plan.halved()
             _write(path, plan, work_dir, cfg_options or {}, watched)
             report(_said(plan))
-            # a number of iterations would mean another part of the training now
+            # the time goes on; a number of iterations would mean another part of the training now
             resume = plan.epochs is not None and (work_dir / 'last_checkpoint').is_file()
         try:
             report(f'report: {write_run_report(work_dir, num_images=_REPORTED)}')
@@ -130,12 +134,25 @@ def pretrain(
         return Path((work_dir / 'last_checkpoint').read_text().strip())
 
 
+class _CountFrom(Hook):
+    """Lets the time of a training begin when it was planned: the checks before it count."""
+
+    def __init__(self, moment: float) -> None:
+        self._moment = moment
+
+    def before_train(self, runner: Any) -> None:
+        """Tell the loop, if it keeps a time."""
+        if isinstance(runner.train_loop, TimedTrainLoop):
+            runner.train_loop.count_from(self._moment)
+
+
 def _fits(
     path: Path,
     work_dir: Path,
     resume: bool,
     request: StopRequest,
     watched: Callable[[Config], None],
+    planned: float | None,
 ) -> bool:
     """Train; False where memory ends, and nothing holds it any more."""
     cfg = load_config(path)
@@ -144,7 +161,7 @@ def _fits(
     adapt_dataloaders(cfg)
     notes = choose_checkpoint(cfg, 'auto' if resume else None)
     try:
-        train(cfg, notes, request)
+        train(cfg, notes, request, [] if planned is None else [_CountFrom(planned)])
     except torch.OutOfMemoryError:
         return False
     return True
@@ -174,15 +191,17 @@ def _planned(
     report('timing a few steps')
     plan, timing = _timed(plan, work_dir, cfg_options, seconds, report)
     if minutes is not None:
+        if wishes.batch_size is None and plan.accumulate == 1:
+            left = budget - (time.monotonic() - started) - _overhead(timing)
+            smaller = plan.in_enough_steps(left, timing.seconds)
+            if smaller.batch_size != plan.batch_size:  # an image of it takes longer: time it, too
+                plan, timing = _timed(smaller, work_dir, cfg_options, seconds, report)
         left = budget - (time.monotonic() - started) - _overhead(timing)
         if left < 3 * timing.seconds:
             raise PlanError(
                 f'--minutes {minutes:g} is too short: looking at the images and three steps take '
                 f'{(budget - left + 3 * timing.seconds) / 60:.1f}'
             )
-        if wishes.batch_size is None and plan.accumulate == 1:
-            plan, per_batch = plan.in_enough_steps(left, timing.seconds)
-            timing = timing._replace(seconds=per_batch)
         plan = plan.lasting(left, timing.seconds)
     if timing.waiting > 1 / 3:
         plan.notes.append(
@@ -208,8 +227,8 @@ def _planned(
 
 
 def _overhead(timing: Timing) -> float:
-    """Seconds of the checks before and of what is written at the end."""
-    return 3.0 + 4 * timing.seconds
+    """Seconds in which nothing is trained any more, or not yet."""
+    return _END + 4 * timing.seconds
 
 
 def _timed(

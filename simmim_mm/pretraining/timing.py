@@ -38,8 +38,9 @@ def time_steps(
 
     Args:
         cfg: Of the training.
-        seconds: How long, without the start; at least three batches are timed.
-        skip: First batches, which are not timed.
+        seconds: How long, without the start; at least three batches are timed, and one where they
+            take long.
+        skip: First batches, which are not timed; fewer where they take long.
         clock: Seconds; ``time.process_time`` on a machine that others use too, without workers.
 
     Raises:
@@ -60,7 +61,7 @@ def time_steps(
         trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
         wrapper.initialize_count_status(model, 0, 10**9)
         waited, steps, epoch = 0.0, -skip, 0
-        start = before = clock()
+        begun = start = before = clock()
         while True:
             if hasattr(sampler, 'set_epoch'):
                 sampler.set_epoch(epoch)
@@ -71,13 +72,15 @@ def time_steps(
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 steps += 1
-                if steps == 0:
-                    start, waited = clock(), 0.0
+                now = clock()
+                if steps <= 0 and (steps == 0 or now - begun > seconds):
+                    steps, start, waited = 0, now, 0.0
                 elif steps > 0:
                     waited += loaded - before
-                before = clock()
-                if steps >= 3 and before - start >= seconds:
-                    took = before - start
+                before = now
+                enough = 3 if now - begun < 3 * seconds else 1
+                if steps >= enough and now - start >= seconds:
+                    took = now - start
                     return Timing(took / steps, waited / took, size + 2 * trained)
 
 

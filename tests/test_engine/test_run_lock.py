@@ -140,3 +140,9 @@ def test_a_file_that_is_removed_meanwhile_is_not_held(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, 'flock', end_first)
     with RunLock(tmp_path), pytest.raises(WorkDirInUse):
         RunLock(tmp_path).acquire()
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_error(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(NotADirectoryError, match='file is a file, not a work dir'):
+        RunLock(tmp_path / 'file').acquire()

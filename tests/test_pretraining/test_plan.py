@@ -13,6 +13,7 @@ from simmim_mm.pretraining.plan import (
     METHODS,
     PlanError,
     Wishes,
+    describe,
     make_plan,
 )
 from simmim_mm.registry import MODELS
@@ -51,20 +52,31 @@ def test_what_is_asked_for_stays():
 
 def test_length_fills_the_time():
     plan = plan_for().lasting(seconds=100, per_batch=0.1)
-    assert plan.epochs == 100  # of ten batches
-    large = plan_for(facts=PHOTOS._replace(number=20_000)).lasting(100, 0.1)
-    assert (large.epochs, large.iters) == (None, 1000)  # whole epochs would be too coarse
+    assert (plan.epochs, plan.iters, plan.seconds) == (None, 1000, 100)
+    rows = {row[0]: row[1] for row in describe(plan, '')}
+    assert rows['length'] == '107 epochs, 1,000 iterations'  # the last batch is of 24 images
     few = plan_for(facts=PHOTOS._replace(number=40)).lasting(3600, 0.1)
-    assert few.epochs == MAX_EPOCHS
+    assert few.iters == MAX_EPOCHS * few.batches_per_epoch and not few.may_extend
+    assert plan.may_extend
+
+
+def test_config_keeps_the_time():
+    for number, seconds, extends in ((600, 100, True), (40, 3600, False)):
+        plan = plan_for(facts=PHOTOS._replace(number=number)).lasting(seconds, 0.1)
+        cfg = Config.fromstring(config_text(plan, 'work'), '.py')
+        assert cfg.train_cfg.type == 'TimedTrainLoop' and cfg.train_cfg.seconds == seconds
+        assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == plan.iters
+        assert cfg.train_cfg.get('extend', True) == extends
+        assert cfg.default_hooks.param_scheduler.type == 'TimedSchedulerHook'
 
 
 def test_little_time_is_spent_in_smaller_batches():
-    plan, per_batch = plan_for().in_enough_steps(seconds=100, per_batch=0.8)
-    assert (plan.batch_size, per_batch) == (16, 0.2)  # 500 steps instead of 125
+    plan = plan_for().in_enough_steps(seconds=100, per_batch=0.8)
+    assert plan.batch_size == 16  # 500 steps instead of 125
     assert plan.lr == pytest.approx(plan_for().lr / 2, rel=0.05)  # by the root of the batch
-    assert plan_for().in_enough_steps(1, 0.8)[0].batch_size == 8
-    assert plan_for().in_enough_steps(1000, 0.8)[0].batch_size == 64
-    assert plan_for(lr=0.1).in_enough_steps(1, 0.8)[0].lr == 0.1
+    assert plan_for().in_enough_steps(1, 0.8).batch_size == 8
+    assert plan_for().in_enough_steps(1000, 0.8).batch_size == 64
+    assert plan_for(lr=0.1).in_enough_steps(1, 0.8).lr == 0.1
 
 
 def test_halved_batch_keeps_the_images_of_a_step():

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ import simmim_mm
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError
 from simmim_mm.datasets.errors import DataError
+from simmim_mm.engine import timed
 from simmim_mm.engine.run_lock import RunLock, WorkDirInUse
 from simmim_mm.engine.stop_request import Stopped
 from simmim_mm.models.algorithms import MaskedImageModel
-from simmim_mm.pretraining import Facts, Machine, PlanError, Wishes, make_plan, pretrain
+from simmim_mm.pretraining import Facts, Machine, PlanError, Wishes, make_plan, pretrain, timing
 from simmim_mm.pretraining import run as run_module
 from simmim_mm.pretraining.config_file import config_text
 from simmim_mm.pretraining.start import check_start, read_start
@@ -82,12 +84,31 @@ def test_minutes_count_from_the_start(folder, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+def test_minutes_hold_where_the_machine_becomes_slower(folder, tmp_path, monkeypatch):
+    """By a clock that only training moves on."""
+    step, clock, calls = MaskedImageModel.train_step, SimpleNamespace(now=0.0), []
+
+    def slowed(self, data, optim_wrapper):
+        calls.append(clock.now)
+        clock.now += 0.5 if len(calls) < 30 else 1.5
+        return step(self, data, optim_wrapper)
+
+    monkeypatch.setattr(MaskedImageModel, 'train_step', slowed)
+    fake = SimpleNamespace(monotonic=lambda: clock.now, perf_counter=lambda: clock.now)
+    for module in (run_module, timing, timed):
+        monkeypatch.setattr(module, 'time', fake)
+    path, _ = run(folder, tmp_path, wishes=dict(minutes=1))
+    assert clock.now == pytest.approx(60, rel=0.1)
+    planned = load_config(tmp_path / 'out' / 'pretrain.py').train_cfg.max_iters
+    assert int(path.stem.removeprefix('iter_')) < 0.6 * planned
+
+
 def test_batch_is_halved_where_memory_ends(folder, tmp_path, monkeypatch):
     step, calls = MaskedImageModel.train_step, []
 
     def fails_once(self, data, optim_wrapper):
         calls.append(len(data['inputs']))
-        if len(calls) == 12:  # six are timed, the sixth of the training fails
+        if len(calls) == 8:  # two are timed, the sixth of the training fails
             raise torch.OutOfMemoryError('CUDA out of memory')
         return step(self, data, optim_wrapper)
 
@@ -96,7 +117,7 @@ def test_batch_is_halved_where_memory_ends(folder, tmp_path, monkeypatch):
     assert any('4 images at once' in line and '2 such batches' in line for line in said)
     cfg = load_config(tmp_path / 'out' / 'pretrain.py')
     assert (cfg.train_dataloader.batch_size, cfg.optim_wrapper.accumulative_counts) == (4, 2)
-    assert max(calls[:12]) == 8 and max(calls[12:]) == 4
+    assert max(calls[:8]) == 8 and max(calls[8:]) == 4
 
 
 def write_channels(folder, counts):

@@ -127,7 +127,7 @@ def _short(old: Any, new: Any) -> str:
 def _replay(runner: Any) -> None:
     """Step fresh schedulers as often as the training has."""
     loop: Any = runner.train_loop
-    epochs, done = 0, loop.iter
+    epochs, done = 0, getattr(loop, 'schedule_done', loop.iter)
     length = len(loop.dataloader) if isinstance(loop, EpochBasedTrainLoop) else 0
     if length:  # by epochs: the data, and so the iterations of an epoch, may be others now
         epochs, done = loop.epoch, loop.epoch * length + getattr(loop, '_first_batch', 0)
@@ -143,6 +143,11 @@ def _replay(runner: Any) -> None:
                         scheduler.step()
 
 
+def _num_steps(loop: Any) -> int:
+    """What schedules are laid out for; a ``TimedTrainLoop`` does other iterations."""
+    return getattr(loop, 'schedule_length', loop.max_iters)
+
+
 def _misfits(runner: Any) -> Iterator[str]:
     """A line for each schedule that ends elsewhere than the training."""
     loop: Any = runner.train_loop
@@ -152,7 +157,7 @@ def _misfits(runner: Any) -> Iterator[str]:
     for i, scheduler in enumerate(_schedulers(runner)):
         # in epochs where the training counts them
         scale = 1 / len(loop.dataloader) if by_epoch and not scheduler.by_epoch else 1
-        length = loop.max_epochs if by_epoch else loop.max_iters
+        length = loop.max_epochs if by_epoch else _num_steps(loop)
         end = scheduler.end - isinstance(scheduler, WarmupLR)
         if end >= INF or (scheduler.by_epoch and not by_epoch):
             continue
@@ -177,8 +182,8 @@ def _misfits(runner: Any) -> Iterator[str]:
                 f'the learning rate rises again. --{unit} N sets both.'
             )
     yield from _lost_warmups(runner)
-    if decays and last < (loop.max_epochs if by_epoch else loop.max_iters) - 1e-6:
-        length = loop.max_epochs if by_epoch else loop.max_iters
+    length = loop.max_epochs if by_epoch else _num_steps(loop)
+    if decays and last < length - 1e-6:
         yield (
             f'The schedule of the learning rate (end of param_scheduler) lasts {last:g} {unit}, '
             f'the training {length}: the rest runs at the last rate. --{unit} N sets both.'
