@@ -95,16 +95,13 @@ class SmoothFill(Fill):
         with torch.autocast(x.device.type, enabled=False):
             visible = (~hidden).to(torch.promote_types(x.dtype, torch.float32))
             colors = x.to(visible.dtype).masked_fill(hidden, 0.0)
-            summed, scale = torch.zeros_like(torch.cat((colors, visible), 1)), 2.0
+            known = torch.cat((colors, visible), 1)
+            summed, scale = torch.zeros_like(known), 2.0
             while scale <= max(8.0, max(x.shape[-2:]) / 4):
-                rows, columns = (
-                    _gaussians(n, scale).to(visible.device, visible.dtype) for n in x.shape[-2:]
-                )
-                summed += scale**-6 * (rows @ torch.cat((colors, visible), 1) @ columns)
+                rows, columns = (_gaussians(n, scale).to(known) for n in x.shape[-2:])
+                summed += scale**-6 * (rows @ known @ columns)
                 scale *= 2
-            weight = summed[:, -1:]
-            tiny = torch.finfo(weight.dtype).tiny
-            return summed[:, :-1] / weight.clamp(min=tiny)
+            return summed[:, :-1] / summed[:, -1:].clamp(min=torch.finfo(summed.dtype).tiny)
 
 
 def _gaussians(n: int, scale: float) -> Tensor:
