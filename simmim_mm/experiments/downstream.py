@@ -68,8 +68,8 @@ def downstream_config(
 def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None) -> None:
     """Shorten or lengthen a training, its schedule of learning rates included.
 
-    All times of the schedulers are scaled alike. There are validations and checkpoints at every
-    fifth of the training, at least.
+    All times of the schedulers are scaled alike; a time in which it should end is dropped. There
+    are validations and checkpoints at every fifth of the training, at least.
 
     Raises:
         ValueError: If the config counts in the other unit.
@@ -85,6 +85,9 @@ def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None)
             f'({cfg.train_cfg.get("max_" + other)}): give {other}'
         )
     cfg.train_cfg[key] = number
+    if cfg.train_cfg.pop('seconds', None):  # of a TimedTrainLoop: the length is no time any more
+        cfg.train_cfg.pop('extend', None)
+        cfg.train_cfg.type = 'IterBasedTrainLoop' if iters else 'simmim_mm.EpochTrainLoop'
     interval = max(1, number // 5)
     cfg.train_cfg.val_interval = min(cfg.train_cfg.get('val_interval', interval), interval)
     checkpoint = cfg.setdefault('default_hooks', {}).setdefault('checkpoint', {})

@@ -220,7 +220,8 @@ def run_config(starts: Sequence[Path]) -> Config | None:
 def _facts(work_dir: Path, curves: dict[str, Curve], config: Config | None) -> dict[str, str]:
     done = max(curve.steps[-1] for curve in curves.values())
     train = plain_dict((config or {}).get('train_cfg'))
-    length = f' of {train["max_iters"]}' if train.get('max_iters') else ''
+    planned = None if train.get('seconds') else train.get('max_iters')
+    length = f' of {planned}' if planned else ''
     if 'epoch' in curves and train.get('max_epochs'):
         length = f', epoch {curves["epoch"].values[-1]:.0f} of {train["max_epochs"]}'
     facts = {'iterations': f'{done}{length}', 'time': duration(seconds_taken(work_dir))}

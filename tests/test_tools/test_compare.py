@@ -347,6 +347,8 @@ def test_minutes_let_the_whole_schedule_pass():
         type='simmim_mm.TimedTrainLoop', seconds=90, max_epochs=100, val_interval=20
     )
     assert [s.get('convert_to_iter_based') for s in cfg.param_scheduler] == [None, True]
+    set_budget(cfg, epochs=10)
+    assert cfg.train_cfg.type == 'simmim_mm.EpochTrainLoop' and 'seconds' not in cfg.train_cfg
     with pytest.raises(ValueError, match='max_iters or max_epochs'):
         set_minutes(Config(dict(train_cfg=dict(type='Own'))), 1)
 
