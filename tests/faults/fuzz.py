@@ -255,7 +255,7 @@ def reset_peak() -> int:
 
 # ---- the parent ----
 def processor_time(pid: int | None) -> tuple[str, float]:
-    """State of a process (R, D: it works, or would like to), and how long it has had the processor."""
+    """State of a process (R, D: it works or would like to), and its time on the processor."""
     fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
