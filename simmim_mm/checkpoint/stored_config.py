@@ -184,8 +184,8 @@ def check_types(cfg: Any, *registries: Registry) -> None:
             found = [_find(kind, r) for r in registries] if isinstance(kind, str) else []
             if not any(found):
                 raise ValueError(f'type {kind!r} is not a registered {registries[0].name}')
-            known = next(filter(None, found))
-            if registries[0].name == 'model' and not known.__module__.startswith('simmim_mm.'):
+            origin = next(filter(None, found)).__module__
+            if registries[0].name == 'model' and not origin.startswith('simmim_mm.'):
                 _refuse_files(node, str(kind))
 
 

@@ -25,7 +25,7 @@ from simmim_mm.datasets.tiff import check_page_chain
 from simmim_mm.datasets.transforms.loading import LoadImage
 from simmim_mm.experiments.scalars import checkpoint_files, read_scalars
 
-CASES = dict(images=4, checkpoints=4, annotations=8, configs=10)
+CASES = dict(images=4, checkpoints=10, annotations=8, configs=10)
 
 
 def test_no_damaged_file_does_more_than_to_be_refused():
