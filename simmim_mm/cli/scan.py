@@ -15,9 +15,9 @@ from simmim_mm.cli.common import (
 HELP = 'look for broken, unfit and duplicate images'
 DESCRIPTION = """
 Look for broken, unfit and duplicate images in a folder. Writes report.csv, report.html and
-kept.txt, the list of the images that are left, which ImageDataset(ann_file='kept.txt') reads. The
-images stay as they are: --move and --link say what would be done, and do it only with --apply. No
-file is ever deleted.
+kept.txt, the list of the images that are left, which ImageDataset(ann_file='kept.txt') reads. An
+interrupted scan continues where it was. The images stay as they are: --move and --link say what
+would be done, and do it only with --apply. No file is ever deleted.
 """
 RENAMED = {'--bands': '--channels'}
 
@@ -62,17 +62,20 @@ def run(args: argparse.Namespace) -> None:
     if not -1 <= args.distance <= 12:
         raise ValueError(f'--distance must be -1 to 12, got {args.distance}')
     target = file_target(args)
+    out, journal = Path(args.out), Path(args.out, 'scan.journal')
     with progress_ticks('scanning') as tick:
         names = ('min_size', 'channels', 'distance', 'mirrored', 'workers')
         options = {name: getattr(args, name) for name in names}
-        scan = curation.scan_folder(args.folder, **options, tick=tick, nodata=nodata)
-    out = Path(args.out)
+        scan = curation.scan_folder(
+            args.folder, **options, tick=tick, nodata=nodata, journal=out / 'scan.journal'
+        )
     out.mkdir(parents=True, exist_ok=True)
     remove_stale_files(out)
     kept = [path for path, keep in zip(scan.paths, scan.kept) if keep]
     curation.write_csv(scan, out / 'report.csv')
     curation.write_html(scan, out / 'report.html')
     curation.write_lines(kept, out / 'kept.txt')
+    journal.unlink()
     for status, number in scan.counts().most_common():
         print(f'{status:15} {number}')
     for fault, number in Counter(fault for fault, _ in scan.faults.values()).items():

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,8 @@ import numpy as np
 from simmim_mm._renamed import renamed_arguments
 from simmim_mm.curation.duplicates import group_duplicates
 from simmim_mm.curation.files import map_files
-from simmim_mm.curation.inspection import inspect_file
+from simmim_mm.curation.inspection import Inspection, inspect_file
+from simmim_mm.curation.journal import Journal
 from simmim_mm.datasets.image_folder import list_images
 from simmim_mm.datasets.shards import relative_to
 from simmim_mm.datasets.values import Nodata
@@ -53,6 +56,7 @@ def scan_folder(
     workers: int = 0,
     tick: Callable[[int], None] | None = None,
     nodata: Nodata = None,
+    journal: str | Path | None = None,
 ) -> Scan:
     """Inspect every image file below a folder, and group the duplicates.
 
@@ -64,6 +68,8 @@ def scan_folder(
         workers: Processes; 0 works in this one.
         tick: Called with the number of all files after each of them.
         nodata: See :func:`inspect_file`.
+        journal: File that keeps what is found of each file. A call that finds it there inspects
+            only files that are not in it, or have changed since.
 
     Raises:
         DataError: If the folder is missing or holds no image.
@@ -75,7 +81,8 @@ def scan_folder(
     shapes, sizes = np.zeros((count, 3), np.int32), np.zeros(count, np.int64)
     faults: dict[int, tuple[str, str]] = {}
     inspect = partial(inspect_file, min_size=min_size, channels=channels, nodata=nodata)
-    for i, seen in enumerate(map_files(inspect, files, workers)):
+
+    def note(i: int, seen: Inspection) -> None:
         shapes[i], sizes[i] = (seen.height, seen.width, seen.channels), seen.size
         if seen.fault:
             faults[i] = (seen.fault, seen.detail)
@@ -83,6 +90,22 @@ def scan_folder(
             content[i], pixels[i], looks[:, i] = seen.content, seen.pixels, seen.looks
         if tick is not None:
             tick(count)
+
+    done = np.zeros(count, bool)
+    with ExitStack() as stack:
+        keep = None
+        if journal is not None:
+            before = Journal(journal, files, [min_size, list(channels), nodata])
+            for i, seen in before.known():
+                if not done[i]:
+                    done[i] = True
+                    note(i, seen)
+            keep = stack.enter_context(before.writing(anew=not done.any()))
+        todo = np.flatnonzero(~done).tolist()
+        for i, seen in zip(todo, map_files(inspect, [files[i] for i in todo], workers)):
+            note(i, seen)
+            if keep is not None:
+                keep.add(i, seen)
 
     sound = np.setdiff1d(np.arange(count), np.fromiter(faults, int, len(faults)))
     flipped = looks[1, sound] if mirrored else None

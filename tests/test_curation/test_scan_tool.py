@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 
 from simmim_mm.cli import parse_args
-from simmim_mm.curation import read_report, scan_folder, write_html
+from simmim_mm.curation import inspect_file, read_report, scan_folder, write_html
 from simmim_mm.datasets import DataError, ImageDataset
 
 
@@ -107,6 +107,36 @@ def test_workers_change_nothing(dirty):
 
 def names(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if not p.is_dir())
+
+
+def test_a_scan_that_was_ended_goes_on_and_finds_the_same(dirty, tmp_path, monkeypatch):
+    folder, _ = dirty
+    whole = scan_folder(str(folder), min_size=32)
+    journal, count = tmp_path / 'scan.journal', len(whole.paths)
+    inspected = []
+
+    def ended(total):
+        if len(inspected) == 5:
+            raise KeyboardInterrupt
+
+    def inspect(path, **settings):
+        inspected.append(path)
+        return inspect_file(path, **settings)
+
+    monkeypatch.setattr('simmim_mm.curation.scan.inspect_file', inspect)
+    with pytest.raises(KeyboardInterrupt):
+        scan_folder(str(folder), min_size=32, journal=journal, tick=ended)
+    journal.write_bytes(journal.read_bytes()[:-9])  # half a line: that file is inspected again
+    os.utime(folder / whole.paths[0], (1, 1))  # and so is one that has changed
+    inspected.clear()
+    again = scan_folder(str(folder), min_size=32, journal=journal)
+    assert len(inspected) == count - 2
+    assert str(folder / whole.paths[0]) in inspected
+    assert [again.status(i) for i in range(count)] == [whole.status(i) for i in range(count)]
+    assert (again.groups == whole.groups).all() and (again.shapes == whole.shapes).all()
+    inspected.clear()
+    scan_folder(str(folder), min_size=8, journal=journal)  # other settings
+    assert len(inspected) == count
 
 
 def test_scan_reports_and_moves_only_when_told(dirty, tmp_path, monkeypatch, capsys):

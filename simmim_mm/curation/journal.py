@@ -1,0 +1,74 @@
+"""What a scan has found so far, on disk, so that one that was ended goes on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from simmim_mm.curation.inspection import Inspection
+
+_FLUSHED = 256  # entries that a kill may cost
+
+
+class Journal:
+    """A line for each inspected file; a first one says of which files and by which settings.
+
+    A file that has changed since is not known.
+
+    Args:
+        path: Of the journal; one of other files or settings is begun anew.
+        files: All that are to be inspected.
+        settings: What else the results depend on.
+    """
+
+    def __init__(self, path: str | Path, files: Sequence[str], settings: Any) -> None:
+        self.path, self.files = Path(path), files
+        digest = hashlib.sha256(json.dumps(settings, default=str).encode())
+        for file in files:
+            digest.update(b'\0' + os.fsencode(file))
+        self.header = digest.hexdigest() + '\n'
+
+    def known(self) -> Iterator[tuple[int, Inspection]]:
+        """Index of each file that was inspected, and what was found."""
+        with suppress(FileNotFoundError), self.path.open(encoding='utf-8') as lines:
+            if next(lines, '') != self.header:
+                return
+            for line in lines:
+                try:
+                    index, stamp, *values = json.loads(line)
+                    *front, content, pixels, looks = values
+                except ValueError:  # cut off by a kill; what a later call added follows
+                    continue
+                if stamp == _stamp(self.files[index]):
+                    hashes = (bytes.fromhex(content), bytes.fromhex(pixels))
+                    yield index, Inspection(*front, *hashes, tuple(looks))
+
+    @contextmanager
+    def writing(self, anew: bool) -> Iterator['Journal']:
+        """Open it to :meth:`add` to."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open('w' if anew else 'a', encoding='utf-8') as self._file:
+            # behind what is perhaps half a line
+            self._file.write(self.header if anew else '\n')
+            self._added = 0
+            yield self
+
+    def add(self, index: int, seen: Inspection) -> None:
+        """Note what was found in a file."""
+        *front, content, pixels, looks = seen
+        entry = [index, _stamp(self.files[index]), *front, content.hex(), pixels.hex(), looks]
+        self._file.write(json.dumps(entry) + '\n')
+        self._added += 1
+        if self._added % _FLUSHED == 0:
+            self._file.flush()
+
+
+def _stamp(path: str) -> int:
+    """Time of the last change in ns; 0 of what is no local file."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
