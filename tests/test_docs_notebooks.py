@@ -2,9 +2,12 @@
 
 import json
 import re
+import shlex
 
 import pytest
-from docs_pages import ROOT
+from docs_pages import ROOT, blocks, commands
+
+from simmim_mm.cli import parse_args
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +43,7 @@ def run(name: str, kernel: str, folder) -> list:
         cell.source, found = re.subn(rf'^{key} = .*$', new, cell.source, flags=re.M)
         assert found == 1, key
     resources = dict(metadata=dict(path=str(folder)))
-    settings = dict(timeout=300, kernel_name=kernel, resources=resources)
+    settings = dict(timeout=600, kernel_name=kernel, resources=resources)
     nbclient.NotebookClient(notebook, **settings).execute()
     return [output for cell in notebook.cells for output in cell.get('outputs', ())]
 
@@ -72,6 +75,17 @@ def test_does_it_help(kernel, tmp_path):
 def test_is_stored_without_outputs(path):
     cells = json.loads(path.read_text())['cells']
     assert not any(cell.get('outputs') or cell.get('execution_count') for cell in cells)
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_commands_and_links_in_its_text(path):
+    cells = json.loads(path.read_text())['cells']
+    text = '\n\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown')
+    for command in commands(text):
+        assert all(len(line) <= 80 for _, block in blocks(text) for line in block.splitlines())
+        parse_args(shlex.split(command)[1:])
+    for link in re.findall(r'\]\(([^)#]+)', text):
+        assert (path.parent / link).is_file(), link
 
 
 def test_each_is_run():
