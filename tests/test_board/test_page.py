@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from board_toys import write_run
 from PIL import Image
-from test_runs import write_run
 from vis_toys import save_checkpoint, tiny_config, write_photos
 
 from simmim_mm.visualization.reconstructor import Reconstructor

@@ -1,32 +1,16 @@
 """What a row of the table says of a training."""
 
-import json
 import os
 import time
+from datetime import datetime
 
 import pytest
+from board_toys import write_run
 from mmengine.config import ConfigDict
 
 from simmim_mm.board.runs import COLUMNS, find_runs, method_name
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.engine.run_lock import LOCK_FILE, RunLock
-
-CONFIG = """
-model = dict(type='MaskedImageModel', backbone=dict(type='MaskedSwin', arch='tiny'))
-train_cfg = dict(max_epochs=3)
-train_dataloader = dict(dataset=dict(type='ImageDataset', data_root='/my/images'))
-"""
-
-
-def write_run(folder, losses=(2.0, 1.0), age=3600.0):
-    """A training of which each epoch has logged once, and whose files are ``age`` seconds old."""
-    log = folder / '20260101_000000' / 'vis_data'
-    log.mkdir(parents=True)
-    lines = [dict(loss=loss, epoch=i, iter=9 * i, step=9 * i) for i, loss in enumerate(losses, 1)]
-    (log / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
-    (log / 'config.py').write_text(CONFIG)
-    for file in (log, *log.iterdir()):
-        os.utime(file, (time.time() - age,) * 2)
 
 
 def cells(root, name='runs/a'):
@@ -39,8 +23,8 @@ def test_a_row_says_what_is_trained_on_what_and_how_far(tmp_path):
     expected = dict(method='SimMIM', backbone='MaskedSwin tiny', data='/my/images', loss=1.0)
     assert {key: found[key] for key in expected} == expected
     assert found['done'] == '2 of 3 epochs' and found['kNN %'] is None
-    assert abs(time.mktime(time.strptime(found['last sign of life'], '%Y-%m-%d %H:%M:%S')) -
-               time.time() + 3600) < 60  # fmt: skip
+    seen = datetime.fromisoformat(found['last sign of life']).timestamp()
+    assert time.time() - seen == pytest.approx(3600, abs=60)
 
 
 def test_a_run_is_running_ended_stopped_or_killed(tmp_path):
