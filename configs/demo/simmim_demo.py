@@ -1,8 +1,8 @@
 # Demo: SimMIM at 96 pixels with a small Swin, three to five minutes on two CPU cores (`make demo`).
 #
 # The method is that of the recipes in configs/simmim, but for this: crop and color jitter make many
-# different views of few photographs; the encoder sees an interpolation of the visible pixels, and the
-# decoder predicts what it leaves, since nine photographs do not teach a model to do as well itself.
+# different views of few photographs; the encoder sees an interpolation of the visible pixels, and
+# the decoder predicts what it leaves, since nine photographs do not teach a model to do as well.
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'work_dirs/demo/photos/train'
