@@ -186,15 +186,20 @@ def work(kinds: Sequence[Kind], folder: Path, cases: Connection) -> None:
         kind = kinds[number]
         path = folder / f'case{kind.suffix}'
         path.write_bytes(content_of(kind, case, seeds(number)))
-        sys.stdout.flush(), sys.stderr.flush()
+        flush()
         os.ftruncate(written, 0)
         os.lseek(written, 0, os.SEEK_SET)
         result = attempt(kind, path)
-        sys.stdout.flush(), sys.stderr.flush()
+        flush()
         if length := os.fstat(written).st_size:
             text = os.pread(written, min(length, 2000), 0).decode(errors='replace')
             result = result._replace(fault=result.fault or 'output', detail=text)
         cases.send(result)
+
+
+def flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def content_of(kind: Kind, case: int, seeds: Sequence[Any]) -> bytes:
@@ -370,7 +375,7 @@ def spread_over(kinds: Sequence[Kind], first: int, cases: int | None) -> dict[st
 def main() -> None:
     from fuzz_kinds import KINDS
 
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description='Damaged and hostile files for every reader.')
     parser.add_argument('kinds', nargs='*', help='a group, or group/kind (all)')
     parser.add_argument('--cases', type=int, help=f'of each kind (in all: {CASES})')
     parser.add_argument('--first', type=int, default=0, help='number of the first (%(default)s)')

@@ -31,6 +31,7 @@ from simmim_mm.datasets.image_headers import read_header
 from simmim_mm.datasets.readers.segmentation_maps import load_mapped, load_segmentation_map
 from simmim_mm.datasets.tiff import check_page_chain
 from simmim_mm.datasets.transforms.loading import LoadImage
+from simmim_mm.evaluation.features import FeatureExtractor
 from simmim_mm.experiments.pretrained import read_pretrained
 from simmim_mm.experiments.run_report import write_run_report
 from simmim_mm.interop import convert_checkpoint, read_source
@@ -68,7 +69,7 @@ def pillow(kind: str, image: Image.Image | None = None, **options: Any) -> bytes
     return written(lambda file: image.save(file, kind, **options))
 
 
-def metadata() -> dict[str, bytes]:
+def metadata() -> dict[str, Any]:
     """EXIF data with an orientation, a text and a position; a color profile."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, 'a text'
@@ -101,7 +102,7 @@ def dicom(syntax: str = 'ExplicitVRLittleEndian', compress: str = '', zeros: int
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = uid.CTImageStorage
-    meta.MediaStorageSOPInstanceUID = '1.2.3'
+    meta.MediaStorageSOPInstanceUID = uid.UID('1.2.3')
     meta.TransferSyntaxUID = getattr(uid, syntax)
     data = FileDataset('', {}, file_meta=meta, preamble=bytes(128))
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, '1.2.3'
@@ -268,7 +269,7 @@ def read_image(path: Path) -> None:
         refuses(read, path)
     loader = LoadImage()
     loader.defers = True
-    image = loader(dict(img_path=str(path)))['img']
+    image = loader.transform(dict(img_path=str(path)))['img']
     height, width = image.shape[:2]
     if not isinstance(image, np.ndarray):
         image.crop((height // 4, width // 4, height // 2 + 1, width // 2 + 1), (8, 8))
@@ -565,6 +566,8 @@ def mutate_stored(seed: dict, rng: random.Random) -> bytes:
 
 def read_stored(path: Path) -> None:
     read_pretrained('x', path)
+    refuses(lambda: FeatureExtractor.from_checkpoint(path), path)
+    refuses(lambda: read_source(path), path)
     Reconstructor.from_checkpoint(path)
 
 
