@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import Registry, init_default_scope
+from mmengine.registry import WEIGHT_INITIALIZERS, Registry, init_default_scope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 
@@ -134,10 +134,12 @@ class _Literals(ast.NodeTransformer):
 def check_types(cfg: Any, *registries: Registry) -> None:
     """Raise a ValueError at a ``type`` unknown to the registries and their relatives.
 
-    mmengine would import and call any class or function of that name.
+    mmengine would import and call any class or function of that name. An ``init_cfg`` may name
+    what initializes weights.
     """
+    known = (*registries, WEIGHT_INITIALIZERS)
     for kind in _types(cfg):
-        if not (isinstance(kind, str) and any(_is_registered(kind, r) for r in registries)):
+        if not (isinstance(kind, str) and any(_is_registered(kind, r) for r in known)):
             raise ValueError(f'type {kind!r} is not a registered {registries[0].name}')
 
 
