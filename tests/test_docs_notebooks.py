@@ -15,7 +15,10 @@ NOTEBOOKS = sorted((ROOT / 'docs').rglob('*.ipynb'))
 SMALL = dict(backbone='vit-micro', method='mae', img_size=32, batch_size=8)
 PARAMETERS = {
     'look': dict(crops=2, epochs=1, options=SMALL),
-    'does_it_help': dict(number=8, epochs=1, labels=(1, 2), choices=2, options=SMALL),
+    'does_it_help': {
+        'number, held_out': (8, 8),
+        **dict(epochs=1, labels=(1, 2), choices=2, options=SMALL),
+    },
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import Registry, init_default_scope
+from mmengine.registry import WEIGHT_INITIALIZERS, Registry, init_default_scope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 
@@ -174,19 +174,20 @@ def check_types(cfg: Any, *registries: Registry) -> None:
 
     mmengine would import and call any class or function of that name, and the registry of any
     ``_scope_``. Models of other libraries that load a file as they are built may run what it
-    holds: they are refused, too.
+    holds: they are refused, too. An ``init_cfg`` may name what initializes weights, and files: it
+    has no effect until a training begins.
     """
     for node in _dicts(cfg):
-        kind = node.get('type')
         if '_scope_' in node:
             check_packages([node['_scope_']], '_scope_')
         if 'type' in node:
-            found = [_find(kind, r) for r in registries] if isinstance(kind, str) else []
-            if not any(found):
-                raise ValueError(f'type {kind!r} is not a registered {registries[0].name}')
-            origin = next(filter(None, found)).__module__
-            if registries[0].name == 'model' and not origin.startswith('simmim_mm.'):
-                _refuse_files(node, str(kind))
+            kind = node['type'] if isinstance(node['type'], str) else ''
+            found = [_find(kind, r) for r in registries if r.name != WEIGHT_INITIALIZERS.name]
+            if built := next(filter(None, found), None):
+                if registries[0].name == 'model' and not built.__module__.startswith('simmim_mm.'):
+                    _refuse_files(node, str(kind))
+            elif not any(_find(kind, r) for r in (*registries, WEIGHT_INITIALIZERS)):
+                raise ValueError(f'type {node["type"]!r} is not a registered {registries[0].name}')
 
 
 def _refuse_files(node: Mapping, kind: str) -> None:

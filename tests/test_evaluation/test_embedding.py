@@ -62,6 +62,20 @@ def test_features_need_no_mask_token(folder, tmp_path):
     assert torch.equal(found[0].features, found[1].features)
 
 
+def test_a_run_that_started_from_weights_does_not_need_them_again(folder, tmp_path):
+    cfg = tiny_config()
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='gone.pth', prefix='backbone.')
+    run = save_checkpoint(tmp_path / 'continued.pth', cfg)
+    images = folder / 'images' / 'coffee.jpg'
+    features = [simmim_mm.extract_features(file, images) for file in (run, folder / 'run.pth')]
+    assert torch.equal(*features)
+    drawn = [simmim_mm.reconstruct(file, images) for file in (run, folder / 'run.pth')]
+    assert torch.equal(*(one['prediction'] for one in drawn))
+    cfg.model.backbone.init_cfg = dict(type='os.system', command='true')
+    with pytest.raises(ValueError, match=r"type 'os\.system' is not a registered model"):
+        simmim_mm.extract_features(save_checkpoint(tmp_path / 'unsafe.pth', cfg), images)
+
+
 def test_patches_are_the_positions_whose_mean_is_the_feature(folder):
     found = simmim_mm.embed(folder / 'run.pth', folder / 'images', patches=True)
     assert found.features.ndim == 4
