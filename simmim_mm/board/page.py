@@ -131,7 +131,9 @@ class Board:
     def _path(self, choice: str | None, upload: str | None) -> str | None:
         if upload or choice is None:
             return upload
-        return self.images[choice]  # a name of the list, not a path
+        if choice not in self.images:  # by a name of the list, not a path
+            raise ValueError(f'{choice}: no such image')
+        return self.images[choice]
 
     def _of(self, name: str) -> Reconstructor:
         run = self.runs.get(name)
@@ -153,8 +155,8 @@ def build(board: Board) -> Any:
         def call(*args: Any) -> Any:
             try:
                 return function(*args)
-            except (ValueError, OSError, KeyError) as error:
-                raise gr.Error(str(error), print_exception=False) from None
+            except (ValueError, OSError) as error:
+                raise gr.Error(escape(str(error)), print_exception=False) from None
 
         return call
 
@@ -272,6 +274,7 @@ def show_board(
         BoardError: If gradio is not installed, or the port is in use.
         DataError: If one of the folders does not exist.
     """
+    _gradio()  # to know now that it is there
     with TemporaryDirectory(prefix='simmim_board_') as cache:
         os.environ['GRADIO_TEMP_DIR'] = cache
         board = Board(roots, images, device)

@@ -11,6 +11,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from PIL import Image
 from torch import Tensor
 
+from simmim_mm._renamed import renamed_arguments
 from simmim_mm.checkpoint import LoadReport, building_from, load_into, open_run
 from simmim_mm.datasets import sample_seed, seeded_rng
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
@@ -120,6 +121,7 @@ class Reconstructor:
         loaded: Any = self.pipeline.transforms[0](dict(img_path=str(path)))
         return loaded['img']
 
+    @renamed_arguments(mask_path='mask')
     def fill(
         self, path: str | Path, mask: str | Path | np.ndarray, stats: str = 'visible'
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from board_toys import write_run
 from PIL import Image
 from vis_toys import save_checkpoint, tiny_config, write_photos
 
+from simmim_mm.board.page import Board, BoardError, application, build, show_board
 from simmim_mm.visualization.reconstructor import Reconstructor
 
 RUN = 'runs/<b>a</b>'
@@ -22,8 +24,6 @@ def served(tmp_path_factory):
     """Two runs, of which the second has 5 channels, and photographs; the port and the folder."""
     pytest.importorskip('gradio')
     import uvicorn
-
-    from simmim_mm.board.page import Board, application, build
 
     folder = tmp_path_factory.mktemp('board')
     for name, channels in (('<b>a<', 3), ('many', 5)):
@@ -145,3 +145,9 @@ def test_names_of_runs_are_text_and_nothing_calls_elsewhere(served, client):
     config = json.loads(get(port)[1])
     assert config['analytics_enabled'] is False and not config.get('space_id')
     assert b'fonts.googleapis' not in get(port, '/')[1]
+
+
+def test_without_gradio_one_line_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    with pytest.raises(BoardError, match=r"needs gradio .*pip install '\.\[board\]'"):
+        show_board([tmp_path])

@@ -1,5 +1,6 @@
 """What a training tells trackers is read back by their own code, and probes choose checkpoints."""
 
+import argparse
 import json
 from importlib import import_module
 from pathlib import Path
@@ -11,11 +12,14 @@ from mmengine.config import Config
 from PIL import Image
 from vis_toys import tiny_config
 
+from simmim_mm.catalog import configs_folder, load_config
+from simmim_mm.cli.common import add_watching
 from simmim_mm.engine import watching
 from simmim_mm.engine.launch import adapt_dataloaders, complete_validation
 from simmim_mm.engine.stop_request import StopRequest
 from simmim_mm.engine.training import train
-from simmim_mm.engine.watching import add_trackers, require_tracker, watch
+from simmim_mm.engine.watching import TRACKERS, add_trackers, require_tracker, watch
+from simmim_mm.pretraining.config_file import watching_text
 from simmim_mm.visualization.guarded_backend import TrackerError
 
 
@@ -136,10 +140,11 @@ def test_a_probe_at_validations_chooses_the_best_checkpoint_and_the_end(root, tm
     assert torch.load(best, weights_only=False)['meta']['iter'] == 3
 
 
-def test_a_tracker_that_the_config_has_stays_as_it_is():
+def test_a_tracker_that_the_config_has_stays_as_it_is(monkeypatch):
     own = dict(type='MLflowVisBackend', tracking_uri='http://elsewhere')
     cfg = Config(dict(work_dir='w', visualizer=dict(type='Visualizer', vis_backends=[own])))
-    add_trackers(cfg, ['mlflow']) if watching.find_spec('mlflow') else None
+    monkeypatch.setattr(watching, 'find_spec', bool)
+    add_trackers(cfg, ['mlflow'])
     assert cfg.visualizer.vis_backends == [own]
 
 
@@ -147,3 +152,22 @@ def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):
     monkeypatch.setattr(watching, 'find_spec', lambda name: None)
     with pytest.raises(TrackerError, match=r"--logger wandb needs wandb: .*'\.\[trackers\]'"):
         require_tracker('wandb')
+
+
+def test_the_lines_of_a_written_config_add_to_its_base():
+    base = configs_folder() / '_base_' / 'default_runtime.py'
+    backends, hooks = [dict(type='A', uri='a b', keys=['x'])], [dict(type='ProbeHook', interval=2)]
+    given = Config(dict(backends=backends, hooks=hooks))
+    text = f'_base_ = [{str(base)!r}]\n' + watching_text(given.backends, given.hooks)
+    found, plain = Config.fromstring(text, '.py'), load_config(base)
+    assert found.visualizer.vis_backends == [*plain.vis_backends, *backends]
+    assert found.custom_hooks == [*plain.custom_hooks, *hooks]
+
+
+def test_the_command_offers_every_tracker():
+    parser = argparse.ArgumentParser()
+    add_watching(parser)
+    for name in TRACKERS:
+        assert parser.parse_args(['--logger', name]).logger == [name]
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--logger', 'paper'])
