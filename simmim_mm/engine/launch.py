@@ -10,15 +10,23 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import MMLogger
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, convert_sync_batchnorm
 from mmengine.runner import Runner
-from torch import distributed
+from torch import distributed, nn
 
 from simmim_mm._renamed import old_names
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.engine.console import keep_console_short
+from simmim_mm.engine.sharding import (
+    ShardingHook,
+    check_shardable,
+    computing_dtype,
+    recompute_blocks,
+    shard,
+)
 from simmim_mm.engine.unwrap import unwrap
 from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.registry import MODELS
@@ -150,6 +158,47 @@ class _Runner(Runner):
         keep_console_short(logger)
         return logger
 
+    @property
+    def sharded(self) -> bool:
+        """Whether weights are spread over the processes; one process has them all."""
+        return bool(self.cfg.get('sharded')) and self.distributed
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        if self.cfg.get('activation_checkpointing'):
+            recompute_blocks(model)
+        if not self.sharded:
+            return super().wrap_model(model_wrapper_cfg, model)
+        check_shardable(model, self.cfg)
+        if self.cfg.get('sync_bn'):
+            model = convert_sync_batchnorm(model, self.cfg.sync_bn)
+        return model.to(get_device())
+
+    def train(self) -> nn.Module:
+        if self.sharded:  # when the checks before a run, by single processes, are done
+            dtype = computing_dtype(self.cfg.optim_wrapper)
+            super()._init_model_weights()
+            shard(self.model, dtype)
+            self.register_hook(ShardingHook())
+            self.logger.info(f'Weights and optimizer are spread over {self.world_size} processes.')
+        elif self.cfg.get('sharded'):
+            self.logger.warning('sharded: one process holds all weights, so that it has no effect.')
+        return super().train()
+
+    def _init_model_weights(self) -> None:
+        if not self.sharded:
+            super()._init_model_weights()
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        if self.sharded:  # a GPU need not have room for all of it
+            kwargs.setdefault('map_location', 'cpu')
+        super().resume(filename, *args, **kwargs)
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        for hook in self.hooks:
+            if isinstance(hook, ShardingHook):
+                hook.gather(self, kwargs.get('save_optimizer', True))
+        super().save_checkpoint(*args, **kwargs)
+
 
 def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
     """``Runner.from_cfg(cfg)`` with data sets and evaluators that are built.
@@ -163,6 +212,8 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
         built: Data sets by the name of their dataloader, evaluators by their own.
     """
     cfg = _RunConfig.of(cfg)
+    if cfg.get('sharded') and cfg.get('compile'):
+        raise ValueError('sharded: compile is not supported with it; set compile=False')
     kind = MODELS.get(cfg.model.type) if cfg.get('compile') else None
     if isinstance(kind, type) and issubclass(kind, MaskedImageModel):
         cfg.model.compile, cfg.compile = cfg.compile, False

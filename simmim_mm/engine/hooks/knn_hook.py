@@ -1,10 +1,10 @@
 from typing import Any
 
 import torch
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from simmim_mm.engine.unwrap import unwrap
+from simmim_mm.engine.unwrap import whole_weights
 from simmim_mm.evaluation.features import FeatureExtractor
 from simmim_mm.evaluation.knn import knn_accuracy, load_split
 from simmim_mm.registry import HOOKS
@@ -60,19 +60,22 @@ class KNNHook(Hook):
         if not self.by_epoch and self.every_n_train_iters(runner, self.interval):
             self.measure(runner, runner.iter + 1)
 
-    @master_only
     def measure(self, runner, step: int) -> None:
-        """Measure the state after ``step`` iterations."""
+        """Measure the state after ``step`` iterations; all processes call it, the first works."""
+        with whole_weights(runner.model) as model:
+            if is_main_process():
+                self._try_to_measure(runner, model, step)
+
+    def _try_to_measure(self, runner, model: Any, step: int) -> None:
         try:
-            self._measure(runner, step)
+            self._measure(runner, model, step)
         except Exception as error:  # no measurement is worth a training
             runner.logger.warning(
                 f'No kNN accuracy on {self.data_root} after {step} iterations '
                 f'({type(error).__name__}: {error}); the training goes on.'
             )
 
-    def _measure(self, runner, step: int) -> None:
-        model = unwrap(runner.model)
+    def _measure(self, runner, model: Any, step: int) -> None:
         extract = FeatureExtractor(model.backbone, model.data_preprocessor, runner.cfg, **self.load)
         device = next(model.parameters()).device
         with torch.random.fork_rng([device] if device.type == 'cuda' else []):

@@ -1,13 +1,14 @@
 import math
+from itertools import chain
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 from torch import Tensor
 
 from simmim_mm.checkpoint.finite import non_finite
-from simmim_mm.engine.unwrap import unwrap
+from simmim_mm.engine.unwrap import is_sharded, local_part, unwrap
 from simmim_mm.registry import HOOKS
 
 
@@ -91,7 +92,10 @@ class LossHook(Hook):
             return
         self._checked = done
         model = unwrap(runner.model)
-        if names := non_finite(model.state_dict()):
+        names = non_finite({k: local_part(v) for k, v in model.state_dict().items()})
+        if is_sharded(model):
+            names = list(dict.fromkeys(chain.from_iterable(all_gather_object(names))))
+        if names:
             raise _diverged(
                 f'{len(names)} weights are not finite after {done} iterations, such as {names[0]}'
             )

@@ -1,16 +1,17 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from torch.utils.data import ConcatDataset
 
 from simmim_mm._renamed import renamed_arguments
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.seeding import SeededIndex, sample_seed
-from simmim_mm.engine.unwrap import unwrap
+from simmim_mm.engine.unwrap import whole_weights
 from simmim_mm.registry import HOOKS
 from simmim_mm.visualization import draw_grid, target_note
 
@@ -61,11 +62,16 @@ class ReconstructionHook(Hook):
         if self._last != runner.iter:
             self.draw(runner, runner.iter)
 
-    @master_only
     def draw(self, runner, step: int) -> None:
-        """Draw the state after ``step`` iterations."""
+        """Draw the state after ``step`` iterations; all processes call it, the first draws."""
+        with whole_weights(runner.model) as model:
+            if is_main_process():
+                self._try_to_draw(runner, model, step)
+        self._last = step
+
+    def _try_to_draw(self, runner, model: Any, step: int) -> None:
         try:
-            self._draw(runner, step)
+            self._draw(runner, model, step)
         except Exception as error:  # no picture is worth a training
             if not self._failed:
                 runner.logger.warning(
@@ -73,10 +79,8 @@ class ReconstructionHook(Hook):
                     f'({type(error).__name__}: {error}); the training goes on.'
                 )
             self._failed = True
-        self._last = step
 
-    def _draw(self, runner, step: int) -> None:
-        model = unwrap(runner.model)
+    def _draw(self, runner, model: Any, step: int) -> None:
         if not model.invertible:
             if self._last < 0:
                 runner.logger.warning('what the model predicts is not an image: nothing is drawn')
