@@ -52,6 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on a GPU, bfloat16 on a CPU'
     )
+    parser.add_argument(
+        '--sharded',
+        action='store_true',
+        help='spread weights, gradients and optimizer over the processes (FSDP) for models that do '
+        'not fit one GPU; the same as sharded=True in the config',
+    )
+    parser.add_argument(
+        '--checkpoint-activations',
+        action='store_true',
+        help='keep the activations of one block at a time and compute them again in the backward '
+        'pass: less memory, about a third more time',
+    )
     text = 'scale the learning rate by batch size / auto_scale_lr.base_batch_size of the config'
     parser.add_argument('--auto-scale-lr', action='store_true', help=text)
     parser.add_argument('--no-validate', action='store_true', help='leave the validation out')
@@ -74,6 +86,10 @@ def merge_args(cfg: 'Config', args: argparse.Namespace) -> list[str]:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.sharded:
+        cfg.sharded = True
+    if args.checkpoint_activations:
+        cfg.checkpoint_activations = True
     if args.amp:
         use_amp(cfg)
     if args.pretrained:
@@ -90,6 +106,8 @@ def use_amp(cfg: 'Config') -> None:
     import torch
 
     cfg.optim_wrapper.type = 'simmim_mm.AmpOptimWrapper'
+    if cfg.get('sharded'):  # float16 would scale sharded gradients
+        cfg.optim_wrapper.dtype = 'bfloat16'
     if not torch.cuda.is_available() and cfg.get('default_scope') == 'mmdet':
         raise ValueError(
             '--amp: on a CPU that means bfloat16, in which the operators of detectors (NMS, '

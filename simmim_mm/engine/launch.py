@@ -164,7 +164,7 @@ class _Runner(Runner):
         return bool(self.cfg.get('sharded')) and self.distributed
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        if self.cfg.get('activation_checkpointing'):
+        if self.cfg.get('checkpoint_activations'):
             recompute_blocks(model)
         if not self.sharded:
             return super().wrap_model(model_wrapper_cfg, model)

@@ -65,13 +65,13 @@ def recompute_blocks(model: nn.Module) -> int:
 
     if getattr(model, 'teacher', None) is not None:
         raise ValueError(
-            'activation_checkpointing: the teacher watches the blocks, which would compute twice; '
+            'checkpoint_activations: the teacher watches the blocks, which would compute twice; '
             'leave one of the two out'
         )
     found = blocks(model)
     if not found:
         raise ValueError(
-            f'activation_checkpointing: {type(model).__name__} has no list of blocks: leave it out'
+            f'checkpoint_activations: {type(model).__name__} has no list of blocks: leave it out'
         )
     for block in found:
         checkpoint(block)
@@ -122,7 +122,7 @@ def check_shardable(model: nn.Module, cfg: Config) -> None:
     """ValueError for what needs all weights in one place at every step."""
     instead = 'train with sharded=False, that is with DistributedDataParallel'
     hooks = [*(cfg.get('custom_hooks') or ()), *(cfg.get('default_hooks') or {}).values()]
-    for kind in (HOOKS.get(hook['type']) for hook in hooks if hook and 'type' in hook):
+    for kind in (HOOKS.get(hook['type']) for hook in hooks if isinstance(hook, dict)):
         if isinstance(kind, type) and issubclass(kind, EMAHook):
             raise ValueError(f'sharded: {kind.__name__} averages whole weights; {instead}')
     if isinstance(getattr(model, 'teacher', None), EMATarget):

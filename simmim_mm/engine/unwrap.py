@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from mmengine.model import is_model_wrapper
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 
 def unwrap(model: Any) -> Any:
@@ -33,24 +32,27 @@ def whole_weights(model: Any) -> Iterator[Any]:
     """The model itself with all its weights, for one process to call any of its methods.
 
     All processes enter and leave together where the model is sharded; else this is
-    :func:`unwrap`. Weights that are exchanged in bfloat16 are so here too, under autocast.
+    :func:`unwrap`. Weights are float32, also where training exchanges them in bfloat16.
     """
     model = unwrap(model)
     if not is_sharded(model):
         yield model
         return
     parts = [module for module in model.modules() if is_sharded(module)]
+    kept = dict(model.named_parameters())
     model.set_reshard_after_forward(False)
     for part in parts:
         part.unshard()
-    weight = next(p for p in model.parameters() if p.requires_grad)
-    bfloat16 = weight.dtype == torch.bfloat16
+    for name, parameter in list(model.named_parameters()):
+        if parameter.dtype != kept[name].dtype:
+            whole = nn.Parameter(kept[name].detach().full_tensor(), parameter.requires_grad)
+            path, _, attribute = name.rpartition('.')
+            setattr(model.get_submodule(path), attribute, whole)
     try:
-        with torch.autocast(weight.device.type, torch.bfloat16, enabled=bfloat16):
-            yield model
+        yield model
     finally:
         for part in parts:
-            part.reshard()
+            part.reshard()  # puts the parts of the weights back in their place
             part.set_reshard_after_forward(part is not model, recurse=False)
 
 
