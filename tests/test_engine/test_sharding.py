@@ -112,10 +112,12 @@ def start(python):
         process.communicate()
 
 
-def _end(started: list[subprocess.Popen], code: int = 0) -> None:
-    for process in started:
-        errors = process.communicate(timeout=120)[1]
-        assert process.returncode == code, errors[-3000:]
+def _end(started: list[subprocess.Popen], code: int = 0) -> str:
+    """Wait for processes; what they wrote to the standard error."""
+    errors = [process.communicate(timeout=120)[1] for process in started]
+    for process, text in zip(started, errors):
+        assert process.returncode == code, text[-3000:]
+    return ''.join(errors)
 
 
 def _checkpoint(work_dir: str, name: str = 'iter_20.pth') -> dict:
@@ -208,7 +210,9 @@ def test_stops_and_diverges_in_all_processes_and_keeps_float32(project, start, m
     """A signal to one process of a run in bfloat16; a weight that is not finite in one."""
     (project / 'probe.py').write_text(PROBE)
     monkeypatch.setenv('PYTHONPATH', f'{ROOT}:{project}')
-    options = ['--sharded', '--cfg-options', "custom_imports.imports=['simmim_mm','probe']"]
+    imports = "custom_imports = dict(imports=['simmim_mm', 'probe'])"
+    (project / 'tiny.py').write_text(f'{CONFIG}\n{imports}\n')
+    options = ['--sharded', '--cfg-options']
     stopped = start(
         2, 29814, '--work-dir', 'stopped', '--amp', *options, "custom_hooks=[{'type':'Signal'}]"
     )
@@ -223,11 +227,10 @@ def test_stops_and_diverges_in_all_processes_and_keeps_float32(project, start, m
     assert {type(v) for s in last['optimizer']['state'].values() for v in s.values()} == {Tensor}
     # The first loss of the run in float32 is computed in 8 bits here.
     first = last['message_hub']['log_scalars']['train/loss'].data[0][0]
-    _end(poisoned, 2)
+    errors = _end(poisoned, 2)
     reference = _checkpoint('poisoned', 'iter_3.pth')['message_hub']['log_scalars']['train/loss']
     assert 1e-6 < abs(first / reference.data[0][0] - 1) < 2e-2
-    log = _log('poisoned')
-    assert '1 weights are not finite after 6 iterations, such as backbone.stages.0' in log
+    assert '1 weights are not finite after 6 iterations, such as backbone.stages.0' in errors
     assert [path.name for path in Path('poisoned').glob('*.pth')] == ['iter_3.pth']
 
 
