@@ -19,6 +19,7 @@ from simmim_mm.version import __version__
 VERBS = {
     'pretrain': 'pretrain',
     'train': 'train',
+    'plan': 'plan',
     'distill': 'distill',
     'test': 'test',
     'reconstruct': 'reconstruct',

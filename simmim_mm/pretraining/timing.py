@@ -46,7 +46,7 @@ def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
         DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'simmim_mm'),
         torch.random.fork_rng(),
     ):
-        with _quiet():
+        with quiet():
             model = MODELS.build(cfg.model)
             model.init_weights()
             model.to(get_device()).train()
@@ -79,7 +79,7 @@ def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without mmengine's lines on each parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level

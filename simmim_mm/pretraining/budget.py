@@ -1,0 +1,297 @@
+"""What a pretraining will take: memory, time, disk.
+
+Nothing here is about choosing settings (:mod:`.plan` does that for a folder of images): the config
+is given, and the question is how many GPUs, days and terabytes it needs.
+"""
+
+import gc
+import weakref
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from simmim_mm.engine.sharding import blocks, recompute_blocks
+from simmim_mm.models.algorithms import MaskedImageModel
+from simmim_mm.pretraining.plan import PlanError
+from simmim_mm.pretraining.timing import quiet, time_steps
+from simmim_mm.registry import MODELS
+
+RESERVED = 0.1  # of a GPU's memory: context, libraries, what the allocator cannot use
+IMAGE_BYTES = 110_000  # of a file, where none is given: the mean of ImageNet's
+_SMALL, _LARGE = 2, 4  # images of the steps whose memory is measured
+_ON_CPU = 8  # images of the steps that are timed
+
+
+class Memory(NamedTuple):
+    """Bytes of one process at the moment of a step when they are most.
+
+    Attributes:
+        weights: Parameters and buffers.
+        gradients: Of what is trained.
+        optimizer: State of the optimizer.
+        exchange: What several processes exchange: buckets of gradients, or, where they are
+            sharded, whole blocks.
+        activations: What the forward pass leaves for the backward pass, and temporary tensors.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    exchange: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory of a training step for any number of images.
+
+    Every operation of the step is linear in the images; the highest moment is looked for at each
+    number of them, for it need not be the same one.
+
+    Attributes:
+        weights, gradients, optimizer: See :class:`Memory`, of a process that has all.
+        largest_block: Bytes of the parameters of the largest block.
+        fixed: ``(T,)`` bytes after each operation that do not depend on the images.
+        per_image: ``(T,)`` bytes that each image adds.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    largest_block: int
+    fixed: np.ndarray
+    per_image: np.ndarray
+
+    def at(self, images: int, processes: int = 1, sharded: bool = False) -> Memory:
+        """Memory of each process at ``images`` per process.
+
+        Args:
+            images: In memory at once: of a micro-batch, where batches are accumulated.
+            processes: Of the training.
+            sharded: Whether they share weights, gradients and optimizer. A block, the next one and
+                the gradients of one are whole at a time.
+        """
+        peak = int((self.fixed + images * self.per_image).max())
+        states = (self.weights, self.gradients, self.optimizer)
+        activations = max(0, peak - sum(states))
+        if processes == 1:
+            return Memory(*states, 0, activations)
+        if not sharded:
+            return Memory(*states, self.gradients, activations)
+        parts = (-(-state // processes) for state in states)
+        return Memory(*parts, 3 * self.largest_block, activations)
+
+    def fitting(self, limit: float, processes: int = 1, sharded: bool = False) -> int:
+        """The most images per process whose memory is at most ``limit`` bytes; 0 if none fits."""
+        fits = [n for n in range(1, 2049) if self.at(n, processes, sharded).total <= limit]
+        return max(fits, default=0)
+
+
+class _Live(TorchDispatchMode):
+    """Follows the bytes of the tensors that exist, after every operation."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        super().__init__()
+        self._sizes: dict[int, int] = {}
+        self._now = 0
+        self.history: list[int] = []
+        for tensor in tensors:
+            self._note(tensor)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, Tensor):
+                self._note(value)
+        self.history.append(self._now)
+        return result
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._sizes:
+            self._sizes[key] = storage.nbytes()
+            self._now += storage.nbytes()
+            weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self._now -= self._sizes.pop(key)
+
+
+def measure_footprint(cfg: Config, images: Sequence[int] = (_SMALL, _LARGE)) -> Footprint:
+    """Compute two training steps of few images on the CPU, and follow the tensors.
+
+    Mixed precision counts as it is on a GPU: two bytes for what is computed in it.
+
+    Args:
+        cfg: Of the training; its images are read.
+        images: Of the two steps.
+
+    Raises:
+        PlanError: If the operations of a step depend on the number of its images.
+    """
+    with (
+        DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'simmim_mm'),
+        torch.random.fork_rng(),
+    ):
+        with quiet():
+            model = MODELS.build(cfg.model).train()
+            wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        if cfg.get('checkpoint_activations'):
+            recompute_blocks(model)
+        loader = dict(cfg.train_dataloader, batch_size=max(images), num_workers=0)
+        loader.update(persistent_workers=False, pin_memory=False)
+        batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+        wrapper.initialize_count_status(model, 0, 10**9)
+        model.train_step(batch, optim_wrapper=wrapper)  # the optimizer gets its state
+        wrapper.zero_grad()
+        states = [v for s in wrapper.optimizer.state.values() for v in s.values()]
+        states = [value for value in states if isinstance(value, Tensor)]
+        own = [*model.parameters(), *model.buffers()]
+        histories = [_follow(model, wrapper, _first(batch, n), own + states) for n in images]
+    lengths = [len(history) for history in histories]
+    if len(set(lengths)) > 1:
+        raise PlanError(
+            f'a step takes {lengths[0]} operations with {images[0]} images and {lengths[1]} with '
+            f'{images[1]}: its memory cannot be extrapolated'
+        )
+    small, large = np.asarray(histories, dtype=float)
+    per_image = (large - small) / (images[1] - images[0])
+    return Footprint(
+        weights=_bytes(own),
+        gradients=_bytes(p for p in model.parameters() if p.requires_grad),
+        optimizer=_bytes(states),
+        largest_block=max((_bytes(block.parameters()) for block in blocks(model)), default=0),
+        fixed=small - images[0] * per_image,
+        per_image=per_image,
+    )
+
+
+def _first(batch: Any, number: int) -> dict:
+    return {key: value[:number] for key, value in batch.items()}
+
+
+def _follow(model: Any, wrapper: Any, batch: dict, known: list[Tensor]) -> list[int]:
+    data = model.data_preprocessor(batch, True)
+    for sample in data['data_samples']:  # not one by one within the step
+        for name in sample.keys() + sample.metainfo_keys():
+            if isinstance(value := sample.get(name), np.ndarray):
+                sample.set_field(torch.as_tensor(value), name, field_type=_kind(sample, name))
+    gc.collect()
+    with _Live([*known, *(v for v in tree_leaves(data) if isinstance(v, Tensor))]) as live:
+        with wrapper.optim_context(model):
+            losses = model(**data, mode='loss')
+            loss = sum(value for name, value in losses.items() if 'loss' in name)
+        loss.backward()
+        del losses, loss
+        wrapper.optimizer.step()
+    wrapper.zero_grad()
+    return live.history
+
+
+def _kind(sample: Any, name: str) -> str:
+    return 'metainfo' if name in sample.metainfo_keys() else 'data'
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return sum(storages.values())
+
+
+def require_pretraining(cfg: Config, name: str) -> None:
+    """PlanError unless a config is of a pretraining."""
+    kind = MODELS.get(cfg.model.type) if cfg.get('model') else None
+    if not (isinstance(kind, type) and issubclass(kind, MaskedImageModel)):
+        raise PlanError(f'{name} is no config of a pretraining: its model is no MaskedImageModel')
+
+
+def measure_rate(cfg: Config, seconds: float) -> float:
+    """Images per second that this machine loads and trains, in one process.
+
+    Args:
+        cfg: Of the training. Without a GPU, a few images at a time are taken.
+        seconds: How long, without the start.
+    """
+    cfg = deepcopy(cfg)
+    if not torch.cuda.is_available():
+        cfg.train_dataloader.batch_size = min(_ON_CPU, cfg.train_dataloader.batch_size)
+    return cfg.train_dataloader.batch_size / time_steps(cfg, seconds).seconds
+
+
+class Budget(NamedTuple):
+    """What a training takes.
+
+    Attributes:
+        memory: Of each process.
+        fitting: Images per process that fit a GPU; None where its memory is not known.
+        rate: Images per second of all processes.
+        seconds: Of the training.
+        checkpoint: Bytes of one.
+        kept: Checkpoints on the disk at once, the one being written included.
+        data: Bytes of the images.
+    """
+
+    memory: Memory
+    fitting: int | None
+    rate: float
+    seconds: float
+    checkpoint: int
+    kept: int
+    data: int
+
+
+def make_budget(
+    cfg: Config,
+    footprint: Footprint,
+    rate: float,
+    images: int,
+    processes: int = 1,
+    gpu_memory: float | None = None,
+    image_bytes: float = IMAGE_BYTES,
+) -> Budget:
+    """Add up.
+
+    Args:
+        cfg: Of the training.
+        footprint: Of its steps.
+        rate: Images per second of one process; several are taken to be as many times as fast.
+        images: Of an epoch.
+        processes: GPUs.
+        gpu_memory: Bytes of each.
+        image_bytes: Mean size of an image file.
+    """
+    sharded = bool(cfg.get('sharded'))
+    batch = cfg.train_dataloader.batch_size
+    loop = cfg.train_cfg
+    if 'max_epochs' in loop:
+        steps = loop.max_epochs * -(-images // (batch * processes))
+    else:
+        steps = loop.max_iters
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    unit = loop.max_epochs if hook.get('by_epoch', True) and 'max_epochs' in loop else steps
+    number = -(-unit // max(1, hook.get('interval', 1)))
+    most = hook.get('max_keep_ckpts', -1)
+    return Budget(
+        footprint.at(batch, processes, sharded),
+        gpu_memory and footprint.fitting(gpu_memory * (1 - RESERVED), processes, sharded),
+        rate * processes,
+        steps * batch / rate,
+        footprint.weights + footprint.optimizer,
+        number if most < 0 else min(number, most) + 1,
+        int(images * image_bytes),
+    )
