@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from copy import deepcopy
+from datetime import timedelta
 from inspect import signature
 from typing import Any
 
@@ -113,7 +114,9 @@ def prepare_cpu_launch(cfg: Config) -> None:
         hosts = subprocess.check_output(['scontrol', 'show', 'hostname', nodes], text=True)
         os.environ['MASTER_ADDR'] = hosts.split()[0]
     if not distributed.is_initialized():
-        distributed.init_process_group('gloo')
+        seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
+        timeout = None if seconds is None else timedelta(seconds=seconds)
+        distributed.init_process_group('gloo', timeout=timeout)
     if cfg.get('model_wrapper_cfg') is None:
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',

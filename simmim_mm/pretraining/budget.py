@@ -5,8 +5,9 @@ is given, and the question is how many GPUs, days and terabytes it needs.
 """
 
 import gc
+import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -220,17 +221,20 @@ def require_pretraining(cfg: Config, name: str) -> None:
         raise PlanError(f'{name} is no config of a pretraining: its model is no MaskedImageModel')
 
 
-def measure_rate(cfg: Config, seconds: float) -> float:
+def measure_rate(
+    cfg: Config, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Images per second that this machine loads and trains, in one process.
 
     Args:
         cfg: Of the training. Without a GPU, a few images at a time are taken.
         seconds: How long, without the start.
+        clock: See :func:`time_steps`.
     """
     cfg = deepcopy(cfg)
     if not torch.cuda.is_available():
         cfg.train_dataloader.batch_size = min(_ON_CPU, cfg.train_dataloader.batch_size)
-    return cfg.train_dataloader.batch_size / time_steps(cfg, seconds).seconds
+    return cfg.train_dataloader.batch_size / time_steps(cfg, seconds, clock=clock).seconds
 
 
 class Budget(NamedTuple):

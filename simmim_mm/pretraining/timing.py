@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -31,13 +31,16 @@ class Timing(NamedTuple):
     num_bytes: int
 
 
-def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
+def time_steps(
+    cfg: Config, seconds: float, skip: int = 3, clock: Callable[[], float] = time.perf_counter
+) -> Timing:
     """Train some batches, of a model that is thrown away.
 
     Args:
         cfg: Of the training.
         seconds: How long, without the start; at least three batches are timed.
         skip: First batches, which are not timed.
+        clock: Seconds; ``time.process_time`` on a machine that others use too, without workers.
 
     Raises:
         torch.OutOfMemoryError: If a batch does not fit.
@@ -57,22 +60,22 @@ def time_steps(cfg: Config, seconds: float, skip: int = 3) -> Timing:
         trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
         wrapper.initialize_count_status(model, 0, 10**9)
         waited, steps, epoch = 0.0, -skip, 0
-        start = before = time.perf_counter()
+        start = before = clock()
         while True:
             if hasattr(sampler, 'set_epoch'):
                 sampler.set_epoch(epoch)
             epoch += 1
             for batch in loader:
-                loaded = time.perf_counter()
+                loaded = clock()
                 model.train_step(batch, optim_wrapper=wrapper)
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 steps += 1
                 if steps == 0:
-                    start, waited = time.perf_counter(), 0.0
+                    start, waited = clock(), 0.0
                 elif steps > 0:
                     waited += loaded - before
-                before = time.perf_counter()
+                before = clock()
                 if steps >= 3 and before - start >= seconds:
                     took = before - start
                     return Timing(took / steps, waited / took, size + 2 * trained)
