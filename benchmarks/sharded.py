@@ -5,7 +5,7 @@ SimMIM with Swin-B at 192 pixels, window 6, AdamW and clipping, random images::
     python benchmarks/sharded.py [--processes 2] [--batch 2] [--steps 3] [--arch base]
 
 Prints markdown: memory of the weights, gradients and optimizer that a process holds after a step,
-the highest resident memory of a step above that of the libraries, and the processor's seconds for a step.
+the highest resident memory above that of the libraries, and seconds of the processor for a step.
 """
 
 import argparse

@@ -118,7 +118,7 @@ def _lines(
     batch = cfg.train_dataloader.batch_size
     steps = cfg.optim_wrapper.get('accumulative_counts', 1)
     where = f'{args.gpus} processes' if args.gpus > 1 else '1 process'
-    how = ', sharded' if cfg.sharded and args.gpus > 1 else ''
+    how = ', sharded,' if cfg.sharded and args.gpus > 1 else ''
     parts = budget.memory._asdict()
     rows = [{'part': name, 'GB': value / 1e9} for name, value in [*parts.items()] if value]
     rows.append({'part': 'sum', 'GB': budget.memory.total / 1e9})
