@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,17 @@ def start(folder: Path, number: int, timeout: int) -> subprocess.Popen:
     )
 
 
+def kill(host: str, agent: subprocess.Popen) -> None:
+    """End torchrun and what it has started, which has sessions of its own."""
+    if agent.poll() is None:
+        agent.kill()
+    agent.wait()
+    pids = subprocess.run(['ip', 'netns', 'pids', host], capture_output=True, text=True)
+    for pid in pids.stdout.split():
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), 9)
+
+
 def runs(folder: Path) -> list[str]:
     """The log of each start of the training, in order."""
     return [path.read_text() for path in sorted(folder.glob('work/*/*.log'))]
@@ -143,7 +155,7 @@ def main() -> None:
         wait('and train', lambda: 'Epoch(train)' in runs(folder)[-1], begin)
         found = re.search(r'Resuming from \S*(iter_\d+)|Load checkpoint from \S*', runs(folder)[-1])
         print(f'          {found and found.group(0)}, {_processes(runs(folder)[-1])} processes')
-        wait('host 3 has given up', lambda: agents[2].poll() is not None, begin)
+        kill(HOSTS[2], agents[2])  # it restarts, as a host that was cut off may
         ip('-n', HOSTS[2], 'link', 'set', 'eth0', 'up')
         before = len(runs(folder))
         agents.append(start(folder, 3, args.timeout))
@@ -152,14 +164,8 @@ def main() -> None:
         wait('and train', lambda: 'Epoch(train)' in runs(folder)[-1], begin)
         print(f'          {_processes(runs(folder)[-1])} processes')
     finally:
-        for agent in agents:
-            if agent.poll() is None:
-                os.killpg(agent.pid, 9)
-            agent.wait()
-        for host in HOSTS:  # workers have sessions of their own
-            pids = subprocess.run(['ip', 'netns', 'pids', host], capture_output=True, text=True)
-            for pid in pids.stdout.split():
-                os.kill(int(pid), 9)
+        for host, agent in zip((*HOSTS, HOSTS[2]), agents):
+            kill(host, agent)
         disconnect()
 
 

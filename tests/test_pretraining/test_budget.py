@@ -98,7 +98,7 @@ def test_command_says_what_fits(cfg, folder, tmp_path, capsys):
     config = tmp_path / 'tiny.py'
     cfg.dump(str(config))
     options = ['--data', str(folder), '--images-per-second', '100', '--gpus', '2', '--sharded']
-    main(['plan', str(config), *options, '--gpu-memory', '0.004'])
+    main(['plan', str(config), *options, '--gpu-memory', '0.001'])
     text = capsys.readouterr().out
     assert 'Memory of each of 2 processes, sharded, at 8 images' in text
     assert 'Batch of a step: 16 images' in text
