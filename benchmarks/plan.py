@@ -5,9 +5,10 @@
     python benchmarks/plan.py FOLDER [CONFIG=IMAGES ...] [--seconds 60]
 
 Memory is the highest resident memory of a process while it builds the model and takes three steps,
-above that of the libraries; glibc gives back at once what is freed, as it is told to. Time is that of training ``--seconds`` at the given number of images
-per step, against the rate that the plan measures in a third of that at up to 16 images, both
-of the processor, so that other work on the machine counts little. Prints markdown.
+above that of the libraries; glibc is told to give back at once what is freed. Time is that of
+training ``--seconds`` at the given number of images per step, against the rate that the plan
+measures in a third of that at up to 16 images, both of the processor, so that other work on the
+machine counts little. Prints markdown.
 """
 
 import argparse
