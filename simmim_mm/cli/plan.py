@@ -1,6 +1,7 @@
 """What a training will take: ``simmim plan CONFIG --gpus 8 --images 10_000_000``."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from simmim_mm.cli.train import use_amp
     from simmim_mm.datasets.image_folder import list_images
     from simmim_mm.engine.launch import adapt_dataloaders
     from simmim_mm.experiments.downstream import set_run
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     cfg.sharded = args.sharded or bool(cfg.get('sharded'))
     cfg.checkpoint_activations = args.checkpoint_activations or cfg.get('checkpoint_activations')
     if args.amp:
-        cfg.optim_wrapper.type = 'simmim_mm.AmpOptimWrapper'
+        use_amp(cfg)
     adapt_dataloaders(cfg)
     with _folder(args.data) as folder:
         set_run(cfg, folder, args.epochs, None, args.batch_size)
@@ -78,16 +80,10 @@ def run(args: argparse.Namespace) -> None:
         footprint = measure_footprint(cfg)
         rate = args.images_per_second or measure_rate(cfg, args.seconds)
     memory = args.gpu_memory * 1e9 if args.gpu_memory else Machine.here().gpu_memory or None
-    size = sum(map(_size, files)) / len(files) if files else IMAGE_BYTES
+    size = sum(map(os.path.getsize, files)) / len(files) if files else IMAGE_BYTES
     budget = make_budget(cfg, footprint, rate, images, args.gpus, memory, size)
     for line in _lines(cfg, args, budget, images, memory):
         say(line)
-
-
-def _size(path: str) -> int:
-    import os
-
-    return os.path.getsize(path)
 
 
 @contextmanager
@@ -120,7 +116,7 @@ def _lines(
     where = f'{args.gpus} processes' if args.gpus > 1 else '1 process'
     how = ', sharded,' if cfg.sharded and args.gpus > 1 else ''
     parts = budget.memory._asdict()
-    rows = [{'part': name, 'GB': value / 1e9} for name, value in [*parts.items()] if value]
+    rows = [{'part': name, 'GB': value / 1e9} for name, value in parts.items() if value]
     rows.append({'part': 'sum', 'GB': budget.memory.total / 1e9})
     lines = [
         f'Memory of each of {where}{how} at {batch} images, without what CUDA itself takes:',

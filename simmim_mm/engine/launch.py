@@ -215,8 +215,9 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
         built: Data sets by the name of their dataloader, evaluators by their own.
     """
     cfg = _RunConfig.of(cfg)
-    if cfg.get('sharded') and cfg.get('compile'):
-        raise ValueError('sharded: compile is not supported with it; set compile=False')
+    for name in ('sharded', 'checkpoint_activations'):
+        if cfg.get(name) and (cfg.get('compile') or cfg.model.get('compile')):
+            raise ValueError(f'{name}: compile is not supported with it; set one of them to False')
     kind = MODELS.get(cfg.model.type) if cfg.get('compile') else None
     if isinstance(kind, type) and issubclass(kind, MaskedImageModel):
         cfg.model.compile, cfg.compile = cfg.compile, False

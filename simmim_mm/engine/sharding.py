@@ -38,15 +38,17 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     found: list[nn.Module] = []
 
     def search(module: nn.Module) -> bool:
-        inner = [search(child) for child in module.children() if child not in foreign]
+        children = [child for child in module.children() if child not in foreign]
+        inner = [search(child) for child in children]
+        has_any = any(inner)
         if isinstance(module, _LISTS):
-            for child, has_blocks in zip(module.children(), inner):
-                is_layer = isinstance(child, _LISTS) or not any(True for _ in child.children())
+            for child, has_blocks in zip(children, inner):
+                is_layer = isinstance(child, _LISTS) or not list(child.children())
                 own = list(child.parameters())
                 if not (has_blocks or is_layer) and own and all(uses[id(p)] == 1 for p in own):
                     found.append(child)
-                    inner.append(True)
-        return any(inner)
+                    has_any = True
+        return has_any
 
     search(model)
     return found
@@ -122,7 +124,8 @@ def check_shardable(model: nn.Module, cfg: Config) -> None:
     """ValueError for what needs all weights in one place at every step."""
     instead = 'train with sharded=False, that is with DistributedDataParallel'
     hooks = [*(cfg.get('custom_hooks') or ()), *(cfg.get('default_hooks') or {}).values()]
-    for kind in (HOOKS.get(hook['type']) for hook in hooks if isinstance(hook, dict)):
+    types = [hook['type'] for hook in hooks if isinstance(hook, dict) and 'type' in hook]
+    for kind in map(HOOKS.get, types):
         if isinstance(kind, type) and issubclass(kind, EMAHook):
             raise ValueError(f'sharded: {kind.__name__} averages whole weights; {instead}')
     if isinstance(getattr(model, 'teacher', None), EMATarget):

@@ -7,7 +7,7 @@ is given, and the question is how many GPUs, days and terabytes it needs.
 import gc
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import AmpOptimWrapper, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -26,7 +27,7 @@ from simmim_mm.engine.sharding import blocks, recompute_blocks
 from simmim_mm.models.algorithms import MaskedImageModel
 from simmim_mm.pretraining.plan import PlanError
 from simmim_mm.pretraining.timing import quiet, time_steps
-from simmim_mm.registry import MODELS
+from simmim_mm.registry import MODELS, OPTIM_WRAPPERS
 
 RESERVED = 0.1  # of a GPU's memory: context, libraries, what the allocator cannot use
 IMAGE_BYTES = 110_000  # of a file, where none is given: the mean of ImageNet's
@@ -152,19 +153,17 @@ def measure_footprint(cfg: Config, images: Sequence[int] = (_SMALL, _LARGE)) -> 
     ):
         with quiet():
             model = MODELS.build(cfg.model).train()
-            wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+            optimizer, low = _on_cpu(model, cfg.optim_wrapper)
         if cfg.get('checkpoint_activations'):
             recompute_blocks(model)
         loader = dict(cfg.train_dataloader, batch_size=max(images), num_workers=0)
         loader.update(persistent_workers=False, pin_memory=False)
         batch = next(iter(Runner.build_dataloader(loader, seed=0)))
-        wrapper.initialize_count_status(model, 0, 10**9)
-        model.train_step(batch, optim_wrapper=wrapper)  # the optimizer gets its state
-        wrapper.zero_grad()
-        states = [v for s in wrapper.optimizer.state.values() for v in s.values()]
+        _follow(model, optimizer, low, batch, [])  # the optimizer gets its state
+        states = [v for s in optimizer.state.values() for v in s.values()]
         states = [value for value in states if isinstance(value, Tensor)]
         own = [*model.parameters(), *model.buffers()]
-        histories = [_follow(model, wrapper, _first(batch, n), own + states) for n in images]
+        histories = [_follow(model, optimizer, low, _first(batch, n), own + states) for n in images]
     lengths = [len(history) for history in histories]
     if len(set(lengths)) > 1:
         raise PlanError(
@@ -187,7 +186,18 @@ def _first(batch: Any, number: int) -> dict:
     return {key: value[:number] for key, value in batch.items()}
 
 
-def _follow(model: Any, wrapper: Any, batch: dict, known: list[Tensor]) -> list[int]:
+def _on_cpu(model: nn.Module, optim_wrapper: Mapping[str, Any]) -> tuple[Optimizer, bool]:
+    """The optimizer of a config, and whether it trains in mixed precision."""
+    kind = OPTIM_WRAPPERS.get(optim_wrapper.get('type', 'OptimWrapper'))
+    low = isinstance(kind, type) and issubclass(kind, AmpOptimWrapper)
+    settings = {k: v for k, v in optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
+    wrapper = build_optim_wrapper(model, dict(settings, type='mmengine.OptimWrapper'))
+    return wrapper.optimizer, low
+
+
+def _follow(
+    model: Any, optimizer: Optimizer, low: bool, batch: dict, known: list[Tensor]
+) -> list[int]:
     data = model.data_preprocessor(batch, True)
     for sample in data['data_samples']:  # not one by one within the step
         for name in sample.keys() + sample.metainfo_keys():
@@ -195,13 +205,13 @@ def _follow(model: Any, wrapper: Any, batch: dict, known: list[Tensor]) -> list[
                 sample.set_field(torch.as_tensor(value), name, field_type=_kind(sample, name))
     gc.collect()
     with _Live([*known, *(v for v in tree_leaves(data) if isinstance(v, Tensor))]) as live:
-        with wrapper.optim_context(model):
+        with torch.autocast('cpu', torch.bfloat16, enabled=low):
             losses = model(**data, mode='loss')
             loss = sum(value for name, value in losses.items() if 'loss' in name)
         loss.backward()
         del losses, loss
-        wrapper.optimizer.step()
-    wrapper.zero_grad()
+        optimizer.step()
+    optimizer.zero_grad()
     return live.history
 
 
