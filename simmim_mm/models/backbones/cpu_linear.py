@@ -83,7 +83,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _gaining_dtype(x: Tensor) -> torch.dtype | None:
     """What to compute in by oneDNN; None: leave it to PyTorch."""
-    if x.device.type != 'cpu' or is_traced(x) or not x.numel() or _one_dnn() is None:
+    if is_traced(x) or x.device.type != 'cpu' or not x.numel() or _one_dnn() is None:
         return None
     dtype = x.dtype
     if torch.is_autocast_enabled('cpu') and dtype in (torch.float32, torch.bfloat16):
@@ -136,7 +136,7 @@ def swap_linears(model: nn.Module) -> None:
     """Exchange linear layers and patch embeddings for the fast ones; weights and keys stay."""
     for module in model.modules():
         for name, child in module.named_children():
-            if type(child) in (nn.Linear, MMCVLinear):
+            if isinstance(child, nn.Linear) and type(child) in (nn.Linear, MMCVLinear):
                 setattr(module, name, FastLinear(child))
         if isinstance(module, PatchEmbed):
             layer: Any = module.projection
