@@ -68,8 +68,8 @@ def downstream_config(
 def set_budget(cfg: Config, iters: int | None = None, epochs: int | None = None) -> None:
     """Shorten or lengthen a training, its schedule of learning rates included.
 
-    All times of the schedulers are scaled alike; a time in which it should end is dropped. There are validations and checkpoints at every
-    fifth of the training, at least.
+    All times of the schedulers are scaled alike; a time in which it should end is dropped. There
+    are validations and checkpoints at every fifth of the training, at least.
 
     Raises:
         ValueError: If the config counts in the other unit.
