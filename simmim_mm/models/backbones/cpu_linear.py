@@ -1,9 +1,8 @@
 """Linear layers on a CPU by oneDNN, where PyTorch takes a slower library.
 
-PyTorch computes products of float32 matrices by MKL, which uses AVX2 on the processors of AMD, also
-on those with AVX-512. oneDNN, which PyTorch has for bfloat16 and for its compiler, uses what there
-is and takes half the time. In bfloat16 it adds the bias within the product. The arithmetic is the
-same, in another order.
+PyTorch computes products of float32 matrices by MKL, which does not use AVX-512 on processors of
+AMD. oneDNN, which PyTorch has for bfloat16 and for its compiler, does, and takes half the time. In
+bfloat16 it adds the bias within the product. The arithmetic is the same, in another order.
 """
 
 from functools import cache
@@ -84,7 +83,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _gaining_dtype(x: Tensor) -> torch.dtype | None:
     """What to compute in by oneDNN; None: leave it to PyTorch."""
-    if x.device.type != 'cpu' or is_traced(x) or not x.numel() or _one_dnn() is None:
+    if is_traced(x) or x.device.type != 'cpu' or not x.numel() or _one_dnn() is None:
         return None
     dtype = x.dtype
     if torch.is_autocast_enabled('cpu') and dtype in (torch.float32, torch.bfloat16):
@@ -137,7 +136,7 @@ def swap_linears(model: nn.Module) -> None:
     """Exchange linear layers and patch embeddings for the fast ones; weights and keys stay."""
     for module in model.modules():
         for name, child in module.named_children():
-            if type(child) in (nn.Linear, MMCVLinear):
+            if isinstance(child, nn.Linear) and type(child) in (nn.Linear, MMCVLinear):
                 setattr(module, name, FastLinear(child))
         if isinstance(module, PatchEmbed):
             layer: Any = module.projection
