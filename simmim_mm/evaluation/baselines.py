@@ -14,7 +14,7 @@ from torch import Tensor
 
 from simmim_mm._renamed import old_names
 from simmim_mm.masking import upsample_mask
-from simmim_mm.models.mask_fill import MeanFill
+from simmim_mm.models.mask_fill import MeanFill, SmoothFill
 
 if TYPE_CHECKING:
     from simmim_mm.models.algorithms import MaskedImageModel
@@ -25,6 +25,11 @@ Fill = Callable[[Tensor, Tensor], Tensor]
 def mean_color_baseline(image: Tensor, mask: Tensor) -> Tensor:
     """Fill with the mean of each image's visible pixels, per channel (zero where all is masked)."""
     return MeanFill('image')(image, mask)
+
+
+def smooth_baseline(image: Tensor, mask: Tensor) -> Tensor:
+    """Fill with an interpolation of the visible pixels, see :class:`SmoothFill`."""
+    return SmoothFill()(image, mask)
 
 
 def inpaint_opencv(
@@ -68,6 +73,7 @@ def inpaint_opencv(
 BASELINES: Mapping[str, Fill] = {
     'mean color': mean_color_baseline,
     'OpenCV inpainting': inpaint_opencv,
+    'smooth fill': smooth_baseline,
 }
 
 
@@ -95,7 +101,7 @@ def compare_with_baselines(
     Args:
         model: The algorithm, with raw pixels as target. Put back to its mode afterwards.
         dataloader: Batches as the model takes them in validation.
-        fills: Baselines by name. Default: mean color and OpenCV inpainting.
+        fills: Baselines by name. Default: all of :data:`BASELINES`.
 
     Returns:
         Mean over images of the masked L1 on normalized pixels: ``model``, then the baselines.

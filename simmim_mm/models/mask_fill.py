@@ -80,6 +80,37 @@ class MeanFill(Fill):
 
 
 @MODELS.register_module()
+class SmoothFill(Fill):
+    """An interpolation of the visible pixels, weighted by about the inverse 6th power of distance.
+
+    The power is a sum of Gaussians, s in 2, 4, ... up to a fourth of the longer side in pixels, so
+    that all of it is products of small matrices::
+
+        w(d) = sum_s s^-6 exp(-d^2 / (2 s^2))        (d in pixels)
+
+    Zero, the mean of the dataset, where nothing of the image is visible.
+    """
+
+    def values(self, x: Tensor, hidden: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            visible = (~hidden).to(torch.promote_types(x.dtype, torch.float32))
+            colors = x.to(visible.dtype).masked_fill(hidden, 0.0)
+            known = torch.cat((colors, visible), 1)
+            summed, scale = torch.zeros_like(known), 2.0
+            while scale <= max(8.0, max(x.shape[-2:]) / 4):
+                rows, columns = (_gaussians(n, scale).to(known) for n in x.shape[-2:])
+                summed += scale**-6 * (rows @ known @ columns)
+                scale *= 2
+            return summed[:, :-1] / summed[:, -1:].clamp(min=torch.finfo(summed.dtype).tiny)
+
+
+def _gaussians(n: int, scale: float) -> Tensor:
+    """``exp(-d^2 / (2 scale^2))`` of the distances of ``n`` places, ``(n, n)`` float64."""
+    place = torch.arange(n, dtype=torch.float64)
+    return (-((place[:, None] - place) ** 2) / (2 * scale**2)).exp()
+
+
+@MODELS.register_module()
 class NoiseFill(Fill):
     """Independent noise in every masked value.
 

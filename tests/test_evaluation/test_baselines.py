@@ -139,7 +139,7 @@ def test_comparison_scores_the_model_as_its_own_validation_does():
         samples = model(**model.data_preprocessor(batch, False), mode='predict')
         losses += [sample.masked_losses['loss'] for sample in samples]
     assert result['model'] == pytest.approx(np.mean(losses), rel=1e-4)
-    assert list(result) == ['model', 'mean color', 'OpenCV inpainting']
+    assert list(result) == ['model', 'mean color', 'OpenCV inpainting', 'smooth fill']
     expected = evaluate_baseline(mean_color_baseline, scene(), half_masks(), STD).mean()
     assert result['mean color'] == pytest.approx(float(expected), rel=1e-4)
     assert model.training

@@ -10,6 +10,7 @@ BASELINES = [
     dict(type='ConstantFill'),
     dict(type='MeanFill'),
     dict(type='MeanFill', of='image'),
+    dict(type='SmoothFill'),
     dict(type='NoiseFill'),
     dict(type='NoiseFill', distribution='uniform'),
 ]
@@ -76,6 +77,21 @@ def test_mean_of_an_image_is_that_of_its_visible_pixels():
         mean = x[0, c][~hidden[0, 0]].mean()
         torch.testing.assert_close(filled[0, c][hidden[0, 0]], mean.expand(int(hidden[0].sum())))
     assert not filled[1].any()
+
+
+def test_smooth_fill_is_the_mean_weighted_by_a_sum_of_gaussians():
+    x, mask = example(size=(16, 24))
+    mask[1] = True  # nothing visible
+    filled = build(dict(type='SmoothFill'))(x, mask)
+    hidden = upsample_mask(mask, x.shape[-2:])[0, 0]
+    places = torch.stack(torch.meshgrid(torch.arange(16.0), torch.arange(24.0), indexing='ij'), -1)
+    square = torch.cdist(places[hidden].double(), places[~hidden].double()) ** 2
+    weight = sum(s**-6.0 * (-square / (2 * s**2)).exp() for s in (2, 4, 8))
+    expected = weight @ x[0][:, ~hidden].double().T / weight.sum(1, keepdim=True)
+    torch.testing.assert_close(filled[0][:, hidden].T.double(), expected, rtol=1e-4, atol=1e-5)
+    assert not filled[1].any()
+    with torch.autocast('cpu', torch.bfloat16):
+        torch.testing.assert_close(build(dict(type='SmoothFill'))(x, mask), filled)
 
 
 def test_gaussian_noise_has_the_statistics_of_the_dataset():

@@ -102,6 +102,6 @@ def test_a_short_run_ends_with_checkpoint_log_and_pictures(tmp_path, python):
         (file,) = re.findall(rf'^{label} +(\S+)$', result.stdout, re.MULTILINE)
         assert (tmp_path / file).is_file()
     errors = re.findall(r'^  [A-Za-z ]+? {2,}(\d\.\d+) +-?[\d.]+%$', result.stdout, re.MULTILINE)
-    assert len(errors) == 3
+    assert len(errors) == 4
     (validated,) = re.findall(r'masked_loss/loss: (\d\.\d+)', result.stdout)
     assert abs(float(validated) - float(errors[0])) < 1e-3  # the same images and masks

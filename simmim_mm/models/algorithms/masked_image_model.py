@@ -42,6 +42,8 @@ class MaskedImageModel(BaseModel):
         target: Target generators, applied in order. Empty: the normalized pixels.
         fill: What takes the place of masked pixels in the image. None: the backbone's own mask
             token, or nothing in gather mode.
+        residual: A fill that the prediction is added to, so that the decoder predicts what is left
+            of the pixels. The encoder sees no more than without it. None: the pixels themselves.
         foreground: A :class:`ForegroundBranch` on the same features; its loss is added.
         teacher: A :class:`BaseTeacher`: ``FeatureTeacher`` or ``EMATarget``; its losses are added.
         compile: Compile forward and loss of the training by ``torch.compile``; a dict has its
@@ -62,6 +64,7 @@ class MaskedImageModel(BaseModel):
         compile: bool | dict = False,
         init_cfg: dict | None = None,
         teacher: dict | None = None,
+        residual: dict | None = None,
     ) -> None:
         # built here: BaseModel would look it up in the default scope, perhaps another package's
         super().__init__(MODELS.build(data_preprocessor), init_cfg)
@@ -74,7 +77,8 @@ class MaskedImageModel(BaseModel):
         self.backbone = MODELS.build(MODELS.with_defaults(backbone, in_channels=len(mean)))
         self.target = TargetSequence([MODELS.build(self._target_config(cfg)) for cfg in target])
         self.fill = None if fill is None else MODELS.build(fill)
-        for part in filter(None, (*self.target, self.fill)):
+        self.residual = None if residual is None else MODELS.build(residual)
+        for part in filter(None, (*self.target, self.fill, self.residual)):
             part.set_pixel_stats(mean, std)
         if (neck is None) != (head is None) or (neck is None and teacher is None):
             raise ValueError(
@@ -176,6 +180,11 @@ class MaskedImageModel(BaseModel):
             return self.backbone(inputs, mask)
         return self.backbone(self.fill(inputs, mask))
 
+    def decode(self, feats: Sequence[Tensor], inputs: Tensor, mask: Tensor | None) -> Tensor:
+        """What the head scores, from the features of normalized images under a mask."""
+        pred = self.neck(feats, mask)
+        return pred if self.residual is None else pred + self.residual(inputs, mask)
+
     def encode_for_teacher(
         self, inputs: Tensor, mask: Tensor | None
     ) -> tuple[tuple[Tensor, ...], StudentView | None]:
@@ -215,7 +224,7 @@ class MaskedImageModel(BaseModel):
         feats, view = model.encode_for_teacher(inputs, mask)
         losses: dict[str, Tensor] = {}
         if model.head is not None:
-            pred = model.neck(feats, mask)
+            pred = model.decode(feats, inputs, mask)
             target = model.target(inputs)
             losses.update(model.head.loss(pred, target, mask, *valid))
         if model.foreground is not None and labels is not None:
@@ -236,7 +245,7 @@ class MaskedImageModel(BaseModel):
             feats, view = self.encode_for_teacher(inputs, mask)
         losses: list[dict[str, Tensor]] = [{} for _ in data_samples]
         if self.head is not None and mask is not None:
-            parts = self.neck(feats, mask), self.target(inputs), mask
+            parts = self.decode(feats, inputs, mask), self.target(inputs), mask
             parts = [x.split(1) for x in (*parts, *self.stack_valid(data_samples, inputs))]
             for own, *one in zip(losses, *parts):
                 own.update(self.head.loss(*one))
@@ -279,7 +288,7 @@ class MaskedImageModel(BaseModel):
         mask = self.token_mask(mask, inputs)
         pixel_mask = upsample_mask(mask, inputs.shape[-2:])
         feats = self.encode(inputs, mask)
-        pred = self.head.decode(self.neck(feats, mask).float())
+        pred = self.head.decode(self.decode(feats, inputs, mask).float())
         pred = self.target.invert(pred, inputs, mask, stats)
         normalized = dict(
             original=inputs,
@@ -377,6 +386,12 @@ def check_parts(model: MaskedImageModel) -> None:
                 f'in_channels={neck.in_channels} in {decoder}, but the features of {name} have '
                 f'{channels} channels: set it to {channels} or leave it out'
             )
+    if model.residual is not None and (len(model.target) or loss.pred_channels(1) != 1):
+        raise ValueError(
+            f'residual={type(model.residual).__name__} is added to a prediction of pixels, but '
+            f'{type(loss).__name__} on {len(model.target)} target generators has another: leave '
+            'out residual, or target and this loss'
+        )
     kind = loss.target_value_range
     if kind and kind != model.target.value_range:
         hint = " (target=[dict(type='UnitRange')])" if kind == 'unit' else ''

@@ -46,6 +46,10 @@ def build(backbone=VIT, neck=LINEAR, loss=dict(type='MaskedPixelLoss'), channels
             'fill=MeanFill has no effect on MaskedViT, which encodes visible tokens only',
         ),
         (
+            dict(residual=dict(type='SmoothFill'), target=[dict(type='NormPix')]),
+            'residual=SmoothFill is added to a prediction of pixels, but MaskedPixelLoss on 1 targ',
+        ),
+        (
             dict(backbone=GATHER),
             'PixelShuffleDecoder takes a whole map, but MaskedViT',
         ),
@@ -192,3 +196,21 @@ def test_features_are_not_drawn():
     model = build(target=[dict(type='HOG')], neck=dict(LINEAR, stride=1, out_channels=27))
     with pytest.raises(ValueError, match=r'not an image \(HOG\)'):
         model.reconstruct(torch.zeros(1, 3, 32, 32), torch.ones(1, 4, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize('parts', [{}, dict(backbone=GATHER, neck=MAE)], ids=['token', 'gather'])
+def test_a_residual_is_added_to_what_the_decoder_predicts(parts):
+    torch.manual_seed(0)
+    model = build(residual=dict(type='SmoothFill'), **parts).eval()
+    images, mask = torch.randn(2, 3, 32, 32), torch.rand(1, 4, 4).argsort(2) < 2
+    mask = mask.expand(2, 4, 4).contiguous()
+    samples = [BaseDataElement(mask=m) for m in mask]
+    start = model.residual(images, mask)
+    decoded = model.neck(model.backbone(images, mask), mask)
+    hidden = mask.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
+    error = ((start + decoded - images).abs() * hidden).sum() / hidden.sum() / 3
+    torch.testing.assert_close(model.loss(images, samples)['loss'], error)
+    one_by_one = [s.masked_losses['loss'] for s in model.predict(images, samples)]
+    assert sum(one_by_one) / 2 == pytest.approx(error.item(), rel=1e-4)
+    drawn = model.reconstruct(images, mask)['prediction']
+    torch.testing.assert_close(drawn, (start + decoded) * 60 + 120)
