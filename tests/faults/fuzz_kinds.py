@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
-from fuzz import Kind, damaged, odd_values
+from fuzz import Kind, damaged, lap, odd_values
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image, ImageCms
@@ -252,12 +252,17 @@ def refuses(read: Callable[[], Any], path: Path) -> bool:
         if '\n' in str(error) or path.name not in str(error):
             raise AssertionError(f'not one line with the path: {error!r}') from error
         return True
+    finally:
+        lap()
     return False
 
 
 def read_image(path: Path) -> None:
     """All readers of images, of which some return what is wrong instead of raising it."""
-    header, seen = read_header(str(path)), inspect_file(str(path))
+    header = read_header(str(path))
+    lap()
+    seen = inspect_file(str(path))
+    lap()
     if '\n' in header.fault + seen.detail:
         raise AssertionError(f'not one line: {header} {seen}')
     for read in (
