@@ -175,7 +175,7 @@ def read_list(ann_file: str, folder: str, max_missing: float) -> list[str]:
         name if '://' in name or not folder else str(fileio.join_path(folder, name))
         for name in names
     ]
-    if folder and are_shards(folder):
+    if any('.tar/' in name for name in names) and are_shards(folder):
         known = {relative_to(path, folder): path for path in list_images(folder)}
         paths = [known.get(name, path) for name, path in zip(names, paths)]
     checked = paths[:: -(-len(paths) // _MAX_CHECKED)]
