@@ -56,12 +56,18 @@ def run(args: argparse.Namespace) -> None:
     from simmim_mm import curation
     from simmim_mm.checkpoint.file_backend import remove_stale_files
     from simmim_mm.datasets.errors import DataError, first_few
+    from simmim_mm.datasets.shards import are_shards
     from simmim_mm.datasets.values import check_nodata
 
     nodata = check_nodata(args.nodata)
     if not -1 <= args.distance <= 12:
         raise ValueError(f'--distance must be -1 to 12, got {args.distance}')
     target = file_target(args)
+    if target and are_shards(args.folder):
+        raise ValueError(
+            f'--move, --link: the images in {args.folder} are in shards; train on what is kept by '
+            'ann_file=kept.txt'
+        )
     out, journal = Path(args.out), Path(args.out, 'scan.journal')
     with progress_ticks('scanning') as tick:
         names = ('min_size', 'channels', 'distance', 'mirrored', 'workers')

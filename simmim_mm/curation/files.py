@@ -11,7 +11,8 @@ import torch
 from simmim_mm.datasets.errors import DataError
 
 Plan = Iterable[tuple[str, str]]
-S, T = TypeVar('S'), TypeVar('T')
+S = TypeVar('S')
+T = TypeVar('T')
 
 
 def map_files(

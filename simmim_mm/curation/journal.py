@@ -38,13 +38,13 @@ class Journal:
                 return
             for line in lines:
                 try:
-                    index, stamp, *values = json.loads(line)
-                    *front, content, pixels, looks = values
+                    index, stamp, seen = json.loads(line)
                 except ValueError:  # cut off by a kill; what a later call added follows
                     continue
-                if stamp == _stamp(self.files[index]):
-                    hashes = (bytes.fromhex(content), bytes.fromhex(pixels))
-                    yield index, Inspection(*front, *hashes, tuple(looks))
+                if stamp == _stamp(self.files[int(index)]):
+                    for name in ('content', 'pixels'):
+                        seen[name] = bytes.fromhex(seen[name])
+                    yield index, Inspection(**{**seen, 'looks': tuple(seen['looks'])})
 
     @contextmanager
     def writing(self, anew: bool) -> Iterator['Journal']:
@@ -58,9 +58,8 @@ class Journal:
 
     def add(self, index: int, seen: Inspection) -> None:
         """Note what was found in a file."""
-        *front, content, pixels, looks = seen
-        entry = [index, _stamp(self.files[index]), *front, content.hex(), pixels.hex(), looks]
-        self._file.write(json.dumps(entry) + '\n')
+        entry = [index, _stamp(self.files[index]), seen._asdict()]
+        self._file.write(json.dumps(entry, default=bytes.hex) + '\n')
         self._added += 1
         if self._added % _FLUSHED == 0:
             self._file.flush()

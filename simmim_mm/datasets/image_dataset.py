@@ -306,5 +306,7 @@ def images_by_shard(dataset: Any) -> list[np.ndarray] | None:
         path = dataset.get_data_info(i)['img_path']
         name = parse_address(path)[0] if is_address(path) else ''
         shard[i] = numbers.setdefault(name, len(numbers))
+    if numbers.keys() <= {''}:  # a list of other files in remote storage
+        return None
     order = np.argsort(shard, kind='stable')
     return np.split(order, np.flatnonzero(np.diff(shard[order])) + 1)

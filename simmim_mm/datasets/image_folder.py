@@ -194,7 +194,7 @@ def read_list(ann_file: str, folder: str, max_missing: float, root: str = '') ->
                 f'{first_few(map(repr, outside), 3)}; leave data_root out where the list has whole '
                 'paths, or set trust_annotations=True of the data set'
             )
-    if folder and are_shards(folder):
+    if any('.tar/' in name for name in names) and are_shards(folder):
         known = {relative_to(path, folder): path for path in list_images(folder)}
         paths = [known.get(name, path) for name, path in zip(names, paths)]
     checked = paths[:: -(-len(paths) // _MAX_CHECKED)]

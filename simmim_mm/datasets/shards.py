@@ -213,7 +213,7 @@ def list_shards(root: str, endings: Sequence[str]) -> list[str]:
     found = []
     with ThreadPoolExecutor(_THREADS if is_remote(root) else 1) as pool:
         for shard, records in zip(shards, pool.map(read_index, shards, indices)):
-            found += [address(shard, r) for r in records if r.name.lower().endswith(endings)]
+            found += [address(shard, r) for r in records if r.name.lower().endswith(tuple(endings))]
     if not found:
         raise DataError(
             f'no image in the {len(shards)} shards of {root!r}: looked for {" ".join(endings)}'
@@ -298,7 +298,7 @@ def scan_tar(path: str) -> Iterator[Record]:
                 end = member.offset_data + -(-member.size // 512) * 512
                 if member.isreg():
                     yield Record(member.name, member.offset_data, member.size)
-                tar.members = []  # which would grow with every file
+                tar.members = []  # type: ignore[attr-defined]  # they would grow with every file
         with open(path, 'rb') as file:
             file.seek(end)
             if any(file.read(512)) or os.path.getsize(path) < end:
@@ -364,6 +364,7 @@ def read_bytes(path: str, start: int = 0, size: int | None = None) -> bytes:
 
 def _persist(read: Callable[[], T], path: str) -> T:
     """What ``read`` gives; a connection that was dropped is made again, for some seconds."""
+    failure = None
     for delay in (*_DELAYS, 0):
         try:
             return read()
@@ -372,7 +373,7 @@ def _persist(read: Callable[[], T], path: str) -> T:
         except Exception as error:  # each storage has its own
             failure = error
         time.sleep(delay)
-    reason = f'{type(failure).__name__}: {failure}' if str(failure) else type(failure).__name__
+    reason = f'{type(failure).__name__}: {failure}'.rstrip(': ')
     raise OSError(f'{path} cannot be read after {len(_DELAYS) + 1} tries: {reason}') from failure
 
 

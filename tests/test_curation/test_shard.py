@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from simmim_mm.cli import parse_args
 from simmim_mm.curation import check_shards, scan_folder, shard_folder
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_folder import list_images
@@ -172,3 +173,25 @@ def test_shards_are_written_anew_from_shards_and_scanned(photos, tmp_path):
     scan = scan_folder(str(tmp_path / 'a'))
     assert scan.kept.all()
     assert sorted(p.partition('/')[2] for p in scan.paths) == sorted(members(tmp_path / 'a'))
+
+
+def test_the_command_writes_and_checks_and_keeps_what_lies_in_shards(photos, tmp_path, capsys):
+    def run(*args):
+        verb, arguments = parse_args([*map(str, args)])
+        verb.run(arguments)
+
+    out = tmp_path / 'out'
+    (photos / 'empty.jpg').touch()
+    run('shard', photos, out, '--images', 4, '--workers', 0)
+    assert '10 images in 3 shards' in capsys.readouterr().out
+    assert (out / 'errors.txt').read_text() == 'empty.jpg: empty file (0 bytes)\n'
+    run('shard', out, '--check', '--workers', 0)
+    os.truncate(out / 'shard-000001.tar', 512)
+    with pytest.raises(DataError, match='1 shards'):
+        run('shard', out, '--check', '--workers', 0)
+    with pytest.raises(ValueError, match='OUT, or --check'):
+        run('shard', out)
+    with pytest.raises(ValueError, match='are in shards'):
+        run('scan', out, '--move', tmp_path / 'bad', '--apply')
+    with pytest.raises(DataError, match='simmim shard'):
+        run('cache', out, '--out', tmp_path / 'small')
