@@ -48,7 +48,6 @@ html_theme = 'furo'
 html_title = f'simmim_mm {version}'
 html_show_sourcelink = False
 html_copy_source = False
-copybutton_exclude = '.linenos, .gp, .go'
 
 LINK = re.compile(r'^- \[([^\]]+)\]\(([^)#]+)\)', re.MULTILINE)
 MARKED = re.compile(r'<!-- (\w+) -->\n(.*?)<!-- end of \1 -->\n', re.DOTALL)
