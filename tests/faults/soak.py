@@ -24,14 +24,18 @@ sys.path.append(str(Path(__file__).parents[1]))
 from harness import COMMANDS, DEAD, PRETRAINING, ROOT, make_project, run, same
 from preloaded_python import preloaded
 
+# By SIGTERM and by Ctrl-C where a command takes them as Python does, and by a training's request.
+ENDED = (*DEAD, -15, 143, -2, 130, 75)
+INTERRUPTED = ('trainings failed; run it again', 'the same command continues from here')
+
 
 def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str], dice) -> int:
     """Run a command again and again, with a kill each time; returns their number."""
     kills = 0
     for _ in range(1000):
-        how = dice.random()
+        how, number = dice.random(), dice.choice(['SIGKILL', 'SIGKILL', 'SIGTERM', 'SIGINT'])
         if how < 0.6:
-            end = run(python, folder, *command, at=dice.randint(1, len(whole)), do='SIGKILL')
+            end = run(python, folder, *command, at=dice.randint(1, len(whole)), do=number)
         elif how < 0.8:
             end = run(python, folder, *command, file_size=dice.choice([2000, 9000, 40_000, 90_000]),
                       do='SIGKILL')  # fmt: skip
@@ -41,7 +45,7 @@ def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str],
             return kills
         if 'is in use by' in end.output:  # a training of a killed sweep ends by itself
             time.sleep(1)
-        elif end.code in DEAD or 'trainings failed; run it again' in end.output:  # or one of it
+        elif end.code in ENDED or any(text in end.output for text in INTERRUPTED):
             kills += 1
         else:
             raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')
