@@ -3,10 +3,10 @@
     python tests/faults/soak.py --minutes 60
     python tests/faults/soak.py --kills 100 --only train
 
-Every round takes one of the commands, kills it at random moments (before the n-th event of a file,
-or after a random time) until it has come through, and compares what it has written with that of an
-uninterrupted run. ``--watch`` measures the memory, open files and threads of one long pretraining.
-It ends with code 1 at the first difference, and keeps the folder.
+Every round takes one of the commands, ends it at random moments (before the n-th event of a file,
+or after a random time; by SIGKILL, SIGTERM or Ctrl-C) until it has come through, and compares what
+it has written with that of an uninterrupted run. ``--watch`` measures the memory, open files and
+threads of one long pretraining. It ends with code 1 at the first difference, and keeps the folder.
 """
 
 import argparse
@@ -24,9 +24,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 from harness import COMMANDS, DEAD, PRETRAINING, ROOT, make_project, run, same
 from preloaded_python import preloaded
 
-# By SIGTERM and by Ctrl-C where a command takes them as Python does, and by a training's request.
+# By SIGTERM and Ctrl-C where a command takes them as Python does; as a training that was asked to.
 ENDED = (*DEAD, -15, 143, -2, 130, 75)
-INTERRUPTED = ('trainings failed; run it again', 'the same command continues from here')
+# A second Ctrl-C, or one before the training; a limit that ended a training of several.
+INTERRUPTED = re.compile('^interrupted|trainings failed; run it again', re.MULTILINE)
 
 
 def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str], dice) -> int:
@@ -45,7 +46,7 @@ def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str],
             return kills
         if 'is in use by' in end.output:  # a training of a killed sweep ends by itself
             time.sleep(1)
-        elif end.code in ENDED or any(text in end.output for text in INTERRUPTED):
+        elif end.code in ENDED or INTERRUPTED.search(end.output):
             kills += 1
         else:
             raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')
