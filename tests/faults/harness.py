@@ -25,26 +25,15 @@ SWEEP = """
 base = 'tiny.py'
 sweep = {'model.backbone.drop_path_rate': [0.0, 0.4]}
 """
+COMPARE = (
+    'compare', 'classification', 'labeled', '--checkpoints', 'a=start.pth', '--epochs', '2',
+    '--seeds', '1', '--work-dir', 'compared', '--cfg-options', 'train_dataloader.num_workers=0',
+    'train_dataloader.batch_size=4', 'val_dataloader.num_workers=0',
+)  # fmt: skip
 COMMANDS = {
     'train': PRETRAINING,
     'sweep': ('sweep', 'sweep.py', '--work-dir', 'swept'),
-    'compare': (
-        'compare',
-        'classification',
-        'labeled',
-        '--checkpoints',
-        'a=start.pth',
-        '--epochs',
-        '2',
-        '--seeds',
-        '1',
-        '--work-dir',
-        'compared',
-        '--cfg-options',
-        'train_dataloader.num_workers=0',
-        'train_dataloader.batch_size=4',
-        'val_dataloader.num_workers=0',
-    ),
+    'compare': COMPARE,
     'scan': ('scan', 'images', '--out', 'scanned', '--workers', '0'),
     'cache': ('cache', 'images', '--out', 'cached', '--short-side', '24', '--workers', '0'),
     'shard': ('shard', 'images', 'sharded', '--images', '3', '--workers', '0'),

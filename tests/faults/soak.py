@@ -3,10 +3,10 @@
     python tests/faults/soak.py --minutes 60
     python tests/faults/soak.py --kills 100 --only train
 
-Every round takes one of the commands, kills it at random moments (before the n-th event of a file,
-or after a random time) until it has come through, and compares what it has written with that of an
-uninterrupted run. ``--watch`` measures the memory, open files and threads of one long pretraining.
-It ends with code 1 at the first difference, and keeps the folder.
+Every round takes one of the commands, ends it at random moments (before the n-th event of a file,
+or after a random time; by SIGKILL, SIGTERM or Ctrl-C) until it has come through, and compares what
+it has written with that of an uninterrupted run. ``--watch`` measures the memory, open files and
+threads of one long pretraining. It ends with code 1 at the first difference, and keeps the folder.
 """
 
 import argparse
@@ -24,14 +24,19 @@ sys.path.append(str(Path(__file__).parents[1]))
 from harness import COMMANDS, DEAD, PRETRAINING, ROOT, make_project, run, same
 from preloaded_python import preloaded
 
+# By SIGTERM and Ctrl-C where a command takes them as Python does; as a training that was asked to.
+ENDED = (*DEAD, -15, 143, -2, 130, 75)
+# A second Ctrl-C, or one before the training; a limit that ended a training of several.
+INTERRUPTED = re.compile('^interrupted|trainings failed; run it again', re.MULTILINE)
+
 
 def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str], dice) -> int:
     """Run a command again and again, with a kill each time; returns their number."""
     kills = 0
     for _ in range(1000):
-        how = dice.random()
+        how, number = dice.random(), dice.choice(['SIGKILL', 'SIGKILL', 'SIGTERM', 'SIGINT'])
         if how < 0.6:
-            end = run(python, folder, *command, at=dice.randint(1, len(whole)), do='SIGKILL')
+            end = run(python, folder, *command, at=dice.randint(1, len(whole)), do=number)
         elif how < 0.8:
             end = run(python, folder, *command, file_size=dice.choice([2000, 9000, 40_000, 90_000]),
                       do='SIGKILL')  # fmt: skip
@@ -41,7 +46,7 @@ def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str],
             return kills
         if 'is in use by' in end.output:  # a training of a killed sweep ends by itself
             time.sleep(1)
-        elif end.code in DEAD or 'trainings failed; run it again' in end.output:  # or one of it
+        elif end.code in ENDED or INTERRUPTED.search(end.output):
             kills += 1
         else:
             raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')

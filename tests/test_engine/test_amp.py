@@ -86,6 +86,25 @@ def test_resumes_from_any_precision(device, scaler):
     assert wrapper.get_lr()['lr'] == [0.025]
 
 
+def test_an_overflow_leaves_the_step_out_and_halves_the_scale(device):
+    """A scale of 2**127 takes gradients of more than 2 beyond float32, as 2**16 does in fp16."""
+    model = nn.Linear(1, 1, bias=False).to(device)
+    nn.init.zeros_(model.weight)
+    optim = AmpOptimWrapper(
+        optimizer=torch.optim.SGD(model.parameters(), lr=1.0), clip_grad=dict(max_norm=0.5)
+    )
+    optim.loss_scaler = torch.amp.GradScaler(device, init_scale=2.0**127)
+    moves, scales = [], []
+    for _ in range(8):
+        before = model.weight.item()
+        optim.update_params((model.weight * 24).sum())  # the gradient is 24
+        moves.append(before - model.weight.item())
+        scales.append(optim.loss_scaler.get_scale())
+    # 24 * 2**123 is the first product below 2**128
+    assert moves == pytest.approx([0] * 4 + [0.5] * 4, rel=1e-5)
+    assert scales == [2.0**exponent for exponent in (126, 125, 124, 123, 123, 123, 123, 123)]
+
+
 @on_gpu
 def test_state_of_the_scaler_is_resumed(device):
     first, second = _wrapper(device, loss_scale=dict(init_scale=64.0)), _wrapper(device)

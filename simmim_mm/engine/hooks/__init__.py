@@ -1,6 +1,7 @@
 from simmim_mm.engine.hooks.avg_dist_hook import AvgDistHook
 from simmim_mm.engine.hooks.bad_files_hook import BadFilesHook
 from simmim_mm.engine.hooks.checkpoint_hook import AtomicCheckpointHook
+from simmim_mm.engine.hooks.history_hook import HistoryHook
 from simmim_mm.engine.hooks.knn_hook import KNNHook
 from simmim_mm.engine.hooks.loss_hook import LossHook, NonFiniteLossError
 from simmim_mm.engine.hooks.prediction_hook import PredictionHook
@@ -15,6 +16,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'AvgDistHook',
     'BadFilesHook',
+    'HistoryHook',
     'KNNHook',
     'LossHook',
     'NonFiniteLossError',
