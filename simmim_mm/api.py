@@ -192,8 +192,11 @@ def pretrain(
     """
     wishes = Wishes(method, backbone, img_size, batch_size, epochs, minutes, lr, seed, tune)
     say = report or (lambda text: None)
-    watched = dict(loggers=loggers, probe=probe)
-    return _pretrain(folder, wishes, out, channels, weights, resume, cfg_options, say, **watched)
+    return _pretrain(
+        *(folder, wishes, out, channels, weights, resume, cfg_options, say),
+        loggers=loggers,
+        probe=probe,
+    )
 
 
 def reconstruct(

@@ -63,7 +63,7 @@ def recompute_blocks(model: nn.Module) -> int:
     Raises:
         ValueError: If there are no blocks, or a teacher watches them.
     """
-    from torch.distributed._composable import checkpoint
+    from torch.distributed._composable.checkpoint_activation import checkpoint
 
     if getattr(model, 'teacher', None) is not None:
         raise ValueError(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
@@ -115,8 +115,8 @@ def add_trackers(cfg: Config, names: Sequence[str]) -> None:
         TrackerError: See :func:`tracker_settings`.
     """
     visualizer = cfg.get('visualizer') or dict(type='Visualizer')
-    backends = visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
-    backends = [backends] if isinstance(backends, dict) else list(backends)
+    given: Any = visualizer.get('vis_backends') or dict(type='LocalVisBackend')
+    backends: list[dict] = [given] if isinstance(given, dict) else list(given)
     for name in names:
         settings = tracker_settings(name, cfg)
         if not any(str(x.get('type')).endswith(settings['type']) for x in backends):

@@ -330,8 +330,8 @@ def _some_images(root: str, number: int) -> list[str]:
 
 def _data(work_dir: Path, config: Config, num_images: int) -> Iterator[str]:
     root, settings = _image_folder(config)
-    measured = {k: settings.get(k) for k in ('channels', 'window', 'nodata')}
-    stats = folder_stats(root, **measured, max_images=num_images)
+    given = (settings.get(k) for k in ('channels', 'window', 'nodata'))
+    stats = folder_stats(root, *given, max_images=num_images)
     low, high = stats.sizes.min(0), stats.sizes.max(0)
     rows = {
         'folder': root,

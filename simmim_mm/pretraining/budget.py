@@ -95,8 +95,8 @@ class Footprint:
             return Memory(*states, 0, activations)
         if not sharded:
             return Memory(*states, self.gradients, activations)
-        parts = (-(-state // processes) for state in states)
-        return Memory(*parts, 3 * self.largest_block, activations)
+        weights, gradients, optimizer = (-(-state // processes) for state in states)
+        return Memory(weights, gradients, optimizer, 3 * self.largest_block, activations)
 
     def fitting(self, limit: float, processes: int = 1, sharded: bool = False) -> int:
         """The most images per process whose memory is at most ``limit`` bytes; 0 if none fits."""
@@ -207,7 +207,7 @@ def _follow(
     with _Live([*known, *(v for v in tree_leaves(data) if isinstance(v, Tensor))]) as live:
         with torch.autocast('cpu', torch.bfloat16, enabled=low):
             losses = model(**data, mode='loss')
-            loss = sum(value for name, value in losses.items() if 'loss' in name)
+            loss: Any = sum(value for name, value in losses.items() if 'loss' in name)
         loss.backward()
         del losses, loss
         optimizer.step()
@@ -312,7 +312,7 @@ def make_budget(
     most = hook.get('max_keep_ckpts', -1)
     return Budget(
         footprint.at(batch, processes, sharded),
-        gpu_memory and footprint.fitting(gpu_memory * (1 - RESERVED), processes, sharded),
+        footprint.fitting(gpu_memory * (1 - RESERVED), processes, sharded) if gpu_memory else None,
         rate * processes,
         steps * batch / rate,
         footprint.weights + footprint.optimizer,
