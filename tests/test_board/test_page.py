@@ -64,6 +64,26 @@ def get(port, path='/config', **headers):
     return answer.status, answer.read(), answer.headers
 
 
+def upload(port, file) -> str:
+    """Send a file as a browser does; its path on the server."""
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+    head = f'Content-Disposition: form-data; name="files"; filename="{file.name}"'
+    body = b'--x\r\n' + head.encode() + b'\r\n\r\n' + file.read_bytes() + b'\r\n--x--\r\n'
+    kind = {'Content-Type': 'multipart/form-data; boundary=x'}
+    connection.request('POST', '/gradio_api/upload', body, kind)
+    return json.loads(connection.getresponse().read())[0]
+
+
+def call(port, name, data) -> str:
+    """The events that answer a call."""
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
+    body = json.dumps(dict(data=data))
+    kind = {'Content-Type': 'application/json'}
+    connection.request('POST', f'/gradio_api/call/{name}', body, kind)
+    event = json.loads(connection.getresponse().read())['event_id']
+    return get(port, f'/gradio_api/call/{name}/{event}')[1].decode()
+
+
 def painted(folder, size, box):
     """What the editor sends: a layer that is transparent but for the paint."""
     from gradio_client import handle_file
@@ -111,11 +131,16 @@ def test_no_file_of_the_machine_is_served_or_read(served, client):
     for path in (secret, folder / 'photos' / 'chelsea.jpg', Path('/etc/hostname')):
         status, body, _ = get(port, f'/gradio_api/file={path}')
         assert status in (403, 404) and b'secret' not in body
-    stolen = dict(path=str(folder / 'photos' / 'chelsea.jpg'), meta=dict(_type='gradio.FileData'))
-    editor, _ = painted(folder, (451, 300), (20, 10, 40, 25))
-    for choice, upload in ((None, stolen), (str(secret), None)):
-        with pytest.raises(Exception, match=r'(?i)not allowed|invalid|not in|cannot|error'):
-            client.predict(RUN, choice, upload, editor, api_name='/fill')
+    # The client would upload what it is told to send: these are the requests themselves.
+    painted(folder, (451, 300), (20, 10, 40, 25))
+    data = dict(meta=dict(_type='gradio.FileData'))
+    layer = dict(data, path=upload(port, folder / 'layer.png'))
+    editor = dict(background=None, layers=[layer], composite=None)
+    assert 'event: complete' in call(port, 'fill', [RUN, 'chelsea.jpg', None, editor])
+    photo = dict(data, path=str(folder / 'photos' / 'chelsea.jpg'))
+    for choice, file in ((None, photo), (photo['path'], None)):
+        events = call(port, 'fill', [RUN, choice, file, editor])
+        assert 'event: error' in events and 'event: complete' not in events
 
 
 def test_requests_of_other_pages_are_refused(served):

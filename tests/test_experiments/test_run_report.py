@@ -102,7 +102,7 @@ def test_data_and_spectra_are_those_of_the_training_images(tmp_path):
     pixels = [np.asarray(Image.open(p)) for p in (tmp_path / 'photos').iterdir()]
     mean = np.mean([x.mean((0, 1)) for x in pixels], 0)
     assert f'mean of the channels<td>{", ".join(f"{x:.4g}" for x in mean)}<' in text
-    assert '300x451 to 512x512' in text and '3 training images, by epoch_1.pth' in text
+    assert '300x451 to 512x600' in text and '3 training images, by epoch_1.pth' in text
     for name in ('chelsea.jpg', 'coffee.jpg', 'astronaut.jpg', 'spectra of images'):
         assert f'alt="{name}' in text
     assert 'Normal: steep in the first tenth' in text
