@@ -34,7 +34,7 @@ def cpu_has_bfloat16() -> bool | None:
 
 @cache
 def cpu_is_amd_avx512() -> bool:
-    """Whether it is a processor of AMD with AVX-512, which MKL does not use there."""
+    """Whether it is a processor of AMD with AVX-512, on which MKL is slow."""
     flags = cpu_flags() or frozenset()
     return 'avx512f' in flags and bool(
         re.search(r'^vendor_id\s*:\s*AuthenticAMD', _cpuinfo(), re.M)
