@@ -1,12 +1,9 @@
 #!/usr/bin/env python
-"""Does pretraining pay where labels are few? python tools/demo_transfer.py.
+"""Pretrain, then detect, segment and classify from that checkpoint: python tools/demo_transfer.py.
 
-Takes less than ten minutes on two CPU cores. It generates images of textures, pretrains a small ViT
-on the unlabeled ones, and trains classifiers on 1, 10 and 100% of the labels, each from the
-pretrained backbone and, for as many iterations, from scratch, with three seeds.
-
-With --tasks, it also pretrains a small Swin on images of textured shapes, and trains a detector, a
-segmenter and a classifier, which takes twelve minutes more.
+Takes about twelve minutes on two CPU cores. It generates images of textured shapes, pretrains a
+small Swin on the unlabeled ones, and trains a detector, a segmenter and a classifier on the
+labeled ones, each from the pretrained backbone and, for as many iterations, from scratch.
 """
 
 import argparse
@@ -44,24 +41,21 @@ TASKS = (
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Pretrain on generated images, then train classifiers on fractions of the '
-        'labels from that checkpoint and from scratch, and compare'
+        description='Pretrain on generated images, then train a detector, a segmenter and a '
+        'classifier from that checkpoint and from scratch, and compare'
     )
     parser.add_argument(
         '--out', default='work_dirs/demo_transfer', help='folder for everything (%(default)s)'
     )
     parser.add_argument('--iters', type=int, help='of every training (see configs/demo)')
     parser.add_argument(
-        '--labeled', type=int, help='images to train on (1600 textures, 300 shapes per task)'
+        '--labeled', type=int, default=300, help='images to train on, per task (%(default)s)'
     )
     parser.add_argument(
-        '--unlabeled', type=int, help='images to pretrain on (8000 textures, 1000 shapes)'
+        '--unlabeled', type=int, default=1000, help='images to pretrain on (%(default)s)'
     )
     parser.add_argument(
-        '--val', type=int, help='images to validate on (800 textures, 50 shapes per task)'
-    )
-    parser.add_argument(
-        '--tasks', action='store_true', help='also a detector, a segmenter and a classifier'
+        '--val', type=int, default=50, help='images to validate on, per task (%(default)s)'
     )
     renamed = {'--labelled': '--labeled', '--unlabelled': '--unlabeled'}  # codespell:ignore
     return parser.parse_args(renew_options('demo_transfer.py', sys.argv[1:], renamed))
@@ -163,40 +157,13 @@ def predictions(out: Path, task: str, images: list) -> list:
     return [str(folder / 'vis' / Path(path).name) for path in images]
 
 
-def label_curve(args: argparse.Namespace, out: Path) -> None:
-    """Pretrain on textures, and compare fractions of the labels; prints what came of it."""
-    from simmim_mm.cli import load_verb, parse_args
-    from simmim_mm.experiments.textures import write_textures
-
-    numbers = (args.labeled or 1600, args.val or 800, args.unlabeled or 8000)
-    say(f'Generating {numbers[0]} labeled and {numbers[2]} unlabeled textures in {out}/textures')
-    write_textures(out / 'textures', *numbers)
-    say('Pretraining on the unlabeled textures')
-    options = {'train_dataloader.dataset.data_root': out / 'textures' / 'unlabeled'}
-    options.update(shortened(args.iters, warmup=100))
-    work_dir = out / 'textures_pretraining'
-    wait([start(CONFIGS / 'textures_pretrain.py', work_dir, options)])
-    checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
-    say('Classifiers on 1, 10 and 100% of the labels, from scratch and pretrained')
-    command = ['compare', 'classification', '--checkpoints', f'pretrained={checkpoint}']
-    command += ['--config', str(CONFIGS / 'textures_classification.py'), '--seeds', '3']
-    command += ['--label-share', '0.01', '0.1', '1', '--jobs', '2', '--work-dir', f'{out}/curve']
-    command += ['--iters', str(args.iters)] if args.iters else []
-    roots = (f'{x}_dataloader.dataset.data_root={out}/textures' for x in ('train', 'val'))
-    _, arguments = parse_args([*command, '--cfg-options', *roots])
-    load_verb('compare').run(arguments)
-    print(f"""
-checkpoint  {checkpoint}
-curve       {out}/curve/label_share.png""")
-
-
-def shape_tasks(args: argparse.Namespace, out: Path) -> None:
-    """Pretrain on shapes; then detect, segment and classify."""
+def main(args: argparse.Namespace) -> None:
     from simmim_mm.experiments.shapes import write_shapes
 
-    labeled, val, unlabeled = args.labeled or 300, args.val or 50, args.unlabeled or 1000
-    say(f'Generating {labeled} labeled and {unlabeled} unlabeled images in {out}/data')
-    write_shapes(out / 'data', labeled, val, unlabeled, SIZE)
+    begin = time.time()
+    out = Path(args.out)
+    say(f'Generating {args.labeled} labeled and {args.unlabeled} unlabeled images in {out}/data')
+    write_shapes(out / 'data', args.labeled, args.val, args.unlabeled, SIZE)
     say('Pretraining on the unlabeled images')
     options = {'train_dataloader.dataset.dataset.data_root': out / 'data' / 'unlabeled'}
     options.update(shortened(args.iters, warmup=50))
@@ -210,17 +177,9 @@ checkpoint  {checkpoint}
 trainings   {out}/<task>/{{scratch,pretrained}}
 pictures    {pictures}
 
-One run of each, on {val} images: differences of some points are chance, and a pretraining of
-two minutes is not expected to bring much. simmim compare repeats with several seeds.""")
-
-
-def main(args: argparse.Namespace) -> None:
-    begin = time.time()
-    out = Path(args.out)
-    label_curve(args, out)
-    if args.tasks:
-        shape_tasks(args, out)
-    print(f'{time.time() - begin:.0f} seconds in all.')
+One run of each, on {args.val} images: differences of some points are chance, and a pretraining of
+two minutes is not expected to bring much. simmim compare repeats with several seeds.
+{time.time() - begin:.0f} seconds in all.""")
 
 
 if __name__ == '__main__':

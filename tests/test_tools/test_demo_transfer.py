@@ -38,7 +38,7 @@ def test_table_has_a_row_for_each_figure():
 def test_a_short_run_ends_with_figures_of_all_tasks_and_a_picture(tmp_path, python):
     pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mmcv')
     command = [python, str(demo.TOOLS / 'demo_transfer.py'), '--out', 'out']
-    command += ['--tasks', '--iters', '2', '--labeled', '8', '--val', '4', '--unlabeled', '8']
+    command += ['--iters', '2', '--labeled', '8', '--val', '4', '--unlabeled', '8']
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
     result = subprocess.run(
         command,
