@@ -17,25 +17,20 @@ resize = _base_.val_pipeline[1]
 center = dict(type='CenterCrop', crop_size=(_base_.img_size, _base_.img_size))
 
 model = dict(
-    backbone=dict(arch=dict(embed_dims=48, depths=[2, 2, 4], num_heads=[2, 4, 8])),
-    neck=dict(_delete_=True, type='PixelShuffleDecoder'),
-    fill=None,
-    residual=None,
     foreground=dict(
         type='ForegroundBranch',
         neck=dict(type='PixelShuffleDecoder'),
         loss_weight=foreground_weight,
-    ),
+    )
 )
 train_dataloader = dict(
-    batch_size=8,
     dataset=dict(
         times=100,
         dataset=dict(
             data_root=data_root,
             pipeline=[_base_.load, foreground, crop, flip, jitter, mask, pack],
         ),
-    ),
+    )
 )
 val_dataloader = dict(
     dataset=dict(

@@ -1,17 +1,16 @@
 # Demo: SimMIM at 96 pixels with a small Swin, three to five minutes on two CPU cores (`make demo`).
 #
-# The method is that of the recipes in configs/simmim, but for this: crop and color jitter make many
-# different views of few photographs; the encoder sees an interpolation of the visible pixels, and
-# the decoder predicts what it leaves, since nine photographs do not teach a model to do as well.
+# The method is that of the recipes in configs/simmim. The size differs, and the crop and the color
+# jitter, which make many different views of few photographs.
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'work_dirs/demo/photos/train'
 val_data_root = 'work_dirs/demo/photos/val'
 img_size = 96
 block = img_size // 6  # side of a masked block in pixels
-max_iters = 1100
-batch_size = 16
-lr = 3e-3
+max_iters = 1300
+batch_size = 8
+lr = 2e-3
 
 model = dict(
     type='MaskedImageModel',
@@ -21,15 +20,12 @@ model = dict(
     # Three stages: one position of the last map is one block.
     backbone=dict(
         type='MaskedSwin',
-        arch=dict(embed_dims=24, depths=[1, 1, 2], num_heads=[1, 2, 4]),
+        arch=dict(embed_dims=48, depths=[2, 2, 4], num_heads=[2, 4, 8]),
         img_size=img_size,
         window_size=6,
         out_indices=(2,),
     ),
-    # Starts at zero: the first prediction is the interpolation.
-    neck=dict(type='PixelShuffleDecoder', init_cfg=dict(type='Constant', layer='Conv2d', val=0.0)),
-    fill=dict(type='SmoothFill'),
-    residual=dict(type='SmoothFill'),
+    neck=dict(type='PixelShuffleDecoder'),
     head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l1')),
 )
 

@@ -5,13 +5,7 @@ data_root = 'work_dirs/demo_transfer/data/unlabeled'
 max_iters = 700
 lr = 1e-3
 
-model = dict(
-    backbone=dict(arch=dict(embed_dims=48, depths=[2, 2, 4], num_heads=[2, 4, 8])),
-    neck=dict(_delete_=True, type='PixelShuffleDecoder'),
-    fill=None,
-    residual=None,
-)
-train_dataloader = dict(batch_size=8, dataset=dict(dataset=dict(data_root=data_root)))
+train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root)))
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
