@@ -251,6 +251,9 @@ def application(page: Any) -> OnlyThisPage:
         theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
         css=_CSS,
     )
+    # Where an application is mounted, gradio leaves this out, and then takes any path of the
+    # machine for a file that was uploaded.
+    page.has_launched = True
     return OnlyThisPage(app)
 
 

@@ -53,7 +53,8 @@ def run(folder, tmp_path, **kwargs):
 
 
 def test_trains_as_planned_and_continues(folder, tmp_path, fresh_process, capsys):
-    path, said = run(folder, tmp_path)
+    written = {'visualizer.vis_backends': [dict(type='LocalVisBackend')]}
+    path, said = run(folder, tmp_path, cfg_options={**TINY, **written})
     shown = capsys.readouterr().out.splitlines()
     (log,) = (tmp_path / 'out').glob('*/*.log')
     logged = log.read_text()

@@ -17,6 +17,8 @@ class KNNHook(ProbeHook):
         num_workers: Processes that load images.
     """
 
+    priority = 'LOW'  # it has to do with no validation
+
     def __init__(
         self,
         data_root: str,
