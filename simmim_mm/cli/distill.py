@@ -119,8 +119,9 @@ def run(args: argparse.Namespace) -> None:
     checkpoint = native_teacher(args.teacher, work_dir)
     options = {**teacher_options(args, checkpoint), **args.cfg_options}
     settings = dict(config=name, data=args.data, work_dir=str(work_dir), cfg_options=options)
-    defaults = dict(iters=None, pretrained=None, auto_scale_lr=False, no_validate=False)
-    train.run(argparse.Namespace(**{**defaults, **vars(args), **settings}))
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    train.run(argparse.Namespace(**{**vars(parser.parse_args([name])), **vars(args), **settings}))
     last = Path((work_dir / 'last_checkpoint').read_text().strip())
     say(
         f'\nThe student: {last}. Did it help? On labeled images, against training from scratch:\n'
