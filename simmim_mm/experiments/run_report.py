@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from html import escape
@@ -226,7 +227,9 @@ def _draw(curve: Curve, label: str) -> str:
     axes.set_xlabel('iteration')
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=140)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of ticks, for values near the largest that there are
+        figure.savefig(buffer, format='png', dpi=140)
     return _image(buffer.getvalue(), 'png', label)
 
 
