@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from html import escape
@@ -266,7 +267,9 @@ def draw_curves(curves: dict[str, Curve], label: str) -> bytes:
     axes.set_xlabel('iteration')
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=140)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of ticks, for values near the largest that there are
+        figure.savefig(buffer, format='png', dpi=140)
     return buffer.getvalue()
 
 
