@@ -1,7 +1,7 @@
 """Linear layers on a CPU by oneDNN, where PyTorch takes a slower library.
 
-PyTorch computes products of float32 matrices by MKL, which is slow on processors of
-AMD with AVX-512. oneDNN, which PyTorch has for bfloat16 and for its compiler, takes half the time. In
+PyTorch computes products of float32 matrices by MKL, which is slow on processors of AMD with
+AVX-512. oneDNN, which PyTorch has for bfloat16 and for its compiler, takes half the time. In
 bfloat16 it adds the bias within the product. The arithmetic is the same, in another order.
 """
 
