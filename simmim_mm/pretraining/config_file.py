@@ -91,7 +91,7 @@ def _by_iter(plan: Plan) -> list[str]:
     period = '' if _is_gathering(plan) else 'T_max=iters, '
     extend = '' if plan.may_extend else ', extend=False'
     return [
-        f'seconds = {plan.seconds:.0f}  # of training: iterations become more or less by the pace',
+        f'seconds = {plan.seconds:.4g}  # of training: iterations become more or less by the pace',
         'param_scheduler = [',
         f'    dict(_base_.warmup, end={warmup}, {unit}),',
         f'    dict(_base_.cosine, {period}begin={warmup}, end=iters, {unit}),',
