@@ -43,7 +43,7 @@ from simmim_mm.pretraining.timing import Timing, time_steps
 CONFIG = 'pretrain.py'
 _REPORTED = 8  # images that the report at the end looks at
 _TIMING = 12.0  # seconds at most, and of a short training a twenty-fifth
-_END = 8.0  # seconds for the checkpoint and the report that are written at the end
+_END = 5.0  # seconds for the checkpoint and the report that are written at the end
 _CHECKPOINTS = 4  # that lie on the disk at once, the one being written included
 
 
