@@ -7,6 +7,7 @@ import subprocess
 from copy import deepcopy
 from datetime import timedelta
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -160,6 +161,12 @@ class _Runner(Runner):
         logger = super().build_logger(*args, **kwargs)
         keep_console_short(logger)
         return logger
+
+    def dump_config(self) -> None:
+        """Write the whole config into the work dir, but not over the file that it was read from."""
+        name = self.cfg.filename
+        if name is None or Path(name).resolve().parent != Path(self.work_dir).resolve():
+            super().dump_config()
 
     @property
     def sharded(self) -> bool:

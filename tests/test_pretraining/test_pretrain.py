@@ -70,6 +70,7 @@ def test_trains_as_planned_and_continues(folder, tmp_path, fresh_process, capsys
     page = (tmp_path / 'out' / 'report.html').read_text()
     assert '<h2>Data</h2>' in page and 'Not available' not in page
     config = tmp_path / 'out' / 'pretrain.py'
+    assert 'launcher = ' not in config.read_text()  # as it was planned, not as mmengine has run it
     assert load_config(config).train_cfg.max_epochs == 2
     with pytest.raises(PlanError, match='--resume'):
         simmim_mm.pretrain(folder, out=tmp_path / 'out')
