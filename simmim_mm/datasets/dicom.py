@@ -64,7 +64,9 @@ def decode_dicom(content: bytes, max_pixels: int | None = None) -> DicomImage:
     except UnsupportedImage:
         raise
     except Exception as error:  # pydicom and its codecs raise everything
-        raise ValueError(f'DICOM that cannot be decoded: {error}') from error
+        raise ValueError(
+            f'DICOM that cannot be decoded: {error}; export it again, or convert it to TIFF or .npy'
+        ) from error
     if raw is None:
         raise UnsupportedImage(
             f'holds {data.NumberOfFrames} frames: save each in a file of its own'

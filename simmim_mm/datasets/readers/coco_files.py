@@ -95,7 +95,7 @@ def _compare_sizes(
             turned = ', turned by its EXIF orientation' if header.turned else ''
             some_turned |= header.turned
             wrong.append(
-                f'{image["file_name"]}: {given[0]}x{given[1]} in the file, '
+                f'{image["file_name"]}: {given[0]}x{given[1]} in the json, '
                 f'{size[0]}x{size[1]} as loaded{turned}'
             )
         else:
@@ -106,10 +106,10 @@ def _compare_sizes(
     advice = 'boxes and sizes must be of the image as loaded'
     if some_turned:
         advice += (
-            ': write its width and height if the boxes are drawn upright; if they are not, set '
-            "LoadImageFromFile(color_type='color_ignore_orientation')"
+            ': if they fit the upright image, write its width and height into the json; if the '
+            "unturned one, set LoadImageFromFile(color_type='color_ignore_orientation')"
         )
-    what = 'images have another size than the file says'
+    what = 'images have another size than the json says'
     report.add(REFUSED, wrong, len(images), what, advice)
 
 

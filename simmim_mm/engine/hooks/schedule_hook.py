@@ -74,7 +74,7 @@ class ScheduleHook(Hook):
             scheduler.load_state_dict(deepcopy(state))
         _replay(runner)
         runner.logger.warning(
-            'The schedule of the config is not that of the checkpoint, and holds from here on: '
+            "From here on the schedule of the config takes the place of the checkpoint's: "
             f'{"; ".join(changed)}. The learning rate is {groups[-1]["lr"]:.4g} (by the '
             f'checkpoint {before:.4g}).'
         )

@@ -331,7 +331,7 @@ def test_sizes_that_are_missing_are_filled_in(images):
 def test_sizes_that_are_not_those_of_the_images(images):
     content = sound()
     content['images'][1].update(width=50, height=40)
-    with pytest.raises(DataError, match=r'1 of 5 images .*2\.png: 50x40 in the file, 100x80 as'):
+    with pytest.raises(DataError, match=r'1 of 5 images .*2\.png: 50x40 in the json, 100x80 as'):
         check_images(images, content).conclude()
 
 
@@ -352,7 +352,7 @@ def test_sizes_of_photographs_that_exif_turns(tmp_path):
     for image in content['images']:
         image.update(width=HEIGHT, height=WIDTH)
     with pytest.raises(
-        DataError, match=r'5 of 5 .*80x100 in the file, 100x80 as loaded, turned.*color_ignore_ori'
+        DataError, match=r'5 of 5 .*80x100 in the json, 100x80 as loaded, turned.*color_ignore_ori'
     ):
         check_images(tmp_path, content).conclude()
     # A loader that leaves them lying.
