@@ -134,6 +134,9 @@ def prune_checkpoint(
     cfg, state = open_run(checkpoint, config, _parts)
     known = {k: v for k, v in state.items() if k.startswith(PREFIX)}
     settings = without_init(cfg.model.backbone)
+    channels = len((cfg.model.get('data_preprocessor') or {}).get('mean') or ())
+    if channels not in (0, 3):  # as the whole model derives it
+        settings = MODELS.with_defaults(settings, in_channels=channels)
     dense = build_backbone(settings, known, checkpoint)
     if dense.pruned_arguments:
         settings.update(dense.pruned_arguments)

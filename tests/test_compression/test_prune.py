@@ -34,11 +34,13 @@ BACKBONES = {
 }
 
 
-def pretraining(folder, name: str) -> str:
+def pretraining(folder, name: str, channels: int = 3) -> str:
     """Checkpoint of a pretraining with a tiny backbone, and its photographs in ``images``."""
     size = (32, 48) if name in ('vit', 'beit') else (64, 96)
     cfg = tiny_config(size=size)
     cfg.model.backbone = BACKBONES[name]
+    if channels != 3:
+        cfg.model.data_preprocessor.update(mean=[120.0] * channels, std=[60.0] * channels)
     cfg.model.neck = dict(type='PixelShuffleDecoder')
     for step in cfg.train_dataloader.dataset.pipeline:
         if 'mask_patch_size' in step:
@@ -78,6 +80,12 @@ def test_writes_a_checkpoint_of_that_cost(name, images, tmp_path):
         assert torch.equal(old[key], new[key])
     again = prune_checkpoint(path, out, images=folder, batch_size=2, overwrite=True, **ratio)
     assert again.backbone == report.backbone  # nothing is left to chance
+
+
+def test_channels_that_the_statistics_alone_tell(tmp_path):
+    out = tmp_path / 'pruned.pth'
+    report = prune_checkpoint(pretraining(tmp_path, 'swin', channels=5), out, parameters=0.6)
+    assert report.shape[1] == report.backbone['in_channels'] == 5 and report.difference < 1e-5
 
 
 def test_the_command_writes_a_config_that_recovers(tmp_path, monkeypatch, capsys):
