@@ -157,7 +157,7 @@ def tables() -> dict[Path, dict[str, str]]:
     return {
         REFERENCE / 'renamed.md': renamed,
         REFERENCE / 'command_line.md': {'verbs': verbs},
-        REFERENCE / 'api.md': {n: described(getattr(simmim_mm, n)) for n in public_names()},
+        REFERENCE / 'api.md': {n: described(simmim_mm.__getattr__(n)) for n in public_names()},
         REFERENCE / 'modules.md': {k: module_table(v) for k, v in registered().items()},
     }
 
