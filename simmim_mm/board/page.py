@@ -1,6 +1,5 @@
 """The page, made with gradio."""
 
-import base64
 import io
 import os
 import socket
@@ -19,7 +18,14 @@ from PIL import Image
 
 from simmim_mm.board.guard import OnlyThisPage
 from simmim_mm.board.runs import COLUMNS, NUMBERS, Run, find_runs
-from simmim_mm.experiments.run_report import draw_curves
+from simmim_mm.checkpoint import plain_dict
+from simmim_mm.experiments.run_report import (
+    draw_curves,
+    drawings,
+    image_tag,
+    is_pretraining,
+    read_drawing,
+)
 from simmim_mm.visualization.grid import display_range, shrink, to_rgb
 from simmim_mm.visualization.reconstructor import MAX_SIDE, Reconstructor
 
@@ -85,14 +91,13 @@ class Board:
             if curves:
                 figures.append(_figure(draw_curves(curves, label), label))
         for run in chosen:
-            if run.picture is None:
+            step, path = next(reversed(drawings(run.work_dir).items()), (0, None))
+            picture = path and read_drawing(path)
+            if picture is None:
                 figures.append(f'<figure><figcaption>{escape(run.name)}: no pictures</figure>')
                 continue
-            with Image.open(run.picture) as image:
-                picture = image.convert('RGB')
             buffer = io.BytesIO()
             picture.save(buffer, 'PNG')
-            step = int(run.picture.stem.rpartition('_')[2])
             figures.append(_figure(buffer.getvalue(), f'{run.name}, iteration {step}'))
         return f'<div class="side">{"".join(figures)}</div>' if figures else ''
 
@@ -309,11 +314,10 @@ def _gradio() -> Any:
 
 
 def _draws(run: Run) -> bool:
-    model = (run.config and run.config.get('model')) or {}
-    return str(model.get('type', '')).endswith('MaskedImageModel') and bool(model.get('neck'))
+    model = plain_dict((run.config or {}).get('model'))
+    return is_pretraining(run.config) and bool(model.get('neck'))
 
 
 def _figure(content: bytes, caption: str) -> str:
-    data, text = base64.b64encode(content).decode(), escape(caption)
-    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
-    return f'<figure><figcaption>{text}</figcaption>{image}</figure>'
+    image = image_tag(content, 'png', caption)
+    return f'<figure><figcaption>{escape(caption)}</figcaption>{image}</figure>'

@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
+from simmim_mm.checkpoint import plain_dict
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.engine.run_lock import BEAT, LOCK_FILE
 from simmim_mm.experiments.run_report import Curve, read_curves, run_config
-from simmim_mm.experiments.scalars import checkpoint_files, start_folders
+from simmim_mm.experiments.scalars import checkpoint_files, seconds_taken, start_folders
 
 HELD_OUT = 'masked_loss/loss'
 # Columns of the table, and the curve whose last value each number is.
@@ -51,12 +52,6 @@ class Run:
         return next(iter(checkpoint_files(self.work_dir)[::-1]), None)
 
     @property
-    def picture(self) -> Path | None:
-        """The last drawing of reconstructions."""
-        found = sorted((self.work_dir / 'vis_data').glob('reconstruction_*.png'))
-        return found[-1] if found else None
-
-    @property
     def status(self) -> str:
         """``running``; ``ended`` as planned; ``stopped`` before, on request or by an error; or
         ``killed``, which leaves the file behind by which a run holds its folder.
@@ -85,23 +80,28 @@ class Run:
 
     @property
     def _length(self) -> tuple[str, float, int | None]:
-        train = (self.config and self.config.get('train_cfg')) or {}
+        train = _part(self.config, 'train_cfg')
         by_epoch = 'max_epochs' in train
         name, unit = ('epoch', 'epochs') if by_epoch else ('iter', 'iterations')
         curve = self.curves.get(name)
         planned = train.get('max_epochs' if by_epoch else 'max_iters')
-        return unit, curve.values[-1] if curve else 0, planned
+        known = isinstance(planned, int) and not train.get('seconds')  # a time is its length
+        return unit, curve.values[-1] if curve else 0, planned if known else None
 
     @property
     def _is_complete(self) -> bool:
         *_, planned = self._length
-        if planned is None or self.checkpoint is None:
+        if self.checkpoint is None:
+            return False
+        if seconds := _part(self.config, 'train_cfg').get('seconds'):  # it ends within 3% of them
+            return seconds_taken(self.work_dir) > 0.9 * seconds
+        if planned is None:
             return False
         return int(self.checkpoint.stem.rpartition('_')[2]) >= planned
 
     def row(self) -> list:
         """Its cells of the table, by :data:`COLUMNS`; None where there is no number."""
-        model = (self.config and self.config.get('model')) or ConfigDict()
+        model = _part(self.config, 'model')
         seen = datetime.fromtimestamp(self.seen)
         return [
             self.name,
@@ -142,9 +142,9 @@ def method_name(model: Any) -> str:
         return kind
     target = model.get('target') or []
     targets = [target] if isinstance(target, dict) else target
-    mae = (model.get('backbone') or {}).get('mask_mode') == 'gather'
+    mae = plain_dict(model.get('backbone')).get('mask_mode') == 'gather'
     base = 'MAE' if mae else 'SimMIM'
-    pixmim = any('LowFreq' in str(part.get('type')) for part in targets)
+    pixmim = any('LowFreq' in str(plain_dict(part).get('type')) for part in targets)
     return f'PixMIM on {base}' if pixmim else base
 
 
@@ -158,7 +158,7 @@ def _work_dirs(root: Path) -> Iterator[Path]:
 
 
 def _backbone_name(model: Any) -> str:
-    backbone = model.get('backbone') or {}
+    backbone = plain_dict(model.get('backbone'))
     arch = backbone.get('arch', backbone.get('depth', ''))
     if isinstance(arch, dict):  # sizes, without a name
         arch = f'width {arch["embed_dims"]}' if 'embed_dims' in arch else ''
@@ -166,9 +166,15 @@ def _backbone_name(model: Any) -> str:
 
 
 def _data_name(config: Config | None) -> str:
-    data = ((config and config.get('train_dataloader')) or {}).get('dataset')
-    roots = [part.get('data_root') for _, part in single_datasets(data)] if data else []
+    data = _part(config, 'train_dataloader').get('dataset')
+    parts = single_datasets(data) if data else ()
+    roots = [plain_dict(part).get('data_root') for _, part in parts]
     return ', '.join(str(root) for root in roots if root)
+
+
+def _part(config: Config | None, name: str) -> dict:
+    """A part of a config, which may be missing or damaged."""
+    return plain_dict((config or {}).get(name))
 
 
 def _last(curve: Curve | None) -> float | None:

@@ -248,7 +248,7 @@ def _figures(curves: dict[str, Curve]) -> Iterator[str]:
     others = {name: name for name in curves if name not in _NOT_DRAWN}
     for name, label in {**_TRAINING, **others}.items():
         if name in curves:
-            image = _image(draw_curves({name: curves[name]}, label), 'png', label)
+            image = image_tag(draw_curves({name: curves[name]}, label), 'png', label)
             yield f'<figure>{image}<figcaption>{_NORMAL.get(name, "")}</figcaption></figure>'
 
 
@@ -273,18 +273,34 @@ def draw_curves(curves: dict[str, Curve], label: str) -> bytes:
     return buffer.getvalue()
 
 
-def _image(content: bytes, kind: str, text: str) -> str:
+def image_tag(content: bytes, kind: str, text: str) -> str:
+    """HTML of an image that holds its content."""
     data = base64.b64encode(content).decode()
     return f'<img alt="{escape(text)}" src="data:image/{kind};base64,{data}">'
 
 
-def _pictures(work_dir: Path) -> Iterator[str]:
-    """Reconstructions: the first, one in the middle, the last; of damaged ones, nothing."""
-    files = {
+def drawings(work_dir: Path) -> dict[int, Path]:
+    """The reconstructions that a training has drawn, by iteration, oldest first."""
+    found = {
         int(re.sub(r'\D', '', path.stem) or 0): path
         for path in (work_dir / 'vis_data').glob('reconstruction_*.png')
     }
-    steps = sorted(files)
+    return dict(sorted(found.items()))
+
+
+def read_drawing(path: Path) -> Image.Image | None:
+    """A picture in a work dir, which may be of unknown origin; None if it cannot be read."""
+    try:
+        with quiet_decoders(), path.open('rb') as stream:
+            return open_pillow(stream, MAX_PIXELS).convert('RGB')
+    except Exception:  # decoders raise everything
+        return None
+
+
+def _pictures(work_dir: Path) -> Iterator[str]:
+    """Reconstructions: the first, one in the middle, the last; of damaged ones, nothing."""
+    files = drawings(work_dir)
+    steps = list(files)
     if not steps:
         return
     yield '<h2>Reconstructions</h2>'
@@ -293,16 +309,14 @@ def _pictures(work_dir: Path) -> Iterator[str]:
         'blotchy predictions mean that the training was too short or the learning rate too high.'
     )
     for step in sorted({steps[0], steps[len(steps) // 2], steps[-1]}, reverse=True):
-        try:
-            with quiet_decoders(), files[step].open('rb') as stream:
-                picture = open_pillow(stream, MAX_PIXELS).convert('RGB')
-        except Exception:  # decoders raise everything
+        picture = read_drawing(files[step])
+        if picture is None:
             continue
         picture.thumbnail((_PICTURE_WIDTH, 10 * _PICTURE_WIDTH))
         buffer = io.BytesIO()
         picture.save(buffer, 'JPEG', quality=88)
         caption = f'iteration {step}'
-        image_text = _image(buffer.getvalue(), 'jpeg', f'reconstructions at {caption}')
+        image_text = image_tag(buffer.getvalue(), 'jpeg', f'reconstructions at {caption}')
         yield f'<figure>{image_text}<figcaption>{caption}</figcaption></figure>'
 
 
@@ -360,13 +374,13 @@ def _data(work_dir: Path, config: Config, num_images: int) -> Iterator[str]:
             shown = shrink(to_rgb(pixels, display_range(pixels)), 160)
             buffer = io.BytesIO()
             Image.fromarray(shown).save(buffer, 'JPEG', quality=88)
-            yield _image(buffer.getvalue(), 'jpeg', Path(file).name)
+            yield image_tag(buffer.getvalue(), 'jpeg', Path(file).name)
     yield '</div>'
 
 
 def _spectra(work_dir: Path, config: Config, num_images: int) -> Iterator[str]:
     files = checkpoint_files(work_dir)
-    if not files or not _is_pretraining(config):
+    if not files or not is_pretraining(config):
         return
     root, _ = _image_folder(config)
     model = Reconstructor.from_checkpoint(files[-1])
@@ -378,17 +392,18 @@ def _spectra(work_dir: Path, config: Config, num_images: int) -> Iterator[str]:
         'the error lies well below 1 (that of the mean color) at low frequencies and near 1 at '
         'high ones.'
     )
-    yield f'<figure>{_image(content, "png", "spectra of images and reconstructions")}</figure>'
+    yield f'<figure>{image_tag(content, "png", "spectra of images and reconstructions")}</figure>'
 
 
-def _is_pretraining(config: Config) -> bool:
-    kind = plain_dict(config.get('model')).get('type')
+def is_pretraining(config: Config | None) -> bool:
+    """Whether a config, which may be damaged, is of a pretraining of ours."""
+    kind = plain_dict((config or {}).get('model')).get('type')
     return str(kind).endswith('MaskedImageModel')
 
 
 def _next_steps(work_dir: Path, config: Config | None) -> Iterator[str]:
     files = checkpoint_files(work_dir)
-    if not files or config is None or not _is_pretraining(config):
+    if not files or not is_pretraining(config):
         return
     checkpoint = files[-1]
     yield '<h2>Next</h2><p>Look at held-out images, and find out whether it helps your task:'
