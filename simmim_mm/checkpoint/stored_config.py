@@ -185,7 +185,7 @@ def check_types(cfg: Any, *registries: Registry) -> None:
             found = [_find(kind, r) for r in registries if r.name != WEIGHT_INITIALIZERS.name]
             if built := next(filter(None, found), None):
                 if registries[0].name == 'model' and not built.__module__.startswith('simmim_mm.'):
-                    _refuse_files(node, str(kind))
+                    _refuse_files(node, kind)
             elif not any(_find(kind, r) for r in (*registries, WEIGHT_INITIALIZERS)):
                 raise ValueError(f'type {node["type"]!r} is not a registered {registries[0].name}')
 

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         names = ('min_size', 'channels', 'distance', 'mirrored', 'workers')
         options = {name: getattr(args, name) for name in names}
         scan = curation.scan_folder(
-            args.folder, **options, tick=tick, nodata=nodata, journal=out / 'scan.journal'
+            args.folder, **options, tick=tick, nodata=nodata, journal=journal
         )
     out.mkdir(parents=True, exist_ok=True)
     remove_stale_files(out)

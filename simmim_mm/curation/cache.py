@@ -1,7 +1,6 @@
 """Smaller copies of large originals, which loaders decode many times faster."""
 
 import io
-import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +12,7 @@ from PIL import Image
 
 from simmim_mm._text import one_line
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend, remove_stale_files
-from simmim_mm.curation.files import map_files
+from simmim_mm.curation.files import check_outside, keep_settings, map_files
 from simmim_mm.datasets.decode import decode
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_folder import list_images
@@ -66,13 +65,12 @@ def cache_folder(
         raise ValueError(
             f'short_side must be at least 1 and quality 1 to 95, got {short_side} and {quality}'
         )
-    source, target = (os.path.realpath(folder) for folder in (root, out))
-    if os.path.commonpath([source, target]) == source:
-        raise DataError(f'{out} lies in {root}, whose images are read: choose a folder outside')
+    check_outside(out, root)
     if are_shards(root):
         raise DataError(f'{root} holds shards: simmim shard {root} OUT --short-side {short_side}')
     files = list_images(root)
-    _check_settings(Path(out), dict(short_side=short_side, quality=quality))
+    settings = dict(short_side=short_side, quality=quality)
+    keep_settings(Path(out, _SETTINGS), settings, 'a cache with other settings')
     for folder, *_ in os.walk(out):
         remove_stale_files(folder)
     cache = partial(_cache_file, root=root, out=out, short_side=short_side, quality=quality)
@@ -82,18 +80,6 @@ def cache_folder(
         if tick is not None:
             tick(len(files))
     return results
-
-
-def _check_settings(out: Path, settings: dict) -> None:
-    path = out / _SETTINGS
-    if path.exists():
-        if json.loads(path.read_text()) != settings:
-            raise DataError(
-                f'{out} holds a cache with other settings: {path.read_text().strip()}; '
-                'take the same, or another folder'
-            )
-    else:
-        AtomicLocalBackend().put_text(json.dumps(settings) + '\n', path)
 
 
 def _cache_file(file: str, root: str, out: str, short_side: int, quality: int) -> CachedFile:

@@ -1,13 +1,16 @@
-"""Moving and linking files, planned first; and looking at them in several processes."""
+"""Moving and linking files, planned first; working on them in several processes."""
 
+import json
 import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.datasets.errors import DataError
 
 Plan = Iterable[tuple[str, str]]
@@ -25,6 +28,34 @@ def map_files(
     # One thread each, as in a data loader: more would hang in a forked process, and gain nothing.
     with multiprocessing.Pool(workers, torch.set_num_threads, (1,)) as pool:
         yield from pool.imap(function, files, chunksize=max(1, min(at_once, len(files) // workers)))
+
+
+def check_outside(out: str | Path, root: str) -> None:
+    """Raise a DataError if what is written would lie among the images that are read."""
+    source, target = (os.path.realpath(folder) for folder in (root, out))
+    if os.path.commonpath([source, target]) == source:
+        raise DataError(f'{out} lies in {root}, whose images are read: choose a folder outside')
+
+
+def keep_settings(path: Path, settings: dict, what: str) -> None:
+    """Note what a folder is written with; a DataError if it was begun with something else.
+
+    Args:
+        path: The note, in that folder.
+        settings: Of this call.
+        what: The folder holds if they differ, for the message.
+    """
+    if not path.exists():
+        AtomicLocalBackend().put_text(json.dumps(settings) + '\n', path)
+    elif (before := json.loads(path.read_text())) != settings:
+        changed = [
+            f'{key} {before.get(key)} instead of {value}'
+            for key, value in settings.items()
+            if before.get(key) != value
+        ]
+        raise DataError(
+            f'{path.parent} holds {what}: {", ".join(changed)}; take the same, or another folder'
+        )
 
 
 def plan_files(root: str, paths: Iterable[str], target: str) -> Iterator[tuple[str, str]]:

@@ -15,9 +15,10 @@ from typing import IO, NamedTuple
 import numpy as np
 from mmengine import fileio
 
+from simmim_mm._text import one_line
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend, remove_stale_files, written_whole
 from simmim_mm.curation.cache import shrink
-from simmim_mm.curation.files import map_files
+from simmim_mm.curation.files import check_outside, keep_settings, map_files
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_folder import list_images
 from simmim_mm.datasets.shards import (
@@ -89,8 +90,8 @@ def shard_folder(
             f'{short_side} and {quality}'
         )
     files, folder = list_images(root), Path(out)
-    if not is_address(files[0]) and _lies_in(out, root):
-        raise DataError(f'{out} lies in {root}, whose images are read: choose a folder outside')
+    if not is_address(files[0]):
+        check_outside(out, root)
     names = _portable_names([relative_to(file, root) for file in files], is_address(files[0]))
     classes = sorted({name.partition('/')[0] for name in names}) if labels else []
     if labels and (len(classes) < 2 or any('/' not in name for name in names)):
@@ -100,7 +101,11 @@ def shard_folder(
         )
     settings = dict(images=images, short_side=short_side, quality=quality, labels=labels, seed=seed)
     source = hashlib.sha256('\n'.join(names).encode()).hexdigest()
-    _check_settings(folder, {**settings, 'number': len(files), 'sha256_of_names': source})
+    keep_settings(
+        folder / _SETTINGS,
+        {**settings, 'number': len(files), 'sha256_of_names': source},
+        'shards of other images or settings',
+    )
     remove_stale_files(folder)
 
     order = np.arange(len(files))
@@ -171,11 +176,6 @@ def _check(root: str, shard: Shard) -> str:
     return f'has changed: {", ".join(damaged) or "between the images"}'
 
 
-def _lies_in(out: str, root: str) -> bool:
-    source, target = (os.path.realpath(folder) for folder in (root, out))
-    return os.path.commonpath([source, target]) == source
-
-
 def _portable_names(paths: Sequence[str], in_shards: bool) -> list[str]:
     """Names for a tar, of which no two are one to WebDataset: it ends a name at its first dot."""
     names, keys = [], set()
@@ -191,22 +191,6 @@ def _portable_names(paths: Sequence[str], in_shards: bool) -> list[str]:
         keys.add(key)
         names.append(key + ending)
     return names
-
-
-def _check_settings(out: Path, settings: dict) -> None:
-    path = out / _SETTINGS
-    if not path.exists():
-        AtomicLocalBackend().put_text(json.dumps(settings) + '\n', path)
-    elif (before := json.loads(path.read_text())) != settings:
-        changed = [
-            f'{key} {before.get(key)} instead of {value}'
-            for key, value in settings.items()
-            if before.get(key) != value
-        ]
-        raise DataError(
-            f'{out} holds shards of other images or settings: {", ".join(changed)}; take the same, '
-            'or another folder'
-        )
 
 
 class _Hashed:
@@ -246,8 +230,7 @@ def _write_shard(
                 try:
                     content, name = _content(source, name, short_side, quality)
                 except Exception as error:  # decoders raise everything
-                    reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-                    failed.append((name, reason.splitlines()[0][:200]))
+                    failed.append((name, getattr(error, 'strerror', None) or one_line(error)))
                     continue
                 start = _add(tar, name, content)
                 records.append(Record(name, start, len(content), zlib.crc32(content)))

@@ -297,8 +297,7 @@ def images_by_shard(dataset: Any) -> list[np.ndarray] | None:
 
     All that lie in no shard count as one.
     """
-    parts = [part for _, part in single_datasets(dataset) if isinstance(part, ImageDataset)]
-    if not any(are_shards(root) for part in parts for root in part.roots):
+    if not any(are_shards(root) for part in image_datasets(dataset) for root in part.roots):
         return None
     numbers: dict[str, int] = {}
     shard = np.zeros(len(dataset), np.int64)
