@@ -182,11 +182,11 @@ def check_types(cfg: Any, *registries: Registry) -> None:
             check_packages([node['_scope_']], '_scope_')
         if 'type' in node:
             kind = node['type'] if isinstance(node['type'], str) else ''
-            found = [_find(kind, r) for r in registries if r.name != WEIGHT_INITIALIZERS.name]
+            found = [find_type(kind, r) for r in registries if r.name != WEIGHT_INITIALIZERS.name]
             if built := next(filter(None, found), None):
                 if registries[0].name == 'model' and not built.__module__.startswith('simmim_mm.'):
                     _refuse_files(node, kind)
-            elif not any(_find(kind, r) for r in (*registries, WEIGHT_INITIALIZERS)):
+            elif not any(find_type(kind, r) for r in (*registries, WEIGHT_INITIALIZERS)):
                 raise ValueError(f'type {node["type"]!r} is not a registered {registries[0].name}')
 
 
@@ -209,8 +209,11 @@ def _refuse_files(node: Mapping, kind: str) -> None:
                 raise ValueError(f'{kind} would load {key}={item!r}')
 
 
-def _find(kind: str, registry: Registry) -> Any:
-    """The class or function of that name that is registered; None if there is none."""
+def find_type(kind: str, registry: Registry) -> Any:
+    """The class or function of that name that is registered; None if there is none.
+
+    Unlike ``Registry.get``, it imports nothing that the name leads to.
+    """
     scope, _, name = kind.rpartition('.')
     lineage = [registry]
     while lineage[-1].parent is not None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from simmim_mm.checkpoint import LoadReport, load_into, open_run, write_checkpoint
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
+from simmim_mm.checkpoint.stored_config import find_type
 from simmim_mm.compression.importance import loss_importance, weight_importance
 from simmim_mm.compression.selection import Costs, select_units
 from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
@@ -134,9 +135,9 @@ def prune_checkpoint(
     cfg, state = open_run(checkpoint, config, _parts)
     known = {k: v for k, v in state.items() if k.startswith(PREFIX)}
     settings = without_init(cfg.model.backbone)
-    channels = len((cfg.model.get('data_preprocessor') or {}).get('mean') or ())
-    if channels not in (0, 3):  # as the whole model derives it
-        settings = MODELS.with_defaults(settings, in_channels=channels)
+    if _pretrains(cfg.model):  # as the whole model derives it
+        mean = cfg.model.data_preprocessor.mean
+        settings = MODELS.with_defaults(settings, in_channels=len(mean))
     dense = build_backbone(settings, known, checkpoint)
     if dense.pruned_arguments:
         settings.update(dense.pruned_arguments)
@@ -275,8 +276,8 @@ def _pretraining(
 
 
 def _pretrains(model: dict) -> bool:
-    kind: Any = MODELS.get(model['type'])
-    return isinstance(kind, type) and issubclass(kind, MaskedImageModel)
+    found = find_type(str(model['type']), MODELS)  # it is not checked yet
+    return isinstance(found, type) and issubclass(found, MaskedImageModel)
 
 
 def _losses(

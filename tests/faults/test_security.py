@@ -24,6 +24,7 @@ from simmim_mm.checkpoint import (
     load_into,
     load_weights,
 )
+from simmim_mm.compression import prune_checkpoint
 from simmim_mm.curation import inspect_coco, scan_folder, write_html
 from simmim_mm.curation.inspection import inspect_file
 from simmim_mm.datasets import ImageDataset, UnreadableImage
@@ -162,6 +163,13 @@ def test_no_config_in_a_checkpoint_runs_or_imports_anything(
     path = checkpoint(tmp_path / 'x.pth', CONFIGS[kind]())
     with pytest.raises(CheckpointError, match=r'the config in .*x\.pth is not read'):
         Reconstructor.from_checkpoint(path)
+    assert not trace.exists()
+
+
+def test_no_model_in_a_checkpoint_that_is_pruned_is_imported(tmp_path, trace, module):
+    path = checkpoint(tmp_path / 'x.pth', changed(**{'model.type': 'stranger.registry'}))
+    with suppress(ValueError):  # its backbone may be one of ours, and be pruned
+        prune_checkpoint(path, tmp_path / 'pruned.pth', parameters=0.5)
     assert not trace.exists()
 
 
