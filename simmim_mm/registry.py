@@ -25,6 +25,11 @@ class _Registry(Registry):
             key = TYPES[name] if scope is None else f'{scope}.{TYPES[name]}'
         return super().get(key)
 
+    def gives(self, kind: Any, base: type) -> bool:
+        """Whether ``type=kind`` in a config is a class that derives from ``base``."""
+        found: Any = self.get(kind) if isinstance(kind, str) else kind
+        return isinstance(found, type) and issubclass(found, base)
+
 
 class _ModelRegistry(_Registry):
     """Looks among backbones and parts of downstream models before it imports the pretraining."""

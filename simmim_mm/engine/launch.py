@@ -225,8 +225,7 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
     for name in ('sharded', 'checkpoint_activations'):
         if cfg.get(name) and (cfg.get('compile') or cfg.model.get('compile')):
             raise ValueError(f'{name}: compile is not supported with it; set one of them to False')
-    kind = MODELS.get(cfg.model.type) if cfg.get('compile') else None
-    if isinstance(kind, type) and issubclass(kind, MaskedImageModel):
+    if cfg.get('compile') and MODELS.gives(cfg.model.type, MaskedImageModel):
         cfg.model.compile, cfg.compile = cfg.compile, False
     settings = {key: cfg[key] for key in signature(Runner).parameters if key in cfg}
     for name, part in built.items():

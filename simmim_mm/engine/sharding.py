@@ -108,8 +108,7 @@ def computing_dtype(optim_wrapper: Mapping[str, Any]) -> torch.dtype | None:
     Raises:
         ValueError: For float16.
     """
-    kind = OPTIM_WRAPPERS.get(optim_wrapper.get('type', 'OptimWrapper'))
-    if not (isinstance(kind, type) and issubclass(kind, AmpOptimWrapper)):
+    if not OPTIM_WRAPPERS.gives(optim_wrapper.get('type', 'OptimWrapper'), AmpOptimWrapper):
         return None
     dtype = str(optim_wrapper.get('dtype') or 'float16')
     if get_device() != 'cpu' and 'bfloat16' not in dtype:
@@ -125,9 +124,8 @@ def check_shardable(model: nn.Module, cfg: Config) -> None:
     instead = 'train with sharded=False, that is with DistributedDataParallel'
     hooks = [*(cfg.get('custom_hooks') or ()), *(cfg.get('default_hooks') or {}).values()]
     types = [hook['type'] for hook in hooks if isinstance(hook, dict) and 'type' in hook]
-    for kind in map(HOOKS.get, types):
-        if isinstance(kind, type) and issubclass(kind, EMAHook):
-            raise ValueError(f'sharded: {kind.__name__} averages whole weights; {instead}')
+    if averaging := [kind for kind in types if HOOKS.gives(kind, EMAHook)]:
+        raise ValueError(f'sharded: {averaging[0]} averages whole weights; {instead}')
     if isinstance(getattr(model, 'teacher', None), EMATarget):
         raise ValueError(f'sharded: EMATarget averages whole weights; {instead}')
 

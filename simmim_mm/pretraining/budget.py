@@ -188,8 +188,7 @@ def _first(batch: Any, number: int) -> dict:
 
 def _on_cpu(model: nn.Module, optim_wrapper: Mapping[str, Any]) -> tuple[Optimizer, bool]:
     """The optimizer of a config, and whether it trains in mixed precision."""
-    kind = OPTIM_WRAPPERS.get(optim_wrapper.get('type', 'OptimWrapper'))
-    low = isinstance(kind, type) and issubclass(kind, AmpOptimWrapper)
+    low = OPTIM_WRAPPERS.gives(optim_wrapper.get('type', 'OptimWrapper'), AmpOptimWrapper)
     settings = {k: v for k, v in optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
     wrapper = build_optim_wrapper(model, dict(settings, type='mmengine.OptimWrapper'))
     return wrapper.optimizer, low
@@ -226,8 +225,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 def require_pretraining(cfg: Config, name: str) -> None:
     """PlanError unless a config is of a pretraining."""
-    kind = MODELS.get(cfg.model.type) if cfg.get('model') else None
-    if not (isinstance(kind, type) and issubclass(kind, MaskedImageModel)):
+    if not (cfg.get('model') and MODELS.gives(cfg.model.type, MaskedImageModel)):
         raise PlanError(f'{name} is no config of a pretraining: its model is no MaskedImageModel')
 
 
