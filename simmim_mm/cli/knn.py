@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     if min(args.k) < 1 or args.temperature <= 0:
         raise ValueError('--k must be at least 1 and --temperature above 0')
     from simmim_mm.evaluation.features import FeatureExtractor
-    from simmim_mm.evaluation.knn import load_split, weighted_knn
+    from simmim_mm.evaluation.knn import load_split, percent_right, weighted_knn
 
     bank, queries = load_split(args.data, args.val)
     loading = dict(batch_size=args.batch_size, num_workers=args.num_workers)
@@ -46,5 +46,4 @@ def run(args: argparse.Namespace) -> None:
     print(f'{len(labels)} images of {len(bank.classes)} classes, each {by}')
     for k in args.k:
         predicted = weighted_knn(features, bank.labels, others, k, args.temperature)
-        accuracy = 100 * (predicted == labels).double().mean().item()
-        print(f'k={k}: accuracy {accuracy:.2f}%')
+        print(f'k={k}: accuracy {percent_right(predicted, labels):.2f}%')

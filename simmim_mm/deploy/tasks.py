@@ -13,7 +13,7 @@ from simmim_mm.datasets.image_folder import list_images
 from simmim_mm.datasets.readers.segmentation_maps import load_mapped
 from simmim_mm.deploy.int8 import load_images
 from simmim_mm.deploy.runtimes import DeployError, OnnxRuntime, Runtime
-from simmim_mm.evaluation.knn import load_split, weighted_knn
+from simmim_mm.evaluation.knn import load_split, percent_right, weighted_knn
 
 _IGNORED = 255  # mmseg's
 
@@ -87,7 +87,7 @@ def _knn(maps: list[np.ndarray], labels: list[tuple[int, bool]]) -> float:
     others = None if votes.all() else features[~votes]
     expected = classes if votes.all() else classes[~votes]
     predicted = weighted_knn(features[votes], classes[votes], others)
-    return 100 * (predicted == expected).double().mean().item()
+    return percent_right(predicted, expected)
 
 
 def _paired_maps(images: str | Path, maps: str | Path) -> dict[str, np.ndarray]:

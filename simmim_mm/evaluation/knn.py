@@ -98,6 +98,11 @@ def load_split(
     return bank, queries
 
 
+def percent_right(predicted: Tensor, labels: Tensor) -> float:
+    """Percentage of the predicted labels ``(N,)`` that are those given."""
+    return 100 * (predicted == labels).double().mean().item()
+
+
 def knn_accuracy(
     extract: Callable[[Sequence[str]], Tensor],
     bank: LabeledImages,
@@ -117,7 +122,7 @@ def knn_accuracy(
     other = None if queries is None else extract(queries.paths)
     predicted = weighted_knn(features, bank.labels, other, k, temperature)
     labels = bank.labels if queries is None else queries.labels
-    return 100 * (predicted == labels).double().mean().item()
+    return percent_right(predicted, labels)
 
 
 __getattr__ = old_names(__name__)

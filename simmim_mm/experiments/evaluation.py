@@ -36,7 +36,7 @@ from simmim_mm.datasets.transforms.corrupt import Corrupt
 from simmim_mm.engine.checks import check_run
 from simmim_mm.engine.launch import adapt_dataloaders, build_runner, complete_validation
 from simmim_mm.evaluation.features import FeatureExtractor
-from simmim_mm.evaluation.knn import LabeledImages, load_split, weighted_knn
+from simmim_mm.evaluation.knn import LabeledImages, load_split, percent_right, weighted_knn
 from simmim_mm.experiments.coco_json import find_and_read_coco
 from simmim_mm.experiments.downstream import set_data_root, set_validation
 from simmim_mm.experiments.knn_probe import METRIC as KNN_METRIC
@@ -265,7 +265,7 @@ class KnnEvaluation(Evaluation):
         self._extract.pipeline = Compose(steps)
         features = self._extract(self._queries.paths)
         predicted = weighted_knn(self._features, self._bank.labels, features)
-        return {KNN_METRIC: 100 * (predicted == self._queries.labels).double().mean().item()}
+        return {KNN_METRIC: percent_right(predicted, self._queries.labels)}
 
 
 def _built(cfg: Config) -> list:

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 
 from simmim_mm.engine.unwrap import whole_weights
 from simmim_mm.evaluation.features import FeatureExtractor
-from simmim_mm.evaluation.knn import load_split, weighted_knn
+from simmim_mm.evaluation.knn import load_split, percent_right, weighted_knn
 from simmim_mm.evaluation.linear_probe import ridge_probe
 from simmim_mm.models.teachers.relations import rank_me
 from simmim_mm.registry import HOOKS
@@ -125,14 +125,12 @@ class ProbeHook(Hook):
             queries = None if self.queries is None else extract(self.queries.paths)
         labels = (self.queries or self.bank).labels
 
-        def percent(predicted: torch.Tensor) -> float:
-            return 100 * (predicted == labels).double().mean().item()
-
+        voters = self.bank.labels
         measures = dict(
-            knn=lambda: percent(
-                weighted_knn(bank, self.bank.labels, queries, self.k, self.temperature)
+            knn=lambda: percent_right(
+                weighted_knn(bank, voters, queries, self.k, self.temperature), labels
             ),
-            linear=lambda: percent(ridge_probe(bank, self.bank.labels, queries).predicted),
+            linear=lambda: percent_right(ridge_probe(bank, voters, queries).predicted, labels),
             rankme=lambda: rank_me(bank).item(),
         )
         values = {probe: measures[probe]() for probe in self.probes}
