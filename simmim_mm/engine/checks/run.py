@@ -77,6 +77,7 @@ def check_run(cfg: Config) -> CheckedRun:
     places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
     with TemporaryDirectory() as folder:
         copies = RepairedCopies(folder)
+        known: set[str] = set()  # places of data sets whose paths the report on their json covers
         configs: dict[str, Any] = {name: deepcopy(cfg[name].dataset) for name in places}
         for name, place in places.items():
             for part_place, part in single_datasets(configs[name], place):
@@ -89,8 +90,10 @@ def check_run(cfg: Config) -> CheckedRun:
                     with error_at(part_place):
                         check_annotation_files(part)
                 report = check_label_files(part, cls, part_place, cfg)
-                if report and report.repaired:
-                    copies.replace(part, report)
+                if report:
+                    known.add(part_place)
+                    if report.repaired:
+                        copies.replace(part, report)
         for name, place in places.items():
             try:
                 with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
@@ -101,9 +104,10 @@ def check_run(cfg: Config) -> CheckedRun:
                 raise DataError(f'{place}: {error}') from error
             copies.restore_names(part for _, part in single_datasets(dataset))
             for part_place, part in single_datasets(dataset, place):
-                if not isinstance(part, ImageDataset) and not cfg.get(TRUST):
-                    with error_at(part_place):
-                        check_annotated_paths(part)
+                if isinstance(part, ImageDataset) or cfg.get(TRUST) or part_place in known:
+                    continue
+                with error_at(part_place):
+                    check_annotated_paths(part)
             if not any(image_datasets(dataset)):
                 train = checked.datasets.get('train_dataloader')
                 check_labels(dataset, place, train, cfg.get('model'), most)
