@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,34 @@ default_hooks = dict(
 )
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend')])
 """
+
+
+# Another one, of which each image goes through every operation alike.
+SWIN = dict(
+    type='MaskedImageModel',
+    data_preprocessor=dict(
+        type='MIMDataPreprocessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4]
+    ),
+    backbone=dict(
+        type='MaskedSwin',
+        arch=dict(embed_dims=12, depths=[2, 2], num_heads=[2, 4]),
+        img_size=32,
+        window_size=4,
+        drop_path_rate=0.0,
+        out_indices=(1,),
+    ),
+    neck=dict(type='PixelShuffleDecoder'),
+    head=dict(type='PixelHead'),
+)
+
+
+def enter_project(folder: Path, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with 24 images and ``tiny.py`` becomes the working directory, also of processes."""
+    write_images(folder / 'images', 24)
+    (folder / 'tiny.py').write_text(config)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
 
 
 def write_images(folder: Path, number: int) -> None:

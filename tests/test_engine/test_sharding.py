@@ -1,6 +1,7 @@
 """Trainings in several processes, with weights and optimizer spread over them."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,30 +10,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from PIL import Image
+from tiny_pretraining import ROOT, SWIN, enter_project
 from torch import Tensor, nn
 
 from simmim_mm.cli import main
 from simmim_mm.engine.sharding import blocks, check_shardable, computing_dtype, recompute_blocks
 from simmim_mm.registry import MODELS
 
-ROOT = Path(__file__).parents[2]
-BACKBONE = dict(
-    type='MaskedSwin',
-    arch=dict(embed_dims=12, depths=[2, 2], num_heads=[2, 4]),
-    img_size=32,
-    window_size=4,
-    drop_path_rate=0.0,
-    out_indices=(1,),
-)
-MODEL = dict(
-    type='MaskedImageModel',
-    data_preprocessor=dict(
-        type='MIMDataPreprocessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4]
-    ),
-    backbone=BACKBONE,
-    neck=dict(type='PixelShuffleDecoder'),
-    head=dict(type='PixelHead'),
-)
 # Five epochs of four batches of six images; a step of the optimizer is two batches.
 CONFIG = f"""
 _base_ = '{ROOT}/configs/_base_/default_runtime.py'
@@ -49,7 +33,7 @@ train_dataloader = dict(
     dataset=dict(type='ImageDataset', data_root='images', pipeline=pipeline),
 )
 val_dataloader = dict(batch_size=2, dataset=dict(data_root='images', indices=7))
-model = {MODEL}
+model = {SWIN}
 optim_wrapper = dict(
     optimizer=dict(type='FusedAdamW', lr=1e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=0.1),
@@ -68,17 +52,11 @@ default_hooks = dict(checkpoint=dict(interval=3, by_epoch=False, max_keep_ckpts=
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """24 images, the same in two classes, and ``tiny.py``; the working directory of the test."""
-    rng = np.random.default_rng(0)
-    for i in range(24):
-        pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        image = Image.fromarray(pixels).resize((48, 40), Image.Resampling.BICUBIC)
-        for folder in (Path('images'), Path('classes', f'{i % 2}')):
-            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-            image.save(tmp_path / folder / f'{i:02}.png')
-    (tmp_path / 'tiny.py').write_text(CONFIG)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('OMP_NUM_THREADS', '1')
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    enter_project(tmp_path, CONFIG, monkeypatch)
+    for image in sorted((tmp_path / 'images').iterdir()):
+        folder = tmp_path / 'classes' / f'{int(image.stem) % 2}'
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, folder)
     return tmp_path
 
 
@@ -174,7 +152,7 @@ def test_sharded_trains_as_ddp_and_one_process_and_resumes_on_others(
         for n in ('one', 'sharded')
     ]
     assert np.abs(drawn[0].astype(int) - drawn[1]).max() <= 1
-    MODELS.build(Config(MODEL)).load_state_dict(_checkpoint('sharded')['state_dict'])
+    MODELS.build(Config(SWIN)).load_state_dict(_checkpoint('sharded')['state_dict'])
 
 
 def _log(work_dir: str) -> str:
@@ -237,7 +215,7 @@ def test_stops_and_diverges_in_all_processes_and_keeps_float32(project, start, m
 @pytest.mark.parametrize(
     'backbone, number',
     [
-        (BACKBONE, 4),
+        (SWIN['backbone'], 4),
         (dict(type='MaskedViT', arch='deit-tiny', img_size=32, patch_size=8), 12),
         (dict(type='MaskedResNet', depth=50), 16),
         (dict(type='MaskedConvNeXt', arch='atto'), 12),
@@ -264,7 +242,7 @@ def test_no_block_shares_a_weight_with_another_part():
 def test_activations_computed_again_give_the_same_gradients():
     """Also with random depth, whose numbers are drawn again alike; fewer tensors are kept."""
     torch.manual_seed(0)
-    model = MODELS.build(Config(dict(BACKBONE, drop_path_rate=0.5))).train()
+    model = MODELS.build(Config(dict(SWIN['backbone'], drop_path_rate=0.5))).train()
     images, kept = torch.randn(4, 3, 32, 32), []
 
     def gradients() -> list[torch.Tensor]:

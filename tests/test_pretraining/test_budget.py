@@ -3,26 +3,11 @@
 import numpy as np
 import pytest
 from mmengine.config import Config
+from tiny_pretraining import SWIN
 
 from simmim_mm.cli import main
 from simmim_mm.pretraining.budget import Footprint, make_budget, measure_footprint
 from simmim_mm.registry import MODELS
-
-MODEL = dict(
-    type='MaskedImageModel',
-    data_preprocessor=dict(
-        type='MIMDataPreprocessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4]
-    ),
-    backbone=dict(
-        type='MaskedSwin',
-        arch=dict(embed_dims=12, depths=[2, 2], num_heads=[2, 4]),
-        img_size=32,
-        window_size=4,
-        out_indices=(1,),
-    ),
-    neck=dict(type='PixelShuffleDecoder'),
-    head=dict(type='PixelHead'),
-)
 
 
 @pytest.fixture
@@ -36,7 +21,7 @@ def cfg(folder) -> Config:
     return Config(
         dict(
             default_scope='simmim_mm',
-            model=MODEL,
+            model=SWIN,
             train_dataloader=dict(
                 batch_size=8,
                 num_workers=0,
@@ -56,7 +41,7 @@ def test_memory_of_few_images_tells_that_of_many(cfg):
     for images in (1, 8, 12, 100):
         assert footprint.at(images).total == pytest.approx(many.at(images).total, rel=0.01)
 
-    trained = [p for p in MODELS.build(MODEL).parameters() if p.requires_grad]
+    trained = [p for p in MODELS.build(SWIN).parameters() if p.requires_grad]
     numbers = sum(p.numel() for p in trained)
     # float32, of which AdamW has two, and a count of steps for each tensor
     assert footprint.gradients == 4 * numbers

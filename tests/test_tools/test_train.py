@@ -50,11 +50,7 @@ default_hooks = dict(
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with 24 images and ``tiny.py``; the working directory of the test."""
-    tiny_pretraining.write_images(tmp_path / 'images', 24)
-    (tmp_path / 'tiny.py').write_text(CONFIG)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('OMP_NUM_THREADS', '1')
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    tiny_pretraining.enter_project(tmp_path, CONFIG, monkeypatch)
     return tmp_path
 
 
