@@ -1,8 +1,8 @@
 """Linear layers on a CPU by oneDNN, where PyTorch takes a slower library.
 
 PyTorch computes products of float32 matrices by MKL, which is slow on processors of AMD with
-AVX-512. oneDNN, which PyTorch has for bfloat16 and for its compiler, takes half the time. In
-bfloat16 it adds the bias within the product. The arithmetic is the same, in another order.
+AVX-512. oneDNN, which PyTorch has for bfloat16 and for its compiler, takes half the time. The
+arithmetic is the same, in another order.
 """
 
 from functools import cache
@@ -16,7 +16,7 @@ from mmcv.cnn.bricks.wrappers import Linear as MMCVLinear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from simmim_mm.processor import cpu_has_bfloat16, cpu_is_amd_avx512
+from simmim_mm.processor import cpu_is_amd_avx512
 
 
 def is_traced(x: Tensor) -> bool:
@@ -39,57 +39,46 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class CPULinear(torch.autograd.Function):
-    """``x w^T + b`` of rows ``(M, K)`` in ``dtype``; gradients in the types of what was given."""
+    """``x w^T + b`` of rows ``(M, K)``, all of float32."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
-        ctx.dtypes = x.dtype, weight.dtype, None if bias is None else bias.dtype
-        with torch.autocast('cpu', enabled=False):
-            x, weight = x.to(dtype), weight.to(dtype)
-            out = _product(x, weight, None if bias is None else bias.to(dtype))
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return out
+        return _product(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]  # names
         x, weight = ctx.saved_tensors
         dx = dweight = dbias = None
-        x_dtype, dtype, bias_dtype = ctx.dtypes
-        grad = grad.to(x.dtype).contiguous()
+        grad = grad.contiguous()
         if ctx.needs_input_grad[0]:
-            dx = _product(grad, weight.t()).to(x_dtype)
+            dx = _product(grad, weight.t())
         if ctx.needs_input_grad[1]:
-            if x.dtype == torch.bfloat16:  # by oneDNN as well
-                dweight = grad.t() @ x
-            elif x.shape[1] >= grad.shape[1]:  # fast where the result has the longer rows
+            if x.shape[1] >= grad.shape[1]:  # fast where the result has the longer rows
                 dweight = _product(grad.t(), x.t())
             else:
                 dweight = _product(x.t(), grad.t()).t()
-            dweight = dweight.to(dtype)
         if ctx.needs_input_grad[2]:
-            dbias = grad.sum(0).to(bias_dtype)
-        return dx, dweight, dbias, None
+            dbias = grad.sum(0)
+        return dx, dweight, dbias
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``; on a CPU that gains by it, the same by oneDNN."""
-    dtype = _gaining_dtype(x)
-    if dtype is None:
+    if not _gains(x):
         return F.linear(x, weight, bias)
-    out = CPULinear.apply(x.reshape(-1, x.shape[-1]), weight, bias, dtype)
+    out = CPULinear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
     return out.view(*x.shape[:-1], -1)
 
 
-def _gaining_dtype(x: Tensor) -> torch.dtype | None:
-    """What to compute in by oneDNN; None: leave it to PyTorch."""
-    if is_traced(x) or x.device.type != 'cpu' or not x.numel() or _one_dnn() is None:
-        return None
-    dtype = x.dtype
-    if torch.is_autocast_enabled('cpu') and dtype in (torch.float32, torch.bfloat16):
-        dtype = torch.get_autocast_dtype('cpu')
-    gains = {torch.float32: cpu_is_amd_avx512, torch.bfloat16: cpu_has_bfloat16}
-    return dtype if dtype in gains and gains[dtype]() else None
+def _gains(x: Tensor) -> bool:
+    """Whether oneDNN is faster; in bfloat16 PyTorch takes it, too, with less around it."""
+    if is_traced(x) or x.device.type != 'cpu' or x.dtype != torch.float32 or not x.numel():
+        return False
+    if torch.is_autocast_enabled('cpu') and torch.get_autocast_dtype('cpu') != torch.float32:
+        return False
+    return cpu_is_amd_avx512() and _one_dnn() is not None
 
 
 class FastLinear(nn.Linear):
@@ -123,7 +112,7 @@ class FastPatchConv(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C_out, H / p, W / q)``, in memory with the channels last."""
-        if _gaining_dtype(input) is None:
+        if not _gains(input):
             return super().forward(input)
         p, q = self.kernel_size
         h, w = input.shape[2] // p, input.shape[3] // q

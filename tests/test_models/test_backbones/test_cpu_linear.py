@@ -37,9 +37,8 @@ MAE = dict(
 
 @pytest.fixture
 def gains(monkeypatch):
-    """The processor gains in float32 and in bfloat16, whatever it is."""
+    """The processor gains, whatever it is."""
     monkeypatch.setattr(cpu_linear, 'cpu_is_amd_avx512', lambda: True)
-    monkeypatch.setattr(cpu_linear, 'cpu_has_bfloat16', lambda: True)
 
 
 @pytest.mark.parametrize('bias', [True, False])
@@ -137,9 +136,11 @@ def test_swapping_keeps_weights_keys_and_subclasses():
 def test_what_gains_nothing_is_left_to_pytorch(gains, monkeypatch):
     weight = torch.randn(4, 8)
     refused = [torch.randn(3, 8, dtype=torch.float64), torch.randn(0, 8)]
-    assert all(cpu_linear._gaining_dtype(x) is None for x in refused)
-    assert cpu_linear._gaining_dtype(torch.randn(3, 8)) == torch.float32
-    with torch.autocast('cpu', torch.float16):
-        assert cpu_linear._gaining_dtype(torch.randn(3, 8)) is None
+    refused.append(torch.randn(3, 8, dtype=torch.bfloat16))
+    assert not any(cpu_linear._gains(x) for x in refused)
+    assert cpu_linear._gains(torch.randn(3, 8))
+    for dtype in (torch.float16, torch.bfloat16):
+        with torch.autocast('cpu', dtype):
+            assert not cpu_linear._gains(torch.randn(3, 8))
     traced = torch.jit.trace(lambda x: cpu_linear.linear(x, weight), torch.randn(3, 8))
     assert 'aten::linear' in str(traced.graph)
