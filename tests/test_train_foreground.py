@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from simmim_mm.experiments.shapes import write_shapes
 
 CONFIG = Path(__file__).parents[1] / 'configs/demo/foreground_shapes.py'
-ITERATIONS = 200
+ITERATIONS = 140
 
 
 @pytest.fixture(scope='module')

@@ -62,7 +62,7 @@ FAULTS = {
 
 def test_the_harness_sees_what_it_looks_for(monkeypatch):
     monkeypatch.setattr('fuzz.SECONDS', 0.4)
-    monkeypatch.setattr('fuzz.HANGS', 8.0)
+    monkeypatch.setattr('fuzz.HANGS', 2.0)
     kinds = [
         Kind(
             name, '.x', lambda folder: [b'x'], lambda seed, rng: seed,

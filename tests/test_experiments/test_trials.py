@@ -168,25 +168,26 @@ def test_several_at_a_time_share_the_cores(run, monkeypatch):
 
 
 CALL = """
-import signal, sys
+import os, pathlib, signal, sys
 from mmengine.config import Config
 from simmim_mm.experiments import Trial, run_trials
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+pathlib.Path('own_pid').write_text(str(os.getpid()))
 cfg = Config(dict(train_cfg=dict(max_iters=4), gain=2.0, wait_at=2))
 run_trials([Trial('a', cfg, 'accuracy/top1')], 'runs', [sys.executable, 'fake.py'])
 """
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_call_goes_on_where_it_was(run, tmp_path, number):
+def test_an_interrupted_call_goes_on_where_it_was(run, tmp_path, number, python):
     (tmp_path / 'call.py').write_text(CALL)
     env = dict(os.environ, PYTHONPATH=str(ROOT))
-    call = subprocess.Popen([sys.executable, 'call.py'], cwd=tmp_path, env=env)
+    call = subprocess.Popen([python, 'call.py'], cwd=tmp_path, env=env)
     deadline = time.time() + 60
     while not list(tmp_path.glob('runs/*/iter_2.pth')) and time.time() < deadline:
         time.sleep(0.05)
     (work_dir,) = (tmp_path / 'runs').iterdir()
-    os.kill(call.pid, number)
+    os.kill(int((tmp_path / 'own_pid').read_text()), number)
     call.wait()
 
     (work_dir / 'go').touch()
