@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -204,10 +203,10 @@ print(*[name for name in sys.modules if name.startswith('simmim_mm')])
 """
 
 
-def test_a_detector_is_built_without_the_pretraining_side():
+def test_a_detector_is_built_without_the_pretraining_side(python):
     name = 'downstream/detection/mask-rcnn_vit-micro-p8-sfp_1xb4-coslr-36e_coco-json.py'
     code = ISOLATED.format(path=str(ROOT / name))
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    result = subprocess.run([python, '-c', code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     modules = result.stdout.splitlines()[-1].split()
     assert 'simmim_mm.models.downstream' in modules

@@ -81,18 +81,18 @@ def _log(work_dir: Path) -> str:
     return ''.join(p.read_text() for p in sorted(work_dir.glob('*/*.log')))
 
 
-def _train(*args: str) -> subprocess.Popen:
-    command = [sys.executable, str(TOOLS / 'train.py'), 'tiny.py', *args]
+def _train(*args: str, python: str = sys.executable) -> subprocess.Popen:
+    command = [python, str(TOOLS / 'train.py'), 'tiny.py', *args]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 
 @pytest.mark.slow
-def test_killed_in_mid_epoch_and_resumed_is_the_same_to_the_last_bit(project):
+def test_killed_in_mid_epoch_and_resumed_is_the_same_to_the_last_bit(project, python):
     """Two epochs of six iterations with drop path and two workers; killed after the eighth."""
     # Validation follows each epoch and draws numbers of its own, in both runs.
-    whole_run = _train('--work-dir', 'whole')
+    whole_run = _train('--work-dir', 'whole', python=python)
     process = _train('--work-dir', 'killed', '--cfg-options', 'val_dataloader.batch_size=1')
     deadline = time.time() + 120
     while not (project / 'killed' / 'iter_8.pth').exists() and time.time() < deadline:
@@ -104,7 +104,7 @@ def test_killed_in_mid_epoch_and_resumed_is_the_same_to_the_last_bit(project):
     # The kill may also have come before this file was written.
     (project / 'killed' / 'last_checkpoint').write_text('killed/iter_10.pth')
 
-    assert _train('--work-dir', 'killed', '--resume').wait() == 0
+    assert _train('--work-dir', 'killed', '--resume', python=python).wait() == 0
     assert whole_run.wait() == 0
     log = _log(project / 'killed')
     assert 'names killed/iter_10.pth, which is not there' in log
