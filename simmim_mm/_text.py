@@ -1,6 +1,7 @@
 """What messages are put together of."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from simmim_mm._renamed import renamed_arguments
 
@@ -8,6 +9,12 @@ from simmim_mm._renamed import renamed_arguments
 def one_line(error: BaseException, most: int = 200) -> str:
     """What an error says, in one line; its class, if it says nothing."""
     return ' '.join(str(error).split())[:most] or type(error).__name__
+
+
+def config_line(name: str, **settings: Any) -> str:
+    """A type of this package with its settings, as one writes it into a config of any scope."""
+    values = dict(type=f'simmim_mm.{name}', **settings)
+    return f'dict({", ".join(f"{key}={value!r}" for key, value in values.items())})'
 
 
 @renamed_arguments(limit='most')

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         paths = kept if args.link else [p for p, keep in zip(scan.paths, scan.kept) if not keep]
         move_or_link(args, curation.plan_files(args.folder, paths, target))
     if refused:
-        raise DataError(f'not to be trained on, see above: {first_few(refused)}')
+        raise DataError(f'no training would take these, see above: {first_few(refused)}')
 
 
 def check_annotations(path: str, folder: str, out: Path) -> bool:
@@ -102,7 +102,10 @@ def check_annotations(path: str, folder: str, out: Path) -> bool:
     from simmim_mm.curation import inspect_coco
 
     report = inspect_coco(path, folder)
-    print(report.table() if report.problems else f'{path}: nothing is wrong')
+    for problem in [*report.refused, *(p for p in report.problems if p not in report.refused)]:
+        print(f'{"error: " * (problem in report.refused)}{path}: {problem}')
+    if not report.problems:
+        print(f'{path}: nothing is wrong')
     if report.repaired and not report.refused:
         copy = out / Path(path).name
         if copy.resolve() == Path(path).resolve():

@@ -10,7 +10,7 @@ from mmengine import fileio
 from PIL import Image
 
 from simmim_mm._renamed import renamed_arguments
-from simmim_mm._text import one_line
+from simmim_mm._text import config_line, one_line
 from simmim_mm.datasets.decode import DecodedImage, decode, open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import UnsupportedImage
 from simmim_mm.datasets.limits import MAX_PIXELS
@@ -98,7 +98,12 @@ def _describe(
     if channels and count not in channels:
         return seen._replace(fault='wrong_mode', detail=f'{count} channels')
     if array.dtype.kind == 'f' and nodata is None and not np.isfinite(array).all():
-        detail = 'declare NaN as no-data, LoadImage(nodata=...), or replace it, fill_nan=0'
+        fraction = 1 - np.isfinite(array).mean()
+        detail = (
+            f'{fraction:.2g} of its values are NaN or infinite: if they stand for no-data, scan '
+            f'with --nodata nan, and train with {config_line("LoadImage", nodata="nan")} as the '
+            'first step of the pipeline; fill_nan=0 there replaces them by 0'
+        )
         return seen._replace(fault='not_finite', detail=detail)
     value = decoded.nodata if nodata in (None, 'file') else float(nodata)
     if value is None and nodata is None:

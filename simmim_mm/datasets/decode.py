@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from simmim_mm._renamed import old_names, renamed_arguments
+from simmim_mm._text import config_line
 from simmim_mm.datasets.dicom import decode_dicom, is_dicom
 from simmim_mm.datasets.errors import UnsupportedImage
 from simmim_mm.datasets.limits import check_size
@@ -201,8 +202,9 @@ def _channels_last(array: np.ndarray, channels: tuple[int, ...], layout: str) ->
             layout = 'hwc' if last < first else 'chw'
         else:
             raise UnsupportedImage(
-                f'array of shape {array.shape} may be (H, W, C) or (C, H, W): '
-                f"set LoadImage(layout='hwc') or 'chw'"
+                f'array of shape {array.shape} may be (H, W, C) or (C, H, W): write '
+                f"{config_line('LoadImage', layout='hwc')}, or 'chw', as the first step of the "
+                'pipeline'
             )
     return array if layout == 'hwc' else np.moveaxis(array, 0, -1)
 

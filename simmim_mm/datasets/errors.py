@@ -53,4 +53,4 @@ def reason_of(error: Exception, path: str) -> str:
         return 'empty file'
     source = error.__cause__ or error
     text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or one_line(source)
-    return str(text).replace(path, '').strip(": '").partition('\n')[0][:200] or type(error).__name__
+    return str(text).replace(path, '').strip(": '").partition('\n')[0][:300] or type(error).__name__

@@ -1,5 +1,6 @@
 """How much a file may unpack to: a few kilobytes can declare any size."""
 
+from simmim_mm._text import config_line
 from simmim_mm.datasets.errors import UnsupportedImage
 
 MAX_PIXELS = 178_956_970  # Pillow's limit
@@ -33,6 +34,7 @@ def check_size(
     if height * width > max_pixels or size > most_bytes(max_pixels, stored):
         unpacked = f', {size / 1e9:.1f} GB from {stored} bytes' if size else ''
         raise UnsupportedImage(
-            f'{width} x {height} pixels{unpacked}; if the file can be trusted, '
-            f'raise LoadImage(max_pixels={max_pixels})'
+            f'{width} x {height} pixels{unpacked} are over the limit of max_pixels={max_pixels}; '
+            f'if the file can be trusted, write {config_line("LoadImage", max_pixels=None)} as the '
+            'first step of the pipeline'
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from simmim_mm._text import config_line
 from simmim_mm.datasets.errors import UnsupportedImage, first_few
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def named_layout(axes: str, shape: Sequence[int], channels: Sequence[int]) -> st
     if len(axes) == 3 and axes.endswith('YX') and tuple(channels) == (pages[0][1],):
         return 'chw'
     number = ' x '.join(str(n) for _, n in pages)
-    as_channels = f', or set LoadImage(channels={number}) to take them for channels'
+    line = config_line('LoadImage', channels=pages[0][1])
+    as_channels = f', or, if they are channels, write {line} as the first step of the pipeline'
     raise UnsupportedImage(
         f'holds {number} pages (its axes are {axes}): save each page in a file of its own'
         + (as_channels if len(axes) == 3 else '')

@@ -93,7 +93,8 @@ def read_segmentation_maps(
             raise DataError(f'{what} of several endings ({", ".join(endings)}): mmseg reads one')
         suffixes.append(endings[0])
     new: dict[int | str, int] = {old: number for old, number in numbers.items() if old != number}
-    notes = [f'Values of the maps become classes: {_listed(numbers)}.'] if new else []
+    text = f'Values of the maps become classes: {_listed(numbers)}; {ignored} is left out.'
+    notes = [text] if new else []
     if ignored != IGNORED:
         new[ignored] = IGNORED
     names = tuple(classes or (f'class_{value}' for value in numbers))

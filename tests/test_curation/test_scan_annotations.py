@@ -46,7 +46,8 @@ def test_a_repaired_copy_is_written(data, capsys):
     edit(path, lambda c: [a.pop(key) for a in c['annotations'] for key in ('iscrowd', 'area')])
     out = scan(data, path)
     printed = capsys.readouterr().out
-    assert 'no iscrowd, or as text (repaired)' in printed and 'no area above 0' in printed
+    assert 'no iscrowd, or it is text' in printed and 'no area above 0' in printed
+    assert printed.count('repaired in memory') == 2
     copy = json.loads((out / path.name).read_text())
     assert all(a['iscrowd'] == 0 and a['area'] > 0 for a in copy['annotations'])
     assert copy['images'] == before['images'] and copy['categories'] == before['categories']
@@ -64,5 +65,10 @@ def test_what_cannot_be_used_is_printed_of_all_files(data, capsys):
     with pytest.raises(SystemExit):
         scan(data, train, val)
     printed, error = capsys.readouterr()
-    assert 'four finite numbers' in printed and 'gone.png' in printed
-    assert 'not to be trained on' in error and str(train) in error and str(val) in error
+    assert f'error: {train}: 1 of' in printed and 'four finite numbers' in printed
+    assert (
+        'gone.png' in printed
+        and 'no training would take these' in error
+        and str(train) in error
+        and str(val) in error
+    )

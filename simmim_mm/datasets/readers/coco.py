@@ -141,8 +141,11 @@ def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> Entrie
             raise DataError(f'{key}[{i}] has no {", ".join(lacking)}: export it again, with that')
         for field, types in _TYPES.items():
             if field in fields and not isinstance(entry[field], types):
-                raise DataError(f'{key}[{i}].{field} is {entry[field]!r}: export it again')
+                kind = 'text' if types is str else 'a number or text'
+                raise DataError(f'{key}[{i}].{field} is {entry[field]!r}: it must be {kind}')
     ids = Counter(entry['id'] for entry in entries if 'id' in fields)
     if twice := [i for i, count in ids.items() if count > 1]:
-        raise DataError(f'ids of {key} are not unique: {first_few(twice)}')
+        raise DataError(
+            f'ids of {key} are not unique: {first_few(twice)}; give each entry an id of its own'
+        )
     return entries

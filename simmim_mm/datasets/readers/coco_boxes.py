@@ -12,6 +12,8 @@ from simmim_mm.datasets.readers.coco_outlines import (
 from simmim_mm.datasets.readers.coco_report import KEPT, LEFT_OUT, REFUSED, REPAIRED, CocoReport
 
 _FROM_CENTERS = 'write [x - width / 2, y - height / 2, width, height]'
+_BEYOND = 'as left, top, width and height they reach beyond their image'
+_MISSED = 'left out of the training, and scored as objects that were missed'
 _NO_BOX = [np.nan] * 4
 # Fractions of boxes.
 _FEW = 0.05  # with fewer that reach beyond their image, they are in COCO's format
@@ -43,7 +45,7 @@ def check_boxes(report: CocoReport) -> None:
         ~left,
         REFUSED,
         'boxes are not four finite numbers',
-        'write [left, top, width, height] in pixels; delete annotations that have no box',
+        'write [left, top, width, height] in pixels, and delete annotations that have no box',
     )
     around = outlines(annotations)
     if found := _other_format(boxes[left], sizes[left], around[left]):
@@ -56,36 +58,42 @@ def check_boxes(report: CocoReport) -> None:
         )
         note(left, KEPT, what, f'if they are, {_FROM_CENTERS}')
     negative = left & (boxes[:, 2:] < 0).any(1)
-    advice = 'write [left, top, width, height], or delete them'
+    advice = 'write [left, top, width, height] from the upper left corner, or delete them'
     note(negative, REFUSED, 'boxes have a negative width or height', advice)
     left &= ~negative
     inside = _inside(boxes, sizes)
     outside = left & (inside < 0.5)
     if outside.all() or outside.sum() > max(2, _MANY * len(boxes)):
-        advice = 'write pixels of the image as it is now (cropped or resized since?)'
+        advice = (
+            'write pixels of the image file as it is now: was it cropped, resized or turned after '
+            'the boxes were drawn?'
+        )
         note(outside, REFUSED, 'boxes lie mostly outside their image', advice)
     else:
-        advice = 'not trained on, and scored as missed; correct or delete them'
+        advice = f'{_MISSED}; correct or delete them'
         note(outside & (inside == 0), LEFT_OUT, 'boxes lie outside their image', advice)
-        what, advice = 'boxes lie mostly outside their image', 'correct or delete them'
+        what = 'boxes lie mostly outside their image'
+        advice = 'trained on and scored as they are; correct or delete them'
         note(outside & (inside > 0), KEPT, what, advice)
     left &= ~outside
     beyond = left & (inside < 0.9)
     what, usual = 'boxes reach beyond their image', beyond.mean() <= _FEW
-    note(beyond, KEPT, what, 'scored with what is outside; clip them', usual=bool(usual))
+    advice = 'the part outside is scored, too; clip them to the image'
+    note(beyond, KEPT, what, advice, usual=bool(usual))
     thin = left & (boxes[:, 2:] < 1).any(1)
     what = 'boxes are less than a pixel wide or high'
     if thin.all():
-        note(thin, REFUSED, what, 'write [x, y, width, height] in pixels')
+        note(thin, REFUSED, what, 'write [left, top, width, height] in pixels')
     else:
-        note(thin, LEFT_OUT, what, 'not trained on, and scored as missed; delete them')
+        note(thin, LEFT_OUT, what, f'{_MISSED}; correct or delete them')
     again = _repeated(annotations, boxes)
-    usual, advice = again.mean() <= _FEW, 'each counts as an object of its own; delete them'
+    usual = again.mean() <= _FEW
+    advice = 'each counts as an object of its own; delete the repetitions'
     note(again, KEPT, 'annotations repeat class and box of another', advice, usual=bool(usual))
     left &= ~thin
     apart = left & (overlap_with_outlines(boxes, around) < 0.5)
     if apart.sum() > max(_MANY_APART, 0.5 * np.isfinite(around).all(1).sum()):
-        advice = 'both are used as they are; are they of the same size and order of images?'
+        advice = 'both are used as they are; were they made for the same images, in the same size?'
         note(apart, KEPT, 'boxes do not lie around their masks', advice)
 
 
@@ -104,7 +112,10 @@ def _drop_placeholders(report: CocoReport) -> None:
     """Take out annotations that say that there is no object."""
     annotations = report.coco.annotations
     empty = [i for i, annotation in enumerate(annotations) if is_placeholder(annotation)]
-    what, advice = 'annotations have an empty box', 'taken out: nothing is there'
+    what, advice = (
+        'annotations have an empty box',
+        'taken out, as no object is there; the image stays',
+    )
     report.add_annotations(REPAIRED, empty, what, advice, 'bbox')
     for i in reversed(empty):
         del annotations[i]
@@ -152,10 +163,12 @@ def _other_format(
         found = format_by_outlines(boxes * pixels, around)
         found = found or _format_by_borders(boxes, np.ones_like(sizes))
         coco = (
-            "COCO has [x, y, width, height] in pixels, of the left upper corner (not YOLO's center)"
+            'write [left, top, width, height] in pixels, from the upper left corner (not the '
+            'center, as YOLO does)'
         )
         then = found[1] if found else coco
-        return 'boxes are fractions of their image', f'multiply by its width and height; {then}'
+        advice = f'multiply them by its width and height; {then}'
+        return 'boxes are fractions of their image', advice
     return format_by_outlines(boxes, around) or _format_by_borders(boxes, sizes)
 
 
@@ -167,13 +180,13 @@ def _format_by_borders(boxes: np.ndarray, sizes: np.ndarray) -> tuple[str, str] 
     limits = sizes * 1.01 + np.minimum(sizes / 50, 1)
     if np.mean((second > first).all(1) & (second <= limits).all(1)) > 0.99:
         return (
-            'boxes look like two corners, for they reach beyond their image',
+            f'boxes look like two corners: {_BEYOND}',
             'write [left, top, right - left, bottom - top]',
         )
     from_center = np.hstack([first - second / 2, second])
     if np.mean(_inside(from_center, sizes) > 0.98) > 0.99:
         return (
-            'boxes look like center and size, for they reach beyond their image',
+            f'boxes look like center and size: {_BEYOND}',
             _FROM_CENTERS,
         )
     return None

@@ -34,7 +34,10 @@ def check_files(
     roots = [] if trust else [root for root in (folder, root) if root]
     outside = [p for p in paths if roots and not any(is_inside(p, root) for root in roots)]
     if outside:
-        advice = 'trust_annotations=True at the top of the config of a training allows it'
+        advice = (
+            'move them there, or, if you trust the file, write trust_annotations=True at the top '
+            'level of the config'
+        )
         report.add(REFUSED, outside, len(images), f'images are outside of {roots[-1]}', advice)
         return
     headers = read_headers(paths)
@@ -44,7 +47,7 @@ def check_files(
         report.add(REFUSED, missing, len(images), f'images are not in {folder or "."}', advice)
         return
     bad = [f'{p} ({h.fault})' for p, h in zip(paths, headers) if h.fault]
-    advice = 'repair them, or take them out of the file'
+    advice = 'repair them, or take them out of the json'
     report.add(REFUSED, bad, len(images), 'images cannot be read', advice)
     _compare_sizes(report, paths, headers, load)
     twice = [name for name, n in Counter(names).items() if n > 1]
@@ -53,7 +56,8 @@ def check_files(
         twice,
         len(images),
         'file names are listed more than once',
-        'each entry lacks the objects of the other; give all objects the image_id of one',
+        'each entry is used without the objects of the others; keep one, and give all objects its '
+        'image_id',
     )
 
 
@@ -106,8 +110,9 @@ def _compare_sizes(
     advice = 'boxes and sizes must be of the image as loaded'
     if some_turned:
         advice += (
-            ': if they fit the upright image, write its width and height into the json; if the '
-            "unturned one, set LoadImageFromFile(color_type='color_ignore_orientation')"
+            ': if the boxes fit the upright image, write its width and height into the json; if '
+            "the unturned one, load the images by dict(type='LoadImageFromFile', "
+            "color_type='color_ignore_orientation')"
         )
     what = 'images have another size than the json says'
     report.add(REFUSED, wrong, len(images), what, advice)

@@ -22,13 +22,18 @@ def check_crowds(report: CocoReport) -> None:
     crowds = [i for i, a in enumerate(annotations) if a.get('iscrowd')]
     what = 'objects are marked as crowds (iscrowd=1)'
     if crowds and len(crowds) == len(annotations):
-        advice = 'none is trained on or scored; set iscrowd=0, with run-length masks too'
+        advice = (
+            'crowds are neither trained on nor scored, so that nothing would be left; write '
+            'iscrowd=0 for all single objects, whether their masks are polygons or run lengths'
+        )
         report.add_annotations(REFUSED, crowds, what, advice)
     else:
-        usual, advice = 2 * len(crowds) < len(annotations), 'not trained on, not scored'
+        usual = 2 * len(crowds) < len(annotations)
+        advice = 'left out of training and scoring; write iscrowd=0 for all single objects'
         report.add_annotations(LEFT_OUT, crowds, what, advice, usual=usual)
     ignored = [i for i, a in enumerate(annotations) if a.get('ignore')]
-    what, advice = "objects have 'ignore' set", 'not trained on, but scored'
+    what = "objects have 'ignore' set"
+    advice = "left out of the training, but scored; delete 'ignore' to train on them"
     report.add_annotations(LEFT_OUT, ignored, what, advice)
 
 
@@ -68,13 +73,13 @@ def check_masks(report: CocoReport, advice: str) -> None:
 
     note(REPAIRED, nested, 'polygons are a flat list', 'read as [[x, y, ...]]')
     what = 'masks have polygons of fewer than three points'
-    note(REPAIRED, shortened, what, 'these parts are taken out')
+    note(REPAIRED, shortened, what, 'read without these polygons')
     what = 'annotations have no segmentation that is a polygon or run lengths'
     note(REFUSED, without, what, advice)
     what = 'run-length masks cannot be decoded'
     note(REFUSED, broken, what, 'write them with pycocotools.mask.encode, or as polygons')
     what = 'run-length masks are not of the size of their image'
-    note(REFUSED, others, what, 'their size must be [height, width] of the image as loaded')
+    note(REFUSED, others, what, 'write their size as [height, width] of the image as loaded')
 
 
 def repair_fields(report: CocoReport) -> None:
@@ -87,8 +92,8 @@ def repair_fields(report: CocoReport) -> None:
         for i, a in enumerate(annotations)
         if type(a.get('id')) is not int or a['id'] == 0 or ids[str(a['id'])] > 1
     ]
-    what = 'annotation ids are 0, repeated or no whole number'
-    advice = 'numbered from 1 (pycocotools takes a match with an id of 0 for none)'
+    what = 'annotations have an id that is 0, repeated or no whole number'
+    advice = 'numbered from 1, for pycocotools would score an object with the id 0 as missed'
     report.add_annotations(REPAIRED, bad, what, advice)
     if bad:
         for number, annotation in enumerate(annotations, 1):
@@ -111,9 +116,9 @@ def _repair_crowds(report: CocoReport) -> None:
         (unclear if number is None else missing).append(i)
         if number is not None:
             annotation['iscrowd'] = number
-    what, advice = 'annotations have no iscrowd, or as text', 'read as 0, or as the text says'
+    what, advice = 'annotations have no iscrowd, or it is text', 'read as 0, or as the text says'
     report.add_annotations(REPAIRED, missing, what, advice)
-    what, advice = 'annotations have an iscrowd that is not 0 or 1', 'write one of these'
+    what, advice = 'annotations have an iscrowd that is not 0 or 1', 'write 0, or 1 for a crowd'
     report.add_annotations(REFUSED, unclear, what, advice, 'iscrowd')
 
 
@@ -125,7 +130,7 @@ def _repair_areas(report: CocoReport) -> None:
         for i, a in enumerate(annotations)
         if not is_positive(a.get('area')) and all(x > 0 for x in as_box(a['bbox'])[2:])
     ]
-    what, advice = 'annotations have no area above 0', 'taken from the mask or box'
+    what, advice = 'annotations have no area above 0', 'taken from the mask, or else the box'
     report.add_annotations(REPAIRED, bad, what, advice, 'area')
     for i in bad:
         annotations[i]['area'] = _area(annotations[i], images[annotations[i]['image_id']])

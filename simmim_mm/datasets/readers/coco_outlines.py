@@ -63,7 +63,7 @@ def format_by_outlines(boxes: np.ndarray, around: np.ndarray) -> tuple[str, str]
         return None
     for name, (advice, reading) in _READINGS.items():
         if fit(np.stack(reading(*around.T), 1)) > _FIT:
-            return f'boxes are {name}, for so they fit the masks', f'write {advice}'
+            return f'boxes are written as {name}: only so they fit their masks', f'write {advice}'
     return None
 
 

@@ -1,6 +1,7 @@
 """What is wrong in a COCO json: all of it is counted, and repaired where one answer is right."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.readers.coco import CocoFile
 
 # What happens to what was found.
-REFUSED, LEFT_OUT, KEPT, REPAIRED = 'refused', 'left out', 'kept', 'repaired'
+REFUSED, LEFT_OUT, KEPT, REPAIRED = 'refused', 'left out', 'kept', 'repaired in memory'
 
 
 class Problem(NamedTuple):
@@ -37,7 +38,8 @@ class Problem(NamedTuple):
     usual: bool = False
 
     def __str__(self) -> str:
-        return f'{self.count} of {self.total} {self.what} ({self.example}): {self.advice}'
+        done = 'repaired in memory (the file stays as it is), ' if self.outcome == REPAIRED else ''
+        return f'{self.count} of {self.total} {self.what} ({self.example}): {done}{self.advice}'
 
 
 class CocoReport:
@@ -78,31 +80,25 @@ class CocoReport:
         Path(path).write_text(json.dumps(coco.others | lists))
 
     def conclude(self) -> None:
-        """Log what was found, in a table if it is more than one thing.
+        """Raise what was refused, or log the rest.
 
         Raises:
-            DataError: If something was refused.
+            DataError: If something was refused: all of it, and nothing else.
         """
-        refused = self.refused
-        if len(self.problems) > len(refused) or len(refused) > 1:
-            logger = MMLogger.get_current_instance()
-            fine = all(p.outcome == REPAIRED or p.usual for p in self.problems)
-            (logger.info if fine else logger.warning)(self.table())
-        if refused:
-            more = f' (and {len(refused) - 1} more, see above)' if len(refused) > 1 else ''
-            raise DataError(f'{self.path}: {refused[0]}{more}')
+        self.refuse()
+        self.log()
 
-    def table(self) -> str:
-        """A line for a single problem; a heading and a line for each if there are several."""
-        if len(self.problems) == 1:
-            return f'{self.path}: {self.problems[0].outcome}: {self.problems[0]}'
-        heads = '; '.join(f'{p.what} ({p.outcome})' for p in self.problems)
-        rows = [('', 'number', 'what', 'such as', '')]
-        for p in self.problems:
-            rows.append((p.outcome, f'{p.count} of {p.total}', p.what, p.example, p.advice))
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return '\n'.join([f'{self.path}: {heads}', *lines])
+    def refuse(self) -> None:
+        """Raise a DataError if something was refused: a line for each kind."""
+        if self.refused:
+            raise DataError(f'{self.path}: ' + '\nAlso: '.join(map(str, self.refused)))
+
+    def log(self) -> None:
+        """Log what was found, each kind in a line that can be read alone."""
+        logger = MMLogger.get_current_instance()
+        for problem in self.problems:
+            fine = problem.outcome == REPAIRED or problem.usual
+            logger.log(logging.INFO if fine else logging.WARNING, f'{self.path}: {problem}')
 
     def add(
         self,
@@ -130,12 +126,13 @@ class CocoReport:
         """Note a problem of annotations, by their indices; ``key`` is the field to show."""
         if not len(found):
             return
-        first = [self.coco.annotations[i] for i in found[:3]]
-        ids = ', '.join(str(a.get('id', '?')) for a in first) + (', ...' if len(found) > 3 else '')
+        first = self.coco.annotations[found[0]]
+        ids = [self.coco.annotations[i].get('id', f'none at annotations[{i}]') for i in found[:3]]
+        few = ', '.join(map(str, ids)) + (', ...' if len(found) > 3 else '')
         files = {image['id']: image.get('file_name', '?') for image in self.coco.images}
-        example = f'ids {ids}; in {files.get(first[0]["image_id"], "?")}'
+        example = f'ids {few}; the first in {files.get(first["image_id"], "no image of the file")}'
         if key:
-            value = repr(first[0].get(key))
-            example += f' {value if len(value) <= 60 else value[:57] + "..."}'
+            value = repr(first[key]) if key in first else 'missing'
+            example += f' with {key} {value if len(value) <= 60 else value[:57] + "..."}'
         total = len(self.coco.annotations)
         self.problems.append(Problem(outcome, len(found), total, what, example, advice, usual))

@@ -9,11 +9,13 @@ import numpy as np
 from mmengine import fileio
 from PIL import ImageOps
 
+from simmim_mm._text import config_line
 from simmim_mm.datasets.decode import decode, open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import DataError, UnsupportedImage, first_few
 from simmim_mm.datasets.limits import MAX_PIXELS
 
 Values: TypeAlias = Mapping[int | str, int]
+OF_COLORS = config_line('LoadSegmentationMap', values={'#000000': 0, '#ff0000': 1})
 _LARGEST = 1 << 53  # below which a float tells whole numbers apart
 
 
@@ -39,8 +41,8 @@ def load_segmentation_map(
     if values.ndim != 2:
         raise DataError(
             f'{path} has {values.shape[-1]} channels: a segmentation map has one, with the number '
-            "of its class in each pixel; simmim_mm.LoadSegmentationMap(values={'#ff0000': 1, ...}) "
-            'takes colors for classes'
+            f'of its class in each pixel; if colors are classes, list all of them: '
+            f'{OF_COLORS} in the place of LoadAnnotations'
         )
     return values
 
@@ -66,7 +68,9 @@ def load_mapped(
     if colors := {key: number for key, number in new.items() if isinstance(key, str)}:
         rgb = _read(path, backend_args, rgb=True)
         if rgb.ndim != 3 or rgb.shape[-1] != 3:
-            raise DataError(f'{path} has no colors, for which classes are given: it is an array')
+            raise DataError(
+                f'{path} has no colors, but values lists colors: it is an array; list its numbers'
+            )
         return _numbers_of_colors(path, rgb, colors)
     old = _read(path, backend_args)
     if old.ndim == 3 and (old[..., 1:3] == old[..., :1]).all():
@@ -119,5 +123,8 @@ def _numbers_of_colors(path: str | Path, rgb: np.ndarray, colors: dict[str, int]
     codes = rgb.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     there, index = np.unique(codes, return_inverse=True)
     if unknown := [code for code in (f'#{c:06x}' for c in there.tolist()) if code not in colors]:
-        raise DataError(f'{path} has colors that are in no class: {first_few(unknown)}')
+        raise DataError(
+            f'{path} has colors that are in no class: {first_few(unknown)}; list them in values, '
+            f'such as {unknown[0]!r}: 255 for what is not labeled'
+        )
     return np.array([colors[f'#{c:06x}'] for c in there.tolist()])[index.reshape(codes.shape)]

@@ -1,11 +1,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
 from simmim_mm._renamed import renamed_arguments
+from simmim_mm._text import config_line
 from simmim_mm.datasets.decode import DecodedImage, decode
 from simmim_mm.datasets.errors import UnreadableImage
 from simmim_mm.datasets.jpeg import DeferredImage, open_deferred
@@ -166,8 +169,9 @@ class LoadImage(BaseTransform):
         if img.dtype == np.float32 and not np.isfinite(img).all():
             if self.fill_nan is None:
                 raise ValueError(
-                    'has NaN or infinite values; LoadImage(fill_nan=0) replaces them, '
-                    "LoadImage(nodata='nan') leaves them out of the loss"
+                    f'has NaN or infinite values: write {self.config_line(nodata="nan")} as the '
+                    'first step of the pipeline to leave them out of the loss, or fill_nan=0 there '
+                    'to replace them'
                 )
             img = np.where(np.isfinite(img), img, np.float32(self.fill_nan))
         if self.window is not None:
@@ -177,7 +181,9 @@ class LoadImage(BaseTransform):
             img = self._convert(DecodedImage(img, decoded.has_alpha))
         elif expected and img.shape[-1] not in expected:
             raise ValueError(
-                f'has {_channels(img)}, but LoadImage(channels={self.channels}) was set'
+                f'has {_channels(img)}, but the loader has channels={self.channels}: take it out, '
+                f'or, if all files are like it, write {self.config_line(channels=img.shape[-1])} '
+                'as the first step of the pipeline'
             )
         return np.require(img, requirements=['C_CONTIGUOUS', 'WRITEABLE']), nodata
 
@@ -186,7 +192,10 @@ class LoadImage(BaseTransform):
         converts = self.channels in ('rgb', 'gray')
         window = decoded.window if self.window == 'file' else self.window
         if window is None or isinstance(window, str):
-            raise ValueError('suggests no window; give LoadImage(window=(low, high))')
+            raise ValueError(
+                'suggests no window: write the lowest and highest value to show, such as '
+                f'{self.config_line(window=(-160, 240))}, as the first step of the pipeline'
+            )
         array = decoded.colors if converts else decoded.array
         array = apply_window(array, window, joint=converts, nodata=nodata)
         return DecodedImage(np.rint(array).astype(np.uint8) if converts else array)
@@ -200,8 +209,8 @@ class LoadImage(BaseTransform):
         colors = img.shape[-1] - has_alpha
         if colors not in (1, 3):
             raise ValueError(
-                f'has {_channels(img)}, from which {self.channels!r} cannot be made; '
-                f'set LoadImage(channels={img.shape[-1]}) to use them all'
+                f'has {_channels(img)}, from which {self.channels!r} cannot be made: write '
+                f'{self.config_line(channels=img.shape[-1])} as the first step of the pipeline'
             )
         if has_alpha:
             img = _flatten(img, np.asarray(self.background, np.float32))
@@ -210,6 +219,14 @@ class LoadImage(BaseTransform):
         if img.shape[-1] == 1:
             return img
         return _round_like(img @ _LUMA, img)[..., None]
+
+    def config_line(self, **settings: Any) -> str:
+        """How to write it in a config, with these settings changed."""
+        defaults = {name: p.default for name, p in signature(LoadImage).parameters.items()}
+        defaults['background'] = tuple(defaults['background'])
+        own = {name: getattr(self, name) for name in defaults}
+        changed = {name: value for name, value in own.items() if value != defaults[name]}
+        return config_line('LoadImage', **{**changed, **settings})
 
     def __repr__(self) -> str:
         values = dict(channels=self.channels, layout=self.layout)

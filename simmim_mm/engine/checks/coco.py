@@ -22,7 +22,8 @@ from simmim_mm.datasets.readers.coco_report import (
 
 _MASK_TRANSFORMS = ('LoadAnnotations', 'LoadPanopticAnnotations')
 _NO_MASKS = (
-    'the config trains or scores masks: take one for boxes (Faster R-CNN, RetinaNet), or add them'
+    'add masks, or take a config without them (Faster R-CNN, RetinaNet), for this one trains or '
+    'scores masks'
 )
 
 
@@ -33,7 +34,7 @@ def check_coco(
     with_masks: bool = False,
     trust: bool = False,
 ) -> CocoReport:
-    """Check the json of a ``CocoDataset``, and its images; all that is wrong is logged.
+    """Check the json of a ``CocoDataset``, and its images.
 
     Args:
         dataset: The data set, not yet initialized.
@@ -43,7 +44,7 @@ def check_coco(
         trust: Whether images may lie outside of ``data_root``.
 
     Returns:
-        What was found, with the contents as they are to be read.
+        What was found and is still to be logged, with the contents as they are to be read.
 
     Raises:
         DataError: If it cannot be trained on, or its categories are not the classes.
@@ -60,7 +61,7 @@ def check_coco(
     check_contents(report, folder, root, _loader(pipeline), masks, trust)
     if not report.refused:
         _check_filter(report, dataset, place)
-    report.conclude()
+    report.refuse()
     return report
 
 
@@ -80,17 +81,21 @@ def _match_categories(report: CocoReport, classes: list[str], place: str) -> Non
     unique = list(dict.fromkeys(names.values()))
     used = Counter(names.get(a['category_id']) for a in annotations)
     repeated = [repr(name) for name, n in Counter(classes).items() if n > 1]
-    advice = f'set metainfo.classes to {tuple(dict.fromkeys(classes))}, num_classes to match'
+    once = tuple(dict.fromkeys(classes))
+    advice = f'set metainfo.classes to {once}, and num_classes of the heads to {len(once)}'
     what = 'classes are listed more than once in the config'
     report.add(REFUSED, repeated, len(classes), what, advice)
     unknown = [i for i, a in enumerate(annotations) if a['category_id'] not in names]
-    what = 'annotations have a category_id that is none of categories'
-    advice = f'correct them, or add the category; there are {first_few(names)}'
+    what = 'annotations have a category_id that no category of the file has'
+    advice = f'correct them, or add the category to the ids that there are: {first_few(names)}'
     report.add_annotations(REFUSED, unknown, what, advice, 'category_id')
     if unknown:
         return
     lost = [f'{n} of {name!r}' for name, n in used.items() if name not in classes]
-    advice = f'set metainfo.classes, now {tuple(classes)}, to {tuple(unique)}'
+    advice = (
+        f'set metainfo.classes, now {tuple(classes)}, to {tuple(unique)}, and num_classes of the '
+        f'heads to {len(unique)}'
+    )
     what = 'categories with objects are not listed in the config, and mmdet would leave them out'
     report.add(REFUSED, lost, len(used), what, advice)
     if repeated or lost:
@@ -105,13 +110,13 @@ def _match_categories(report: CocoReport, classes: list[str], place: str) -> Non
         report.add(outcome, list(map(repr, found)), len(names), what, advice, usual=True)
 
     note(REPAIRED, twice, 'names of categories are given twice', 'read as one category')
-    what, advice = 'classes are no category of the file', 'added, without an object'
+    what, advice = 'classes are no category of the file', 'added as categories without objects'
     report.add(REPAIRED, list(map(repr, missing)), len(classes), what, advice)
     if order != [name for name in classes if name in first]:
         what = 'categories are in another order than the classes of the config'
         note(REPAIRED, order, what, 'numbered as in metainfo.classes')
-    advice = 'not scored' if place.startswith('val') else 'never learned'
-    note(KEPT, empty, 'classes have no objects', advice)
+    advice = 'they are not scored' if place.startswith('val') else 'they are not learned'
+    note(KEPT, empty, 'classes have no objects in this file', advice)
 
     free = (i for i in count(1) if i not in names)
     first.update({name: dict(id=next(free), name=name) for name in missing})
@@ -134,8 +139,11 @@ def _check_filter(report: CocoReport, dataset: Any, place: str) -> None:
 
     def note(found: list[dict], what: str, setting: str) -> None:
         names = [image['file_name'] for image in found]
-        outcome = REFUSED if len(found) == len(images) else LEFT_OUT
-        report.add(outcome, names, len(images), what, f'{place}.filter_cfg.{setting} keeps them')
+        outcome, happens = LEFT_OUT, 'left out of the training'
+        if len(found) == len(images):
+            outcome, happens = REFUSED, 'all are left out, so that nothing would be trained'
+        advice = f'{happens}; {place}.filter_cfg.{setting} keeps them'
+        report.add(outcome, names, len(images), what, advice)
 
     note(left_out, 'images have no objects', 'filter_empty_gt=False')
     note(small, f'images are smaller than {smallest} pixels', 'min_size=0')

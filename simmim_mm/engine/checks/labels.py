@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
 
+from simmim_mm._text import config_line
 from simmim_mm.datasets.errors import DataError, error_at, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.readers.class_folders import check_class_folders, nested_groups
@@ -166,7 +167,9 @@ def _check_nesting(dataset: Any, warn: bool) -> None:
 def _check_names(classes: Sequence[str], alone: bool) -> None:
     """Names are unique, and a single class is one that is told from a background (``alone``)."""
     if twice := [name for name, count in Counter(classes).items() if count > 1]:
-        raise DataError(f'classes has names twice: {first_few(map(repr, twice))}')
+        raise DataError(
+            f'classes has names twice: {first_few(map(repr, twice))}; give each class its own'
+        )
     if len(classes) == 1 and not alone:
         raise DataError(
             f'the only class is {classes[0]!r}: with nothing to tell it from, the loss is 0 and '
@@ -181,8 +184,9 @@ def _check_ignored(value: int, model: dict | None) -> None:
         if number not in (value, None):
             raise DataError(
                 f'ignore_index is {value}, but that of {path} is {number}, and mmseg pads with '
-                f"255: leave both at 255, and load maps with dict(type='simmim_mm."
-                f"LoadSegmentationMap', values={{{value}: 255}})"
+                f'255: leave both at 255, and load the maps by '
+                f'{config_line("LoadSegmentationMap", values={value: 255})} in the place of '
+                'LoadAnnotations'
             )
 
 
@@ -198,7 +202,8 @@ def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
             'the same'
         )
     raise DataError(
-        f'its classes are not those of the training: missing {missing}, unknown {unknown}'
+        f'its classes are not those of the training: missing {missing}, unknown {unknown}; give '
+        'both the same'
     )
 
 

@@ -16,6 +16,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from simmim_mm.datasets.errors import DataError, error_at
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
+from simmim_mm.datasets.readers.coco_report import CocoReport
 from simmim_mm.datasets.skipping import skip_unreadable
 from simmim_mm.engine.checks.batches import check_batches
 from simmim_mm.engine.checks.labels import check_label_files, check_labels
@@ -78,6 +79,7 @@ def check_run(cfg: Config) -> CheckedRun:
     with TemporaryDirectory() as folder:
         copies = RepairedCopies(folder)
         known: set[str] = set()  # places of data sets whose paths the report on their json covers
+        reports: list[CocoReport] = []  # logged when nothing is refused
         configs: dict[str, Any] = {name: deepcopy(cfg[name].dataset) for name in places}
         for name, place in places.items():
             for part_place, part in single_datasets(configs[name], place):
@@ -91,6 +93,7 @@ def check_run(cfg: Config) -> CheckedRun:
                         check_annotation_files(part)
                 report = check_label_files(part, cls, part_place, cfg)
                 if report:
+                    reports.append(report)
                     known.add(part_place)
                     if report.repaired:
                         copies.replace(part, report)
@@ -121,6 +124,8 @@ def check_run(cfg: Config) -> CheckedRun:
             if evaluator := copies.build_evaluator(cfg):
                 checked.evaluators['val_evaluator'] = evaluator
     checked.warnings.extend(_look_at_images(cfg, traces))
+    for report in reports:
+        report.log()
     return checked
 
 

@@ -12,15 +12,19 @@ import numpy as np
 from mmengine.logging import MMLogger
 from PIL import ExifTags, UnidentifiedImageError
 
+from simmim_mm._text import config_line
 from simmim_mm.datasets.decode import open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.datasets.readers.segmentation_maps import (
+    OF_COLORS,
     Values,
     load_mapped,
     load_segmentation_map,
 )
 from simmim_mm.datasets.transforms import LoadSegmentationMap
 from simmim_mm.engine.checks.images import read_once
+
+_LOAD = 'load the maps by {} in the place of LoadAnnotations, in all pipelines'
 
 
 def check_segmentation_maps(dataset: Any, sizes: Mapping[str, tuple[int, int]]) -> set[int]:
@@ -88,8 +92,8 @@ def tell_palettes(found: Mapping[str, dict[str, Any]]) -> None:
             if other != color:
                 MMLogger.get_current_instance().warning(
                     f'The value {value} has the color {tuple(other)} in {other_path}, and '
-                    f'{tuple(color)} in {path}: if their classes are their colors, load them with '
-                    "simmim_mm.LoadSegmentationMap(values={'#ff0000': 1, ...})"
+                    f'{tuple(color)} in {path}: if classes are colors, not values, load the maps '
+                    f'by {OF_COLORS} in the place of LoadAnnotations, with all of their colors'
                 )
                 return
 
@@ -113,8 +117,8 @@ def _look(path: str, values: Values | None, as_mmseg: bool) -> dict[str, Any]:
         orientation = ExifTags.Base.Orientation
         if as_mmseg and 'exif' in image.info and image.getexif().get(orientation, 1) != 1:
             raise DataError(
-                "its EXIF orientation is not applied by mmseg's LoadAnnotations: use "
-                'simmim_mm.LoadSegmentationMap'
+                "its EXIF orientation is not applied by mmseg's LoadAnnotations: load maps by "
+                f'{config_line("LoadSegmentationMap")} in its place'
             )
         palette = image.getpalette() or [] if image.mode == 'P' and not values else []
     colors = [(n, palette[3 * n : 3 * n + 3]) for n in numbers] if palette else []
@@ -143,18 +147,20 @@ def _check_values(found: Mapping[str, dict[str, Any]], dataset: Any, ignored: in
         fraction = sum(n for v, n in found[path]['values'] if v in wrong)
         fraction /= found[path]['size'][0] * found[path]['size'][1]
         raise DataError(
-            f'{path} has the values {first_few(wrong)} ({fraction:.1%} of its pixels), and so have '
-            f'{len(spoiled) - 1} other maps of {len(found)}, but the config has {len(classes)} '
-            f'classes: the values 0 to {number - 1}, and {ignored} for pixels to leave out. '
+            f'{len(spoiled)} of {len(found)} segmentation maps have values that are no class, such '
+            f'as {path}: {first_few(wrong)} ({fraction:.1%} of its pixels). The {len(classes)} '
+            f'classes of the config are the values {int(skips_zero)} to {number - 1}; {ignored}'
+            f'{" and 0 are" if skips_zero else " is"} left out. '
             f'{_advice(seen, path, len(classes), ignored, skips_zero)}'
         )
     labeled = {v for v in seen if v != ignored and not (skips_zero and v == 0)}
     if len(labeled) < 2 <= len(classes) and found:
-        hint = ' If it is a class: LoadSegmentationMap(values={255: 1})' if 255 in seen else ''
+        line = config_line('LoadSegmentationMap', values={255: 1})
+        hint = f' If 255 is the class 1, {_LOAD.format(line)}' if 255 in seen else ''
         raise DataError(
-            f'the maps of {osp.dirname(next(iter(found)))} have only the values {sorted(seen)}, of '
-            f'which {ignored} is left out: give each pixel the number of its class, 0 to '
-            f'{number - 1}.{hint}'
+            f'the maps of {osp.dirname(next(iter(found)))} have only the values {sorted(seen)}, '
+            f'and {ignored} is left out of training and scoring: give each pixel the number of '
+            f'its class, 0 to {number - 1}.{hint}'
         )
     tell_palettes(found)
     labels = dataset.label_map or {v: v - skips_zero for v in labeled}
@@ -164,25 +170,30 @@ def _check_values(found: Mapping[str, dict[str, Any]], dataset: Any, ignored: in
 def _advice(seen: Mapping[int, int], path: str, classes: int, ignored: int, skips: bool) -> str:
     """What may be meant by values that are no classes."""
     used = sorted(v for v in seen if v != ignored)
-    loader = (
-        "load them with dict(type='simmim_mm.LoadSegmentationMap', values={}) in the place of "
-        'LoadAnnotations'
+
+    def load(values: dict[int, int]) -> str:
+        return _LOAD.format(config_line('LoadSegmentationMap', values=values))
+
+    all_values = f'In all maps together there are the values {first_few(used, 10)}'
+    zero = (
+        'set reduce_zero_label=True in train_dataloader.dataset, val_dataloader.dataset and '
+        'test_dataloader.dataset: 0 is then left out, and 1 becomes the first class'
     )
     if path.lower().endswith(('.jpg', '.jpeg')):
         return 'JPEG changes values: save maps as PNG'
     if used == list(range(1, classes + 1)) and not skips:
-        return (
-            'If 0 is not labeled and 1 is the first class: reduce_zero_label=True of the data set'
-        )
+        return f'{all_values}, without 0: if 1 is the first class, {zero}'
     if used == list(range(classes + 1)) and not skips:
-        return 'If 0 is not labeled: reduce_zero_label=True of the data set'
+        return f'{all_values}, one more than classes: if 0 stands for what is not labeled, {zero}'
     if len(used) == classes:
         values = {old: new for new, old in enumerate(used) if old != new}
-        return f'If they are the classes in their order, {loader.format(values)}'
+        return f'{all_values}: if they are the classes in their order, {load(values)}'
     if len(used) > 3 * classes:
         return (
-            f'{len(used)} values in all: were the maps resized, or saved with losses? If not, list '
-            'all classes'
+            f'{all_values}: were the maps resized with interpolation, or saved with losses? If '
+            'not, list all classes in metainfo.classes'
         )
     values = {v: 255 for v in used if v < 0 or v >= classes}
-    return f'List all classes, or to leave these out, {loader.format(values)}'
+    return f'{all_values}: list all classes in metainfo.classes, or, to leave these out, ' + load(
+        values
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from simmim_mm._text import config_line
 from simmim_mm.engine.checks.trace import Trace
 
 _SHRUNK = 6.0  # pixels of the file, along a side, for one of the model's
@@ -29,27 +30,32 @@ def check_sizes(traces: Sequence[Trace], scope: str, place: str) -> list[str]:
     seen = f'{round(width / shrinkage)}x{round(height / shrinkage)}'
     return [
         f'{place}: images such as {trace.path}, of {width}x{height} pixels, are scaled to '
-        f'{seen} for the model: an object of 20 pixels becomes one of {20 / shrinkage:.1f}. '
+        f'{seen} for the model: an object 20 pixels wide becomes {20 / shrinkage:.1f} pixels wide. '
         + _way_out(trace, scope)
     ]
 
 
 def _way_out(trace: Trace, scope: str) -> str:
     height, width = trace.stored.array.shape[:2]
-    scale = f'({round(max(width, height) / _AIM)}, {round(min(width, height) / _AIM)})'
+    scale = (round(max(width, height) / _AIM), round(min(width, height) / _AIM))
+    kept = f'If such objects matter, keep them {20 / _AIM:.0f} pixels wide: '
+    half = f'scale={scale}, which is half of each side, in Resize'
     if scope == 'mmseg':
         return (
-            f'If details matter, set img_scale={scale} (Resize and RandomResize) and validate in '
-            "windows: model.test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(384, 384))."
+            f'{kept}write {half} and RandomResize (img_scale in the ready-made configs), and '
+            "validate in windows: model.test_cfg=dict(mode='slide', crop_size=(512, 512), "
+            'stride=(384, 384)).'
         )
     if scope == 'mmdet':
         return (
-            f'If details matter, set img_scale={scale} (Resize), or cut the images and their boxes '
-            'into tiles.'
+            f'{kept}write {half} (img_scale in the ready-made configs), or cut the images and '
+            'their boxes into tiles.'
         )
     ratio = min(1.0, _AIM**2 * trace.size[0] * trace.size[1] / (height * width))
+    size = trace.size[0] if trace.size[0] == trace.size[1] else trace.size
+    limits = (float(f'{ratio / 4:.1g}'), float(f'{ratio:.1g}'))
+    line = config_line('RandomResizedCrop', scale=size, crop_ratio_range=limits)
     return (
-        'If details matter, take smaller crops, '
-        f'RandomResizedCrop(crop_ratio_range=({ratio / 4:.1g}, {ratio:.1g})), or cut the images '
-        'into tiles, which also load faster.'
+        f'{kept}crop smaller parts of the images, by {line} as the crop of the pipeline, or cut '
+        'the images into tiles, which also load faster.'
     )

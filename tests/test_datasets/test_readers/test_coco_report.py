@@ -82,8 +82,8 @@ def test_sound_data_have_no_problem(tmp_path):
     ('spoil', 'count', 'message'),
     [
         (boxes(lambda x, y, w, h: [x, y, x + w, y + h]), 10, 'two corners.*right - left'),
-        (boxes(lambda x, y, w, h: [x + w / 2, y + h / 2, w, h]), 10, 'center and size, for so'),
-        (swap_axes, 10, 'rows before columns, for so they fit'),
+        (boxes(lambda x, y, w, h: [x + w / 2, y + h / 2, w, h]), 10, 'center and size: only so'),
+        (swap_axes, 10, 'rows before columns: only so they fit'),
         (
             boxes(lambda x, y, w, h: [(x + w / 2) / WIDTH, (y + h / 2) / HEIGHT, w / 99, h / 79]),
             10,
@@ -102,10 +102,14 @@ def test_sound_data_have_no_problem(tmp_path):
         (boxes(lambda x, y, w, h: [x + 200, y, w, h]), 10, 'mostly outside'),
         (boxes(lambda x, y, w, h: [x - 30, y, w, h]), 5, 'mostly outside'),
         (boxes(lambda x, y, w, h: [x, y, -w, h]), 10, 'negative width or height'),
-        (first(bbox=[5, 5, 10, -3]), 1, r'negative.*ids 2; in 1\.png \[5, 5, 10, -3\]'),
+        (
+            first(bbox=[5, 5, 10, -3]),
+            1,
+            r'ids 2; the first in 1\.png with bbox \[5, 5, 10, -3\]',
+        ),
         (boxes(lambda x, y, w, h: [x, y, w / 99, h]), 10, 'less than a pixel'),
         (boxes(lambda *box: list(map(str, box))), 10, 'not four finite numbers'),
-        (first(bbox=None), 1, 'not four finite numbers'),
+        (first(bbox=None), 1, 'not four finite numbers.*bbox None'),
         (first(bbox=[1, 2, 3]), 1, r'not four finite numbers.*\[1, 2, 3\]'),
         (first(bbox=[1, 2, float('nan'), 3]), 1, 'not four finite numbers'),
         (first(bbox=[1, 2, float('inf'), 3]), 1, 'not four finite numbers'),
@@ -225,17 +229,17 @@ def missing(key):
 @pytest.mark.parametrize(
     ('spoil', 'count', 'what'),
     [
-        (missing('iscrowd'), 10, 'annotations have no iscrowd, or as text'),
-        (first(iscrowd=None), 1, 'annotations have no iscrowd, or as text'),
-        (first(iscrowd='0'), 1, 'annotations have no iscrowd, or as text'),
+        (missing('iscrowd'), 10, 'annotations have no iscrowd, or it is text'),
+        (first(iscrowd=None), 1, 'annotations have no iscrowd, or it is text'),
+        (first(iscrowd='0'), 1, 'annotations have no iscrowd, or it is text'),
         (missing('area'), 10, 'annotations have no area above 0'),
         (first(area=0), 1, 'annotations have no area above 0'),
         (first(area='12'), 1, 'annotations have no area above 0'),
         (first(area=float('nan')), 1, 'annotations have no area above 0'),
-        (missing('id'), 10, 'annotation ids are 0, repeated or no whole number'),
-        (first(id=0), 1, 'annotation ids are 0, repeated or no whole number'),
-        (first(id=5), 2, 'annotation ids are 0, repeated or no whole number'),
-        (first(id='a3f'), 1, 'annotation ids are 0, repeated or no whole number'),
+        (missing('id'), 10, 'annotations have an id that is 0, repeated or no whole number'),
+        (first(id=0), 1, 'annotations have an id that is 0, repeated or no whole number'),
+        (first(id=5), 2, 'annotations have an id that is 0, repeated or no whole number'),
+        (first(id='a3f'), 1, 'annotations have an id that is 0, repeated or no whole number'),
         (
             lambda c: [a.update(segmentation=a['segmentation'][0]) for a in c['annotations']],
             10,
@@ -395,22 +399,29 @@ def test_backslashes_damaged_and_repeated_images(images):
         report.conclude()
 
 
-def test_the_table_says_all_at_once(tmp_path, monkeypatch):
+def test_each_kind_is_a_line_and_what_is_refused_stands_alone(tmp_path, monkeypatch):
     lines = []
     logger = MMLogger.get_current_instance()
     monkeypatch.setattr(logger, 'handlers', [logging.Handler()])
     monkeypatch.setattr(logger.handlers[0], 'emit', lambda record: lines.append(record))
     content = sound()
     del content['annotations'][0]['iscrowd']
+    content['annotations'][1]['bbox'] = [150, 5, 20, 10]
     check(tmp_path, content).conclude()
-    assert lines[-1].levelno == logging.INFO
-    assert 'a.json: repaired: 1 of 10 annotations have no iscrowd' in lines[-1].getMessage()
+    outside, repaired = lines
+    assert outside.levelno == logging.WARNING and repaired.levelno == logging.INFO
+    assert (
+        '1 of 10 boxes lie outside their image (ids 3; the first in 1.png' in outside.getMessage()
+    )
+    assert 'left out of the training' in outside.getMessage()
+    assert 'repaired in memory (the file stays as it is)' in repaired.getMessage()
+
+    lines.clear()
     content['annotations'][1]['bbox'] = [1, 2]
     content['annotations'][2]['bbox'] = [1, 2, -3, 4]
-    with pytest.raises(DataError, match=r'four finite.*\(and 1 more, see above\)'):
+    with pytest.raises(DataError) as caught:
         check(tmp_path, content).conclude()
-    heading, *table = lines[-1].getMessage().splitlines()
-    assert lines[-1].levelno == logging.WARNING
-    assert 'four finite numbers (refused)' in heading and 'no iscrowd, or as text (rep' in heading
-    assert [line.split('  ')[0] for line in table[1:]] == ['refused', 'refused', 'repaired']
-    assert all('1 of 10' in line for line in table[1:])
+    first, second = str(caught.value).splitlines()
+    assert 'a.json: 1 of 10 boxes are not four finite numbers' in first
+    assert second.startswith('Also: 1 of 10 boxes have a negative')
+    assert not lines  # what would be repaired is of no interest yet

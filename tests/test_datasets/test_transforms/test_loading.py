@@ -263,7 +263,7 @@ def test_an_ambiguous_array_is_refused_until_the_layout_is_given(tmp_path):
     path = tmp_path / 'a.npy'
     np.save(path, array)
     for channels in (5, 'unchanged'):
-        assert "LoadImage(layout='hwc')" in reason(path, channels=channels)
+        assert "dict(type='simmim_mm.LoadImage', layout='hwc')" in reason(path, channels=channels)
     np.testing.assert_array_equal(load(path, channels=5, layout='hwc'), array)
     np.testing.assert_array_equal(load(path, channels=5, layout='chw'), array.transpose(1, 2, 0))
 
@@ -271,8 +271,11 @@ def test_an_ambiguous_array_is_refused_until_the_layout_is_given(tmp_path):
 def test_a_wrong_number_of_channels_names_both_numbers(tmp_path):
     path = tmp_path / 'a.npy'
     np.save(path, PLANES)
-    assert reason(path, channels=4) == 'has 5 channels, but LoadImage(channels=4) was set'
-    assert 'LoadImage(channels=5)' in reason(path, channels='rgb')
+    line = "dict(type='simmim_mm.LoadImage', channels=5{}) as the first step of the pipeline"
+    text = reason(path, channels=4, fill_nan=0.0)
+    assert text.startswith('has 5 channels, but the loader has channels=4: take it out')
+    assert line.format(', fill_nan=0.0') in text  # with its other settings
+    assert line.format('') in reason(path, channels='rgb')
     assert 'has 1 channel,' in reason(saved(tmp_path, GRAY, 'g.png'), channels=3)
 
 
@@ -361,7 +364,8 @@ def test_missing_files_and_folders(tmp_path):
 
 def test_the_size_limit_can_be_moved(tmp_path):
     path = saved(tmp_path, RGB, 'a.png')
-    assert 'LoadImage(max_pixels=53)' in reason(path, max_pixels=53)
+    text = reason(path, max_pixels=53)
+    assert 'over the limit of max_pixels=53' in text and "LoadImage', max_pixels=None)" in text
     load(path, max_pixels=54)
     before = Image.MAX_IMAGE_PIXELS
     load(path, max_pixels=None)

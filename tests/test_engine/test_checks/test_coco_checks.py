@@ -195,7 +195,9 @@ def test_images_without_objects(data, lines):
     checked = check_run(config(data, filter_cfg=filter_cfg))
     assert len(checked.datasets['train_dataloader']) == 4
     (text,) = [text for level, text in lines if level == 'WARNING']
-    assert 'left out: 2 of 6 images have no objects (000000.png; 000001.png)' in text
+    assert (
+        '2 of 6 images have no objects (000000.png; 000001.png): left out of the training' in text
+    )
     setting = 'train_dataloader.dataset.dataset.filter_cfg.filter_empty_gt=False'
     assert f'{setting} keeps them' in text
 
@@ -213,9 +215,9 @@ def test_crowds_are_told_and_nothing_but_crowds_is_refused(data, lines):
 
     edit(data, some)
     check_run(config(data))
-    assert any('left out: 1 of' in text and 'crowds' in text for _, text in lines)
+    assert any('marked as crowds' in text and 'left out of training' in text for _, text in lines)
     edit(data, each(iscrowd=1))
-    with pytest.raises(DataError, match=r'val_dataloader.*marked as crowds.*set iscrowd=0'):
+    with pytest.raises(DataError, match=r'val_dataloader.*marked as crowds.*write iscrowd=0'):
         check_run(config(data))
 
 
@@ -229,7 +231,7 @@ def test_classes_of_training_and_validation_are_the_same(data):
 
 def test_a_category_that_is_not_in_the_file_is_no_class_to_add(data):
     edit(data, lambda c: c['annotations'][0].update(category_id=77), 'train')
-    message = r'1 of \d+ annotations have a category_id that is none of categories.*77\): correct'
+    message = r'1 of \d+ annotations have a category_id that no category.* 77\): correct'
     with pytest.raises(DataError, match=message):
         check_run(config(data))
 

@@ -136,11 +136,14 @@ def test_an_empty_or_broken_json(data, content, problem):
         (lambda c: c.pop('categories'), ["no list 'categories'"]),
         (lambda c: c['annotations'][3].pop('bbox'), ['annotations[3] has no bbox']),
         (lambda c: c['annotations'][0].update(image_id=777), ['images that it does not list']),
-        (lambda c: c['annotations'][0].update(category_id=77), ['none of categories', '77']),
+        (
+            lambda c: c['annotations'][0].update(category_id=77),
+            ['id that no category', '77'],
+        ),
         (lambda c: c['images'][0].update(file_name='gone.png'), ['gone.png', 'data_prefix.img']),
         (
             lambda c: [a.update(bbox=[0.1, 0.1, 0.2, 0.2]) for a in c['annotations']],
-            ['fractions of their image', '[x, y, width, height]'],
+            ['fractions of their image', '[left, top, width, height]'],
         ),
     ],
 )
@@ -196,8 +199,11 @@ def test_a_map_with_values_outside_the_classes(data, segmentation_map):
     pixels[:4, :8], pixels[5] = 7, 255
     cv2.imwrite(str(path), pixels)
     message = error(segmenter(data))
-    assert f'{path} has the values 7 (3.1% of its pixels)' in message
-    assert 'values 0 to 4' in message and '255' in message
+    assert (
+        f'1 of 6 segmentation maps have values that are no class, such as {path}: 7 (3.1%'
+        in message
+    )
+    assert 'values 0 to 4; 255 is left out' in message
 
 
 def test_maps_that_are_color_images_or_of_another_size(data, segmentation_map):
@@ -259,7 +265,10 @@ def test_a_bad_map_is_named(data, segmentation_map):
 @pytest.mark.parametrize(
     'change, advice',
     [
-        (lambda x: x + 1, 'and 1 is the first class: reduce_zero_label=True'),
+        (
+            lambda x: x + 1,
+            '5, without 0: if 1 is the first class, set reduce_zero_label=True',
+        ),
         (lambda x: 10 * x, 'values={10: 1, 20: 2, 30: 3, 40: 4}'),
         (lambda x: np.where(x == 4, 254, x).astype(np.uint8), 'values={254: 4}'),
         (lambda x: cv2.blur(40 * x, (3, 3)), 'were the maps resized'),
@@ -268,14 +277,15 @@ def test_a_bad_map_is_named(data, segmentation_map):
 def test_advice_for_values_that_are_no_classes(data, change, advice):
     change_maps(data, change)
     message = error(segmenter(data))
-    assert 'but the config has 5 classes' in message and advice in message, message
+    assert 'The 5 classes of the config' in message and advice in message, message
     if 'values=' in advice:
         check_run(load_maps(segmenter(data), values=eval(advice.partition('=')[2])))
 
 
 def test_zero_that_is_not_labeled(data):
     change_maps(data, lambda x: np.pad((x + 1)[4:-4, 4:-4], 4))
-    assert 'If 0 is not labeled: reduce_zero_label=True' in error(segmenter(data))
+    message = error(segmenter(data))
+    assert 'if 0 stands for what is not labeled, set reduce_zero_label=True in train_' in message
     cfg = segmenter(data)
     for name in ('train_dataloader', 'val_dataloader'):
         cfg[name].dataset.reduce_zero_label = True
@@ -294,7 +304,7 @@ def test_values_that_8_bits_would_change(data, value):
     for name in ('train_dataloader', 'val_dataloader'):
         cfg[name].dataset.seg_map_suffix = '.tif'
     message = error(cfg)
-    assert f'has the values {value} (' in message and f'values={{{value}: 255}}' in message
+    assert f': {value} (' in message and f'values={{{value}: 255}}' in message
     checked = check_run(load_maps(cfg, values={value: 255}))
     assert checked.samples['loss']['data_samples'].gt_sem_seg.data.max() == 255
 
@@ -304,7 +314,8 @@ def test_two_classes_painted_0_and_255(data):
     cfg = segmenter(data, classes=('background', 'shape'))
     for head in cfg.model.values():
         head.num_classes = 2
-    assert 'If it is a class: LoadSegmentationMap(values={255: 1})' in error(cfg)
+    line = "dict(type='simmim_mm.LoadSegmentationMap', values={255: 1})"
+    assert f'If 255 is the class 1, load the maps by {line} in the place of' in error(cfg)
     sample = check_run(load_maps(cfg, values={255: 1})).samples['loss']
     assert sample['data_samples'].gt_sem_seg.data.unique().tolist() == [0, 1]
 

@@ -51,8 +51,8 @@ def save(folder, images):
 
 
 UNFIT = {
-    '12 bits': (blobs(0, 4095, np.uint16), 'leaves 17 of 256 gray levels.*window=(0, 4095)'),
-    'color': (blobs(0, 4095, np.uint16, 3), 'leaves 17 of 256 gray levels.*window=(0, 4095)'),
+    '12 bits': (blobs(0, 4095, np.uint16), 'window=(0, 4095).*leaves 17 of 256 gray levels'),
+    'color': (blobs(0, 4095, np.uint16, 3), 'window=(0, 4095).*leaves 17 of 256 gray levels'),
     'narrow': (blobs(800, 1200, np.uint16), 'leaves 3 of 256.*window=(800, 1200)'),
     'CT': (blobs(-1000, 40, np.int16), 'mean=[.*window=(-1000, 40)'),
     'unit': (blobs(0, 1, np.float32), 'mean=[.*window=(0, 1)'),
@@ -65,9 +65,8 @@ def test_one_warning_says_what_to_set(tmp_path, kind):
     images, expected = UNFIT[kind]
     save(tmp_path, images)
     (text,) = check(tmp_path)
-    assert text.startswith(
-        f'train.dataset: the values of the images do not suit the config. {tmp_path}'
-    )
+    assert text.startswith('train.dataset: the values of the images do not suit the config. ')
+    assert f'such as {tmp_path}' in text
     for part in expected.split('.*'):
         assert part in text
 
@@ -86,7 +85,7 @@ def test_statistics_of_another_range(tmp_path, factor):
     assert not check(tmp_path, right, channels=7)
     wrong = {key: [x * factor for x in value] for key, value in right.items()}
     (text,) = check(tmp_path, wrong, channels=7)
-    assert 'uint16; 4 images tried have values from 10000 to 50000' in text
+    assert '(uint16), have values from 10000 to 50000' in text
     assert text.count('e+04') >= 7
 
 
@@ -118,13 +117,15 @@ FOUR = dict(mean=[0.4] * 4, std=[0.3] * 4)
 def test_a_far_value_is_named_with_the_setting(tmp_path):
     tiles(tmp_path, -9999)
     (text,) = check(tmp_path, FOUR, channels=4)
-    assert 'seems to use -9999 for no-data (17.4% of it): set LoadImage(nodata=-9999.0)' in text
+    line = "dict(type='simmim_mm.LoadImage', channels=4, nodata=-9999.0)"
+    assert f'Write {line} as the first step of train.dataset.pipeline: 17.4% of ' in text
+    assert 'has the value -9999.0, far from all others' in text
     assert not check(tmp_path, FOUR, channels=4, nodata=-9999.0)
 
 
 def test_values_that_no_training_survives_are_an_error(tmp_path):
     tiles(tmp_path, -3.4e38)
-    with pytest.raises(DataError, match=r'LoadImage\(nodata=-3.4e\+38\)'):
+    with pytest.raises(DataError, match=r'the training does not start.* nodata=-3.4e\+38\)'):
         check(tmp_path, FOUR, channels=4)
     assert not check(tmp_path, FOUR, channels=4, nodata=-3.4e38)
 
@@ -132,7 +133,7 @@ def test_values_that_no_training_survives_are_an_error(tmp_path):
 def test_the_files_own_word_is_passed_on(tmp_path):
     tiles(tmp_path, 0, declared='0')
     (text,) = check(tmp_path, FOUR, channels=4)
-    assert 'declares 0 for no-data' in text and "nodata='file'" in text
+    assert 'the value 0.0, which it declares as no-data' in text and "nodata='file'" in text
     assert not check(tmp_path, FOUR, channels=4, nodata='file')
 
 
@@ -168,10 +169,11 @@ def test_large_images_are_told_in_numbers(tmp_path):
     large(tmp_path)
     (text,) = check_sizes(traces(tmp_path), 'simmim_mm', 'train.dataset')
     assert '1200x800 pixels, are scaled to 43x29' in text
-    assert 'an object of 20 pixels becomes one of 0.7' in text
-    assert 'crop_ratio_range=(0.001, 0.004)' in text
+    assert 'an object 20 pixels wide becomes 0.7 pixels wide' in text
+    line = "dict(type='simmim_mm.RandomResizedCrop', scale=32, crop_ratio_range=(0.001, 0.004))"
+    assert f'keep them 10 pixels wide: crop smaller parts of the images, by {line}' in text
     assert "mode='slide'" in check_sizes(traces(tmp_path), 'mmseg', 'x')[0]
-    assert 'img_scale=(600, 400)' in check_sizes(traces(tmp_path), 'mmdet', 'x')[0]
+    assert 'scale=(600, 400), which is half' in check_sizes(traces(tmp_path), 'mmdet', 'x')[0]
 
 
 def test_the_advised_crops_end_the_warning(tmp_path):
@@ -201,7 +203,8 @@ def test_patches_of_noise_are_told(tmp_path, target):
     )
     (text,) = check_contrast(found, gray, [target], 'x')
     assert f'patches of {target.get("patch_size", 16)} pixels are flat' in text
-    assert "target=[dict(type='NormPix', min_std=0.05)]" in text
+    settings = 'patch_size=8, ' if 'patch_size' in target else ''
+    assert f"dict(type='simmim_mm.NormPix', {settings}min_std=0.05) in its place" in text
     assert not check_contrast(found, gray, [dict(target, min_std=0.05)], 'x')
     assert not check_contrast(found, gray, [], 'x')
 
