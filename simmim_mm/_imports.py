@@ -40,7 +40,7 @@ class _ThenOurs(_Wrapper):
 
 
 class _Quietly(_Wrapper):
-    """The usual loader of ``mmpretrain.datasets``, which prints what it could not import."""
+    """The usual loader of the data sets of others, which prints what it could not import."""
 
     def exec_module(self, module: ModuleType) -> None:
         printed = io.StringIO()
@@ -58,7 +58,8 @@ class _Moved(Loader):
         module.__path__ = []  # modules below it have moved, too
 
 
-_WRAPPED = {_WATCHED: _ThenOurs, 'mmpretrain.datasets': _Quietly}
+_PRINTING = ('mmpretrain.datasets', 'mmdet.datasets', 'mmseg.datasets')
+_WRAPPED = {_WATCHED: _ThenOurs, **dict.fromkeys(_PRINTING, _Quietly)}
 
 
 class _Finder(MetaPathFinder):

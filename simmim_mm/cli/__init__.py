@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-from simmim_mm.cli.common import renew_options, run_tool, warnings_of_others_logged
+from simmim_mm.cli.common import renew_options, run_tool
 from simmim_mm.version import __version__
 
 VERBS = {
@@ -78,8 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from simmim_mm.engine.launch import launched_rank
 
         rank = launched_rank(args.launcher)
-    with warnings_of_others_logged():
-        run_tool(lambda: verb.run(args), rank)
+    run_tool(lambda: verb.run(args), rank)
 
 
 def run_verb(name: str) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
 _MISFIT = re.compile(r"unexpected keyword argument '|missing \d+ required ")
 _PACKAGE = Path(__file__).parents[1]
+_WARNING = re.compile(r'(?P<file>.*?):\d+: \w+: (?P<text>.*)')
 
 
 class _CfgOptions(argparse.Action):
@@ -280,7 +281,7 @@ def warnings_of_others_logged() -> Iterator[None]:
         yield
         return
     captured, shown = logging.getLogger('py.warnings'), logging.StreamHandler()
-    shown.addFilter(lambda record: 'simmim_mm' in record.getMessage())
+    shown.addFilter(_is_of_package)
     captured.addHandler(shown)
     captured.propagate = False
     logging.captureWarnings(True)
@@ -291,14 +292,24 @@ def warnings_of_others_logged() -> Iterator[None]:
         captured.handlers.clear()
 
 
+def _is_of_package(record: logging.LogRecord) -> bool:
+    """Whether a logged warning is raised in this package, or speaks of it."""
+    found = _WARNING.match(record.getMessage())  # the path of the environment may have our name
+    if not found:
+        return True
+    return Path(found['file']).is_relative_to(_PACKAGE) or 'simmim_mm' in found['text']
+
+
 def run_tool(main: Callable[[], None], rank: int = 0) -> None:
     """Call ``main`` and end the process with code 2 and one line on an error of the user's.
 
     Errors of another kind keep their traceback, and so does everything if the environment variable
     ``SIMMIM_MM_DEBUG`` is set. Of the processes of a run, the one of ``rank`` 0 shows the line.
+    Warnings of other libraries are not shown, see :func:`warnings_of_others_logged`.
     """
     try:
-        main()
+        with warnings_of_others_logged():
+            main()
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE) or not is_user_error(error):
             raise

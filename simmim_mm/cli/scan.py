@@ -100,10 +100,11 @@ def run(args: argparse.Namespace) -> None:
 def check_annotations(path: str, folder: str, out: Path) -> bool:
     """Print what is wrong in a COCO json, and write it repaired; False if it cannot be used."""
     from simmim_mm.curation import inspect_coco
+    from simmim_mm.datasets.readers.coco_report import REFUSED
 
     report = inspect_coco(path, folder)
-    for problem in [*report.refused, *(p for p in report.problems if p not in report.refused)]:
-        print(f'{"error: " * (problem in report.refused)}{path}: {problem}')
+    for problem in sorted(report.problems, key=lambda problem: problem.outcome != REFUSED):
+        print(f'{"error: " * (problem.outcome == REFUSED)}{path}: {problem}')
     if not report.problems:
         print(f'{path}: nothing is wrong')
     if report.repaired and not report.refused:

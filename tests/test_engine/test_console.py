@@ -8,7 +8,7 @@ import pytest
 from mmengine import hooks
 
 from simmim_mm import engine
-from simmim_mm.cli.common import interruption_explained, warnings_of_others_logged
+from simmim_mm.cli.common import interruption_explained, run_tool, warnings_of_others_logged
 from simmim_mm.engine.console import ConsoleFilter
 
 LOGGER_HOOK = hooks.logger_hook.__file__
@@ -40,6 +40,21 @@ def test_warnings_of_others_are_kept_away(capsys):
     shown = capsys.readouterr().err
     assert 'timm is old' not in shown and 'a is now b' in shown
     assert logging.getLogger('py.warnings').handlers == []
+
+
+def test_the_name_of_a_folder_makes_no_warning_ours(tmp_path, capsys):
+    """A clone called simmim_mm holds the libraries, too, in its environment."""
+    file = str(tmp_path / 'simmim_mm/.venv/lib/mmcv/transformer.py')
+
+    def main():
+        warnings.warn_explicit('no operators', UserWarning, file, 33)
+        warnings.warn_explicit('slow', UserWarning, engine.__file__, 33)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        run_tool(main)
+    shown = capsys.readouterr().err
+    assert 'no operators' not in shown and 'slow' in shown
 
 
 def test_an_interruption_says_how_to_continue(tmp_path):

@@ -15,6 +15,8 @@ from simmim_mm.datasets.readers.coco import CocoFile
 # What happens to what was found.
 REFUSED, LEFT_OUT, KEPT, REPAIRED = 'refused', 'left out', 'kept', 'repaired in memory'
 
+_LONG = 60  # characters of an example
+
 
 class Problem(NamedTuple):
     """One kind of fault.
@@ -111,7 +113,8 @@ class CocoReport:
     ) -> None:
         """Note a problem, if any are ``found``; these are the examples."""
         if found:
-            few = '; '.join(map(str, found[:3])) + ('; ...' if len(found) > 3 else '')
+            shown = found[:3] if len(str(found[0])) <= _LONG else found[:1]
+            few = '; '.join(map(str, shown)) + ('; ...' if len(found) > len(shown) else '')
             self.problems.append(Problem(outcome, len(found), total, what, few, advice, usual))
 
     def add_annotations(
@@ -130,9 +133,11 @@ class CocoReport:
         ids = [self.coco.annotations[i].get('id', f'none at annotations[{i}]') for i in found[:3]]
         few = ', '.join(map(str, ids)) + (', ...' if len(found) > 3 else '')
         files = {image['id']: image.get('file_name', '?') for image in self.coco.images}
-        example = f'ids {few}; the first in {files.get(first["image_id"], "no image of the file")}'
+        file = files.get(first['image_id'], 'no image of the file')
+        example = f'annotation ids {few}; the first in {file}'
         if key:
             value = repr(first[key]) if key in first else 'missing'
-            example += f' with {key} {value if len(value) <= 60 else value[:57] + "..."}'
+            shown = value if len(value) <= _LONG else value[:_LONG] + '...'
+            example += f' with {key} {shown}'
         total = len(self.coco.annotations)
         self.problems.append(Problem(outcome, len(found), total, what, example, advice, usual))

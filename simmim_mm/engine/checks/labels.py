@@ -199,11 +199,11 @@ def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
         order = f'{first_few(map(repr, classes))} instead of {first_few(map(repr, expected))}'
         raise DataError(
             f'its classes are in another order than those of the training: {order}; give both '
-            'the same'
+            'the same metainfo.classes'
         )
     raise DataError(
         f'its classes are not those of the training: missing {missing}, unknown {unknown}; give '
-        'both the same'
+        'both the same metainfo.classes, or class folders'
     )
 
 

@@ -193,7 +193,5 @@ def _advice(seen: Mapping[int, int], path: str, classes: int, ignored: int, skip
             f'{all_values}: were the maps resized with interpolation, or saved with losses? If '
             'not, list all classes in metainfo.classes'
         )
-    values = {v: 255 for v in used if v < 0 or v >= classes}
-    return f'{all_values}: list all classes in metainfo.classes, or, to leave these out, ' + load(
-        values
-    )
+    rest = load({v: 255 for v in used if v < 0 or v >= classes})
+    return f'{all_values}: list all classes in metainfo.classes, or, to leave these out, {rest}'

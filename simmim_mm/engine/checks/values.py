@@ -174,7 +174,11 @@ def _nodata(traces: Sequence[Trace], pipeline: _Pipeline) -> str:
             if value is None:
                 continue
             found = (stored.colors == value).mean()
-            setting = float(_exact(value, stored.array.dtype))
+            setting = (
+                value
+                if stored.array.dtype.kind != 'f'
+                else float(_exact(value, stored.array.dtype))
+            )
         return (
             f'{pipeline.write(nodata=setting)}: {found:.1%} of {trace.path} has the value '
             f'{_exact(value, stored.array.dtype)}, {reason}, and would be learned as if it were a '
@@ -216,7 +220,7 @@ def _lines(traces: Sequence[Trace], pipeline: _Pipeline) -> str:
     values = torch.cat([t.inputs.flatten(1)[:, ::7].double() for t in traces], 1)
     if len(pipeline.preprocessor['mean']) == 1:
         values = values.reshape(1, -1)
-    mean, std = (', '.join(f'{x:.4g}' for x in v.tolist()) for v in (values.mean(1), values.std(1)))
+    mean, std = (', '.join(f'{x:.5g}' for x in v.tolist()) for v in (values.mean(1), values.std(1)))
     text = (
         f'Set mean=[{mean}] and std=[{std}] in data_preprocessor (`simmim stats FOLDER` finds them '
         'in all images)'

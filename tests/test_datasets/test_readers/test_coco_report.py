@@ -410,10 +410,9 @@ def test_each_kind_is_a_line_and_what_is_refused_stands_alone(tmp_path, monkeypa
     check(tmp_path, content).conclude()
     outside, repaired = lines
     assert outside.levelno == logging.WARNING and repaired.levelno == logging.INFO
-    assert (
-        '1 of 10 boxes lie outside their image (ids 3; the first in 1.png' in outside.getMessage()
-    )
-    assert 'left out of the training' in outside.getMessage()
+    text = outside.getMessage()
+    assert '1 of 10 boxes lie outside their image (annotation ids 3; the first in 1.p' in text
+    assert 'left out of the training' in text
     assert 'repaired in memory (the file stays as it is)' in repaired.getMessage()
 
     lines.clear()
