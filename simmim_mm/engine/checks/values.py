@@ -164,25 +164,22 @@ def _misfit(scores: Sequence[Tensor]) -> str:
 def _nodata(traces: Sequence[Trace], pipeline: _Pipeline) -> str:
     """What to set if a file declares no-data, or has a far value that repeats."""
     for trace in traces:
-        stored, loader = trace.stored, trace.loader
+        stored, loader, dtype = trace.stored, trace.loader, trace.stored.array.dtype
         if loader is not None and loader.nodata is not None:
             continue
-        value, setting, reason = stored.nodata, 'file', 'which it declares as no-data'
+        value, reason = stored.nodata, 'which it declares as no-data'
+        setting: float | str | None = 'file'
         found = find_nodata(stored.colors, value).mean() if value is not None else 0
         if not found:
             value, reason = suspect_nodata(stored.colors), 'far from all others, as no-data has'
             if value is None:
                 continue
             found = (stored.colors == value).mean()
-            setting = (
-                value
-                if stored.array.dtype.kind != 'f'
-                else float(_exact(value, stored.array.dtype))
-            )
+            setting = float(_exact(value, dtype)) if dtype.kind == 'f' else value
         return (
             f'{pipeline.write(nodata=setting)}: {found:.1%} of {trace.path} has the value '
-            f'{_exact(value, stored.array.dtype)}, {reason}, and would be learned as if it were a '
-            'part of the image.'
+            f'{_exact(value, dtype)}, {reason}, and would be learned as if it were a part of the '
+            'image.'
         )
     return ''
 
