@@ -52,5 +52,5 @@ def reason_of(error: Exception, path: str) -> str:
     if osp.isfile(path) and osp.getsize(path) == 0:
         return 'empty file'
     source = error.__cause__ or error
-    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or one_line(source)
+    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or one_line(source, 300)
     return str(text).replace(path, '').strip(": '").partition('\n')[0][:300] or type(error).__name__

@@ -46,7 +46,7 @@ def test_a_repaired_copy_is_written(data, capsys):
     edit(path, lambda c: [a.pop(key) for a in c['annotations'] for key in ('iscrowd', 'area')])
     out = scan(data, path)
     printed = capsys.readouterr().out
-    assert 'no iscrowd, or it is text' in printed and 'no area above 0' in printed
+    assert 'annotations have no iscrowd (' in printed and 'no area above 0' in printed
     assert printed.count('repaired in memory') == 2
     copy = json.loads((out / path.name).read_text())
     assert all(a['iscrowd'] == 0 and a['area'] > 0 for a in copy['annotations'])

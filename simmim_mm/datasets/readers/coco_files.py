@@ -107,12 +107,17 @@ def _compare_sizes(
         image.update(width=size[0], height=size[1])  # what boxes are compared with
     what = 'images have no width and height as whole numbers'
     report.add(REPAIRED, filled, len(images), what, 'taken from the files')
-    advice = 'boxes and sizes must be of the image as loaded'
+    advice = 'boxes and sizes must be of the image as loaded: '
     if some_turned:
         advice += (
-            ': if the boxes fit the upright image, write its width and height into the json; if '
-            "the unturned one, load the images by dict(type='LoadImageFromFile', "
+            'if the boxes fit the upright image, write its width and height into the json; if the '
+            "unturned one, load the images by dict(type='LoadImageFromFile', "
             "color_type='color_ignore_orientation')"
+        )
+    else:
+        advice += (
+            'if the boxes fit the image, write its width and height into the json; if not, take '
+            'the images that the json was made for, or scale the boxes'
         )
     what = 'images have another size than the json says'
     report.add(REFUSED, wrong, len(images), what, advice)

@@ -93,7 +93,7 @@ def repair_fields(report: CocoReport) -> None:
         if type(a.get('id')) is not int or a['id'] == 0 or ids[str(a['id'])] > 1
     ]
     what = 'annotations have an id that is 0, repeated or no whole number'
-    advice = 'numbered from 1, for pycocotools would score an object with the id 0 as missed'
+    advice = 'all are numbered from 1, for pycocotools scores an object with the id 0 as missed'
     report.add_annotations(REPAIRED, bad, what, advice)
     if bad:
         for number, annotation in enumerate(annotations, 1):
@@ -107,17 +107,18 @@ def repair_fields(report: CocoReport) -> None:
 
 def _repair_crowds(report: CocoReport) -> None:
     annotations = report.coco.annotations
-    missing, unclear = [], []
+    missing, text, unclear = [], [], []
     for i, annotation in enumerate(annotations):
         value = annotation.get('iscrowd')
         if value in (0, 1):
             continue
         number = _CROWD_WORDS.get(str(value).lower())
-        (unclear if number is None else missing).append(i)
+        (unclear if number is None else missing if value is None else text).append(i)
         if number is not None:
             annotation['iscrowd'] = number
-    what, advice = 'annotations have no iscrowd, or it is text', 'read as 0, or as the text says'
-    report.add_annotations(REPAIRED, missing, what, advice)
+    report.add_annotations(REPAIRED, missing, 'annotations have no iscrowd', 'read as 0')
+    what, advice = 'annotations have an iscrowd that is text', 'read as the number that it means'
+    report.add_annotations(REPAIRED, text, what, advice)
     what, advice = 'annotations have an iscrowd that is not 0 or 1', 'write 0, or 1 for a crowd'
     report.add_annotations(REFUSED, unclear, what, advice, 'iscrowd')
 

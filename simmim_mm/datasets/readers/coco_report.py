@@ -40,7 +40,7 @@ class Problem(NamedTuple):
     usual: bool = False
 
     def __str__(self) -> str:
-        done = 'repaired in memory (the file stays as it is), ' if self.outcome == REPAIRED else ''
+        done = 'repaired in memory (the file stays as it is): ' if self.outcome == REPAIRED else ''
         return f'{self.count} of {self.total} {self.what} ({self.example}): {done}{self.advice}'
 
 
@@ -62,8 +62,8 @@ class CocoReport:
             what = 'files are not in UTF-8, or begin with a byte order mark'
             self.add(REPAIRED, [path], 1, what, 'read as it is')
         for key, found in coco.matched.items():
-            what = f'annotations have another type in {key} than the id that it names'
-            self.add_annotations(REPAIRED, found, what, 'read as that id')
+            what = f'annotations have text in {key} where the ids are numbers, or the reverse'
+            self.add_annotations(REPAIRED, found, what, 'read as the id that is written the same')
 
     @property
     def repaired(self) -> bool:
@@ -130,11 +130,14 @@ class CocoReport:
         if not len(found):
             return
         first = self.coco.annotations[found[0]]
-        ids = [self.coco.annotations[i].get('id', f'none at annotations[{i}]') for i in found[:3]]
-        few = ', '.join(map(str, ids)) + (', ...' if len(found) > 3 else '')
+        names = [f'annotations[{i}]' for i in found[:3]]
+        if all('id' in self.coco.annotations[i] for i in found[:3]):
+            names = [str(self.coco.annotations[i]['id']) for i in found[:3]]
+            names[0] = f'annotation ids {names[0]}'
+        few = ', '.join(names) + (', ...' if len(found) > 3 else '')
         files = {image['id']: image.get('file_name', '?') for image in self.coco.images}
         file = files.get(first['image_id'], 'no image of the file')
-        example = f'annotation ids {few}; the first in {file}'
+        example = f'{few}; the first in {file}'
         if key:
             value = repr(first[key]) if key in first else 'missing'
             shown = value if len(value) <= _LONG else value[:_LONG] + '...'

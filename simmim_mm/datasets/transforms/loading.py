@@ -210,7 +210,8 @@ class LoadImage(BaseTransform):
         if colors not in (1, 3):
             raise ValueError(
                 f'has {_channels(img)}, from which {self.channels!r} cannot be made: write '
-                f'{self.config_line(channels=img.shape[-1])} as the first step of the pipeline'
+                f'{self.config_line(channels=img.shape[-1])} as the first step of the pipeline, '
+                'and as many in_channels, mean and std of the model'
             )
         if has_alpha:
             img = _flatten(img, np.asarray(self.background, np.float32))

@@ -99,7 +99,10 @@ def read_once(
     if len(new) > len(bad):
         _save(cache, known)
     if bad:
-        files = first_few((f'{path} ({reason})' for path, reason in bad.items()), 3)
+        alike: dict[str, list[str]] = {}
+        for path, reason in bad.items():
+            alike.setdefault(reason, []).append(path)
+        files = first_few((f'{first_few(p, 3)} ({reason})' for reason, p in alike.items()), 3)
         raise DataError(
             f'{len(bad)} of {len(local)} {what}s cannot be read: {files}; repair them, or take '
             'them out of the data'

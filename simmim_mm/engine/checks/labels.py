@@ -135,7 +135,8 @@ def check_labels(
     if unused and train is None and most is None:
         MMLogger.get_current_instance().warning(
             f'{name}: no pixel of the segmentation maps is {first_few(map(repr, sorted(unused)))}: '
-            'a class that does not occur is not learned, and has an IoU of 0 where it is predicted'
+            'a class that does not occur is not learned, and has an IoU of 0 where it is '
+            'predicted; add maps that have it, or take it out of metainfo.classes'
         )
 
 
@@ -159,8 +160,9 @@ def _check_nesting(dataset: Any, warn: bool) -> None:
         )
     if warn and (groups := nested_groups(paths)):
         MMLogger.get_current_instance().warning(
-            f'{first_few(map(repr, groups))} in {dataset.img_prefix} hold folders of images, each '
-            'of which counts as its class: if those inside are the classes, move them up'
+            f'{first_few(map(repr, groups))} in {dataset.img_prefix} hold folders of images, all '
+            'of which get the name of the outer folder as their class: if the inner ones are the '
+            'classes, move them up'
         )
 
 
@@ -203,7 +205,7 @@ def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
         )
     raise DataError(
         f'its classes are not those of the training: missing {missing}, unknown {unknown}; give '
-        'both the same metainfo.classes, or class folders'
+        'both the same class folders, or the same metainfo.classes'
     )
 
 

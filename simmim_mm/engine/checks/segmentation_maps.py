@@ -60,7 +60,8 @@ def check_segmentation_maps(dataset: Any, sizes: Mapping[str, tuple[int, int]]) 
         if found[path]['size'] != [height, width]:
             map_height, map_width = found[path]['size']
             raise DataError(
-                f'{path} is of {map_width}x{map_height} pixels, its image of {width}x{height}'
+                f'{path} is of {map_width}x{map_height} pixels, its image of {width}x{height}: '
+                'save the map in the size of the image, or correct the name that pairs them'
             )
     return _check_values(found, dataset, ignored)
 

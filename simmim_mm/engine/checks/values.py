@@ -171,7 +171,7 @@ def _nodata(traces: Sequence[Trace], pipeline: _Pipeline) -> str:
         setting: float | str | None = 'file'
         found = find_nodata(stored.colors, value).mean() if value is not None else 0
         if not found:
-            value, reason = suspect_nodata(stored.colors), 'far from all others, as no-data has'
+            value, reason = suspect_nodata(stored.colors), 'far from all others, as no-data is'
             if value is None:
                 continue
             found = (stored.colors == value).mean()

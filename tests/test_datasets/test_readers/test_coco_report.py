@@ -229,9 +229,9 @@ def missing(key):
 @pytest.mark.parametrize(
     ('spoil', 'count', 'what'),
     [
-        (missing('iscrowd'), 10, 'annotations have no iscrowd, or it is text'),
-        (first(iscrowd=None), 1, 'annotations have no iscrowd, or it is text'),
-        (first(iscrowd='0'), 1, 'annotations have no iscrowd, or it is text'),
+        (missing('iscrowd'), 10, 'annotations have no iscrowd'),
+        (first(iscrowd=None), 1, 'annotations have no iscrowd'),
+        (first(iscrowd='0'), 1, 'annotations have an iscrowd that is text'),
         (missing('area'), 10, 'annotations have no area above 0'),
         (first(area=0), 1, 'annotations have no area above 0'),
         (first(area='12'), 1, 'annotations have no area above 0'),
