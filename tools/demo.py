@@ -160,7 +160,7 @@ def pretrain(config: Path, out: Path, options: dict, batch: int) -> Path:
     launcher, amp = 'none', ()
     if not torch.cuda.is_available():
         # A model this small keeps one core busy: on more, two processes share the batch.
-        if (os.cpu_count() or 1) > 1:
+        if len(os.sched_getaffinity(0)) > 1:
             launcher, options['train_dataloader.batch_size'] = 'pytorch', batch // 2
         if cpu_has_bfloat16():
             amp = ('--amp',)

@@ -138,7 +138,7 @@ def compare(out: Path, checkpoint: Path, seeds: int, iters: int | None) -> Path:
     command += ['--config', str(CONFIGS / 'digits_classification.py')]
     command += ['--checkpoints', f'pretrained={checkpoint}', '--work-dir', str(folder)]
     command += ['--label-share', *map(str, SHARES), '--seeds', str(seeds)]
-    command += ['--jobs', str(min(2, os.cpu_count() or 1))]
+    command += ['--jobs', str(min(2, len(os.sched_getaffinity(0))))]
     command += ['--iters', str(iters)] if iters else []
     labeled = out / 'digits' / 'labeled'
     options = (f'{x}_dataloader.dataset.data_root={labeled}' for x in ('train', 'val'))
@@ -174,7 +174,7 @@ def main(args: argparse.Namespace) -> None:
     write_digits(data, args.unlabeled, args.labeled, args.val)
     say('Pretraining on the unlabeled images')
     options = {'train_dataloader.dataset.data_root': data / 'unlabeled'}
-    options.update(shortened(args.iters, warmup=130))
+    options.update(shortened(args.iters, warmup=100))
     checkpoint = pretrain(CONFIGS / 'digits_pretrain.py', out / 'pretraining', options, batch=64)
     say('Training classifiers, from scratch and pretrained')
     folder = compare(out, checkpoint, args.seeds, args.iters)

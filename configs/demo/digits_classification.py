@@ -22,7 +22,7 @@ model = dict(
     head=dict(num_classes=num_classes),
 )
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=16,
     num_workers=0,
     persistent_workers=False,
     sampler=dict(type='InfiniteSampler', shuffle=True),
@@ -35,8 +35,13 @@ val_dataloader = dict(
     dataset=dict(data_root=data_root, pipeline=[_base_.load, _base_.pack]),
 )
 test_dataloader = val_dataloader
-# One rate for all layers: from scratch, the first ones have most to learn.
-optim_wrapper = dict(type='simmim_mm.AmpOptimWrapper', paramwise_cfg=dict(layer_decay_rate=1.0))
+# The rate is the best of three from scratch, the same for all layers: from scratch, the first ones
+# have most to learn.
+optim_wrapper = dict(
+    type='simmim_mm.AmpOptimWrapper',
+    optimizer=dict(lr=5e-4),
+    paramwise_cfg=dict(layer_decay_rate=1.0),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=40, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=40, end=max_iters, by_epoch=False),
