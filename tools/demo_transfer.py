@@ -25,8 +25,6 @@ CONFIGS = TOOLS.parent / 'configs' / 'demo'
 SIZE = 24  # of the images, in pixels: the digits have 8
 DARKENED = 0.2  # brightness of the photographs, behind light digits
 HELD_OUT = 500  # digits, of 1,797, that only the validation shows
-SHARES = (0.03, 0.1, 1.0)  # of the labels
-SEEDS = 3
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,8 +43,10 @@ def parse_args() -> argparse.Namespace:
         '--unlabeled', type=int, default=6000, help='images to pretrain on (%(default)s)'
     )
     parser.add_argument('--val', type=int, default=1000, help='images to validate on (%(default)s)')
+    parser.add_argument('--seeds', type=int, default=3, help='trainings of each kind (%(default)s)')
+    text = 'fractions of the labels to train on (default: 0.03 0.1 1)'
     parser.add_argument(
-        '--seeds', type=int, default=SEEDS, help='trainings of each kind (%(default)s)'
+        '--label-share', type=float, nargs='+', default=[0.03, 0.1, 1], metavar='F', help=text
     )
     renamed = {'--labelled': '--labeled', '--unlabelled': '--unlabeled'}  # codespell:ignore
     return parser.parse_args(renew_options('demo_transfer.py', sys.argv[1:], renamed))
@@ -131,15 +131,15 @@ def write_digits(out: Path, unlabeled: int, labeled: int, val: int) -> None:
                 raise OSError(f'could not write {folder}/{i:05d}.png')
 
 
-def compare(out: Path, checkpoint: Path, seeds: int, iters: int | None) -> Path:
+def compare(out: Path, checkpoint: Path, args: argparse.Namespace) -> Path:
     """Call `simmim compare` as a user would; returns its folder."""
     folder = out / 'compare'
     command = [sys.executable, '-m', 'simmim_mm.cli', 'compare', 'classification']
     command += ['--config', str(CONFIGS / 'digits_classification.py')]
     command += ['--checkpoints', f'pretrained={checkpoint}', '--work-dir', str(folder)]
-    command += ['--label-share', *map(str, SHARES), '--seeds', str(seeds)]
+    command += ['--label-share', *map(str, args.label_share), '--seeds', str(args.seeds)]
     command += ['--jobs', str(min(2, len(os.sched_getaffinity(0))))]
-    command += ['--iters', str(iters)] if iters else []
+    command += ['--iters', str(args.iters)] if args.iters else []
     labeled = out / 'digits' / 'labeled'
     options = (f'{x}_dataloader.dataset.data_root={labeled}' for x in ('train', 'val'))
     command += ['--cfg-options', *options]
@@ -177,9 +177,10 @@ def main(args: argparse.Namespace) -> None:
     options.update(shortened(args.iters, warmup=100))
     checkpoint = pretrain(CONFIGS / 'digits_pretrain.py', out / 'pretraining', options, batch=64)
     say('Training classifiers, from scratch and pretrained')
-    folder = compare(out, checkpoint, args.seeds, args.iters)
+    folder = compare(out, checkpoint, args)
     with open(folder / 'results.csv', newline='', encoding='utf-8') as file:
-        print(sentence(list(csv.DictReader(file)), args.labeled))
+        rows = [{'label_share': args.label_share[0], **row} for row in csv.DictReader(file)]
+    print(sentence(rows, args.labeled))
     print(f"""
 checkpoint  {checkpoint}
 table       {folder}/results.md
