@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Show what pretraining is worth where labels are few: python tools/demo_transfer.py.
 
-Takes at most ten minutes on two CPU cores. It puts the handwritten digits of scikit-learn on sample
+Takes some ten minutes on two CPU cores. It puts the handwritten digits of scikit-learn on sample
 photographs, pretrains a small ViT on the images without their labels, and lets `simmim compare`
 train classifiers on a few and on more labels, from the pretrained backbone and from scratch.
 """
@@ -76,7 +76,8 @@ def sources() -> tuple[Source, Source]:
     bunch = load_digits()
     parts = slice(0, -HELD_OUT), slice(-HELD_OUT, None)
     read = [[reduced(cv2.imread(str(file))) for file in files] for files in sample_photographs()]
-    return tuple(Source(bunch.images[p], bunch.target[p], r) for p, r in zip(parts, read))
+    first, second = (Source(bunch.images[p], bunch.target[p], r) for p, r in zip(parts, read))
+    return first, second
 
 
 def draw_digit(rng: np.random.Generator, digit: np.ndarray, photograph: np.ndarray) -> np.ndarray:
