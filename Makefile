@@ -13,7 +13,7 @@ help:  ## this list
 demo: setup-demo  ## pretrain on sample photographs (DATA=folder: on your images), with pictures
 	@$(VENV)/python tools/demo.py $(if $(DATA),--data "$(DATA)")
 
-demo-transfer: setup  ## pretrain, then detect, segment and classify, compared with no pretraining: about 12 min
+demo-transfer: setup-demo  ## pretrain, then train on few labels, compared with no pretraining: about 10 min
 	@$(VENV)/python tools/demo_transfer.py
 
 test: setup  ## the whole test suite with coverage (ARGS="-k mask": some of it)

@@ -150,15 +150,18 @@ def wait(processes: list, shown: str = 'Iter(', width: int | None = None) -> Non
             sys.exit(process.returncode)
 
 
-def pretrain(config: Path, out: Path, options: dict) -> Path:
-    """Pretrain with a process on each of two cores, or on a GPU; returns the last checkpoint."""
+def pretrain(config: Path, out: Path, options: dict, batch: int) -> Path:
+    """Pretrain with a process on each of two cores, or on a GPU; returns the last checkpoint.
+
+    ``batch`` is that of the config, which the processes share.
+    """
     import torch
 
     launcher, amp = 'none', ()
     if not torch.cuda.is_available():
         # A model this small keeps one core busy: on more, two processes share the batch.
-        if (os.cpu_count() or 1) > 1:
-            launcher, options['train_dataloader.batch_size'] = 'pytorch', 4
+        if len(os.sched_getaffinity(0)) > 1:
+            launcher, options['train_dataloader.batch_size'] = 'pytorch', batch // 2
         if cpu_has_bfloat16():
             amp = ('--amp',)
     wait([start(config, out, options, '--launcher', launcher, *amp)])
@@ -203,7 +206,7 @@ def main(args: argparse.Namespace) -> None:
         **shortened(args.iters or (ITERS_BFLOAT16 if cpu_has_bfloat16() else None), warmup=50),
     }
     say('Pretraining (a line for every 50 iterations):')
-    checkpoint = pretrain(CONFIG, out, options)
+    checkpoint = pretrain(CONFIG, out, options, batch=8)
     errors = evaluate(checkpoint)
     pictures = sorted((out / 'vis_data').glob('reconstruction_*.png'))
     logs = sorted(out.glob('*/*.log'), key=os.path.getmtime)

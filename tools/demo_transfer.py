@@ -1,184 +1,192 @@
 #!/usr/bin/env python
-"""Pretrain, then detect, segment and classify from that checkpoint: python tools/demo_transfer.py.
+"""Show what pretraining is worth where labels are few: python tools/demo_transfer.py.
 
-Takes about twelve minutes on two CPU cores. It generates images of textured shapes, pretrains a
-small Swin on the unlabeled ones, and trains a detector, a segmenter and a classifier on the
-labeled ones, each from the pretrained backbone and, for as many iterations, from scratch.
+Takes some ten minutes on two CPU cores. It puts the handwritten digits of scikit-learn on sample
+photographs, pretrains a small ViT on the images without their labels, and lets `simmim compare`
+train classifiers on a few and on more labels, from the pretrained backbone and from scratch.
 """
 
 import argparse
-import json
+import csv
 import os
+import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from demo import TOOLS, pretrain, say, shortened, start, wait
+import numpy as np
+from demo import SIDE, TOOLS, pretrain, sample_photographs, say, shortened
 
 from simmim_mm.cli.common import renew_options, run_tool
 
 CONFIGS = TOOLS.parent / 'configs' / 'demo'
-SIZE = 96  # of the images, in pixels
-ZOOM = 3  # of the pictures, so that names of classes can be read
-PICTURES = 5
-
-
-class Task(NamedTuple):
-    """A training on labels, with the config ``configs/demo/transfer_<name>.py``."""
-
-    name: str
-    data_root: str  # below the folder of the data
-    figures: tuple  # name in the table, and key and unit of each that the validation logs
-
-
-TASKS = (
-    Task('detection', '', (('box AP', 'coco/bbox_mAP', 100), ('mask AP', 'coco/segm_mAP', 100))),
-    Task('segmentation', '', (('mIoU', 'mIoU', 1),)),
-    Task('classification', 'classification', (('accuracy', 'accuracy/top1', 1),)),
-)
+SIZE = 24  # of the images, in pixels: the digits have 8
+DARKENED = 0.2  # brightness of the photographs, behind light digits
+HELD_OUT = 500  # digits, of 1,797, that only the validation shows
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Pretrain on generated images, then train a detector, a segmenter and a '
-        'classifier from that checkpoint and from scratch, and compare'
+        description='Pretrain on handwritten digits on photographs, and train classifiers on few '
+        'labels from that checkpoint and from scratch'
     )
     parser.add_argument(
         '--out', default='work_dirs/demo_transfer', help='folder for everything (%(default)s)'
     )
     parser.add_argument('--iters', type=int, help='of every training (see configs/demo)')
     parser.add_argument(
-        '--labeled', type=int, default=300, help='images to train on, per task (%(default)s)'
+        '--labeled', type=int, default=1000, help='images with labels to train on (%(default)s)'
     )
     parser.add_argument(
-        '--unlabeled', type=int, default=1000, help='images to pretrain on (%(default)s)'
+        '--unlabeled', type=int, default=6000, help='images to pretrain on (%(default)s)'
     )
+    parser.add_argument('--val', type=int, default=1000, help='images to validate on (%(default)s)')
+    parser.add_argument('--seeds', type=int, default=3, help='trainings of each kind (%(default)s)')
+    text = 'fractions of the labels to train on (default: 0.03 0.1 1)'
     parser.add_argument(
-        '--val', type=int, default=50, help='images to validate on, per task (%(default)s)'
+        '--label-share', type=float, nargs='+', default=[0.03, 0.1, 1], metavar='F', help=text
     )
     renamed = {'--labelled': '--labeled', '--unlabelled': '--unlabeled'}  # codespell:ignore
     return parser.parse_args(renew_options('demo_transfer.py', sys.argv[1:], renamed))
 
 
-def transfer(task: Task, out: Path, checkpoint: Path, iters: int | None) -> dict:
-    """Train from scratch and pretrained, side by side; returns the figures of both."""
-    root = out / 'data' / task.data_root
-    options = {
-        f'{loader}.dataset.data_root': f'{root}/'
-        for loader in ('train_dataloader', 'val_dataloader')
-    }
-    options.update(shortened(iters, warmup=20))
-    if task.name == 'detection':
-        options['val_evaluator.ann_file'] = root / 'annotations' / 'instances_val.json'
-    say(f'{task.name.capitalize()}, from scratch and pretrained (shown), at the same time')
-    config = CONFIGS / f'transfer_{task.name}.py'
-    arguments = dict(scratch=(), pretrained=('--pretrained', str(checkpoint)))
-    folders = {kind: out / task.name / kind for kind in arguments}
-    processes = [start(config, folders[kind], options, *more) for kind, more in arguments.items()]
-    wait(processes, 'Iter(train)', width=110)
-    return {kind: read_figures(folder, task) for kind, folder in folders.items()}
+class Source(NamedTuple):
+    """What the images of one part are made of: no part of the validation is in another."""
+
+    digits: np.ndarray  # (N, 8, 8), 0 to 16
+    labels: np.ndarray  # (N,)
+    photographs: list[np.ndarray]  # (H, W, 3) uint8 BGR
 
 
-def read_figures(work_dir: Path, task: Task) -> list:
-    """The figures of the last validation."""
-    log = sorted(work_dir.glob('*/vis_data/scalars.json'), key=os.path.getmtime)[-1]
-    records = [json.loads(line) for line in log.read_text().splitlines()]
-    last = next(r for r in reversed(records) if task.figures[0][1] in r)
-    return [factor * last[key] for _, key, factor in task.figures]
-
-
-def table(figures: dict) -> str:
-    lines = [f'{"on images not trained on":32}{"scratch":>10}{"pretrained":>12}']
-    for task in TASKS:
-        scratch, pretrained = figures[task.name]['scratch'], figures[task.name]['pretrained']
-        for (name, _, _), a, b in zip(task.figures, scratch, pretrained):
-            lines.append(f'  {task.name + ", " + name:30}{a:10.1f}{b:12.1f}')
-    return '\n'.join(lines)
-
-
-def draw(out: Path) -> Path:
-    """Held-out images, and what detector, segmenter and classifier say of them."""
+def reduced(image: np.ndarray) -> np.ndarray:
+    """The image with a shorter side of SIDE pixels."""
     import cv2
 
-    from simmim_mm.visualization.grid import compose
+    ratio = SIDE / min(image.shape[:2])
+    return cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
 
-    folder = out / 'pictures'
-    folder.mkdir(exist_ok=True)
 
-    def enlarged(files: list, prefix: str) -> list:
-        paths = []
-        for i, file in enumerate(files):
-            paths.append(str(folder / f'{prefix}_{i}.png'))
-            image = cv2.imread(str(file))
-            cv2.imwrite(paths[-1], cv2.resize(image, None, fx=ZOOM, fy=ZOOM))
-        return paths
+def sources() -> tuple[Source, Source]:
+    """Digits and photographs to train on, and others to validate on."""
+    import cv2
+    from sklearn.datasets import load_digits
 
-    images = enlarged(sorted((out / 'data/images/val').glob('*.png'))[:PICTURES], 'image')
-    single = sorted((out / 'data/classification/val').glob('*/*.png'))
-    single = enlarged(single[:: max(1, len(single) // PICTURES)][:PICTURES], 'single')
-    columns = {
-        'image': images,
-        'detector: boxes and masks': predictions(out, 'detection', images),
-        'segmenter: label map': predictions(out, 'segmentation', images),
-        'classifier: single shapes': predictions(out, 'classification', single),
+    bunch = load_digits()
+    parts = slice(0, -HELD_OUT), slice(-HELD_OUT, None)
+    read = [[reduced(cv2.imread(str(file))) for file in files] for files in sample_photographs()]
+    first, second = (Source(bunch.images[p], bunch.target[p], r) for p, r in zip(parts, read))
+    return first, second
+
+
+def draw_digit(rng: np.random.Generator, digit: np.ndarray, photograph: np.ndarray) -> np.ndarray:
+    """A light digit at a random place, size and angle, on a darkened piece of a photograph.
+
+    Returns:
+        ``(SIZE, SIZE, 3)`` uint8 BGR.
+    """
+    import cv2
+
+    side = int(rng.integers(SIZE, 1 + 3 * SIZE))
+    y, x = (int(rng.integers(1 + length - side)) for length in photograph.shape[:2])
+    piece = photograph[y : y + side, x : x + side]
+    ground = DARKENED * cv2.resize(piece, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(float)
+    scale, angle = SIZE * rng.uniform(0.85, 1) / 8, np.deg2rad(rng.uniform(-10, 10))
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    turn = np.array([[a, -b], [b, a]])
+    room = SIZE / 2 - 4 * scale
+    center = (SIZE - 1) / 2 + rng.uniform(-room, room, 2)
+    matrix = np.column_stack([turn, center - turn @ [3.5, 3.5]])
+    ink = (digit / 16).astype(np.float32)  # OpenCV 5 warps float64 wrongly
+    ink = cv2.warpAffine(ink, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC)
+    ink = np.clip(1.6 * ink - 0.3, 0, 1)[..., None]
+    image = ground + ink * (rng.uniform(170, 255) - ground) + rng.normal(0, 2, ground.shape)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def write_digits(out: Path, unlabeled: int, labeled: int, val: int) -> None:
+    """Write ``unlabeled/*.png`` and ``labeled/{train,val}/DIGIT/*.png``, in place of older ones."""
+    import cv2
+
+    training, held_out = sources()
+    parts = {
+        'unlabeled': (training, unlabeled),
+        'labeled/train': (training, labeled),
+        'labeled/val': (held_out, val),
     }
-    side = (ZOOM * SIZE, ZOOM * SIZE)
-    rows = [
-        [cv2.cvtColor(cv2.resize(cv2.imread(path), side), cv2.COLOR_BGR2RGB) for path in row]
-        for row in zip(*columns.values())
-    ]
-    path = out / 'predictions.png'
-    note = 'Images that were not trained on; the models that started from the pretrained backbone.'
-    compose(rows, list(columns), note).save(path)
-    return path
+    for old in out.rglob('[0-9]*.png'):
+        old.unlink()
+    for number, (part, (source, count)) in enumerate(parts.items()):
+        order = np.random.default_rng(number).permutation(len(source.digits))
+        of_class = [order[source.labels[order] == label] for label in range(10)]
+        for i in range(count):
+            label, turn = i % 10, i // 10  # as many of each class
+            rng = np.random.default_rng([number, i])  # its own: more images change none of these
+            k = of_class[label][turn % len(of_class[label])]
+            photograph = source.photographs[rng.integers(len(source.photographs))]
+            folder = out / part / ('' if part == 'unlabeled' else str(label))
+            folder.mkdir(parents=True, exist_ok=True)
+            image = draw_digit(rng, source.digits[k], photograph)
+            if not cv2.imwrite(str(folder / f'{i:05d}.png'), image):
+                raise OSError(f'could not write {folder}/{i:05d}.png')
 
 
-def predictions(out: Path, task: str, images: list) -> list:
-    """Pictures of what the training from the pretrained backbone predicts."""
-    from mmdet.apis import DetInferencer
-    from mmengine.registry import init_default_scope
-    from mmpretrain.apis import ImageClassificationInferencer
-    from mmseg.apis import MMSegInferencer
+def compare(out: Path, checkpoint: Path, args: argparse.Namespace) -> Path:
+    """Call `simmim compare` as a user would; returns its folder."""
+    folder = out / 'compare'
+    command = [sys.executable, '-m', 'simmim_mm.cli', 'compare', 'classification']
+    command += ['--config', str(CONFIGS / 'digits_classification.py')]
+    command += ['--checkpoints', f'pretrained={checkpoint}', '--work-dir', str(folder)]
+    command += ['--label-share', *map(str, args.label_share), '--seeds', str(args.seeds)]
+    command += ['--jobs', str(min(2, len(os.sched_getaffinity(0))))]
+    command += ['--iters', str(args.iters)] if args.iters else []
+    labeled = out / 'digits' / 'labeled'
+    options = (f'{x}_dataloader.dataset.data_root={labeled}' for x in ('train', 'val'))
+    command += ['--cfg-options', *options]
+    print('    ' + shlex.join(command), flush=True)
+    if code := subprocess.run(command).returncode:
+        sys.exit(code)
+    return folder
 
-    work_dir, folder = out / task / 'pretrained', out / 'pictures' / task
-    checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
-    config = str(next(work_dir.glob('transfer_*.py')))
-    if task == 'detection':
-        DetInferencer(config, checkpoint, 'cpu')(images, out_dir=str(folder), no_save_pred=True)
-    elif task == 'segmentation':
-        segment = MMSegInferencer(config, checkpoint, device='cpu')
-        segment(images, out_dir=str(folder), opacity=0.6)
-    else:
-        init_default_scope('mmpretrain')  # the others do so themselves
-        classify = ImageClassificationInferencer(config, checkpoint, 'cpu')
-        (folder / 'vis').mkdir(parents=True, exist_ok=True)
-        classify(images, batch_size=len(images), show_dir=str(folder / 'vis'))
-    return [str(folder / 'vis' / Path(path).name) for path in images]
+
+def sentence(rows: list[dict], labeled: int) -> str:
+    """What pretraining gained at each number of labels, of the rows of results.csv."""
+    parts, shown = [], 0
+    for row in (row for row in rows if row['difference']):
+        labels = round(float(row['label_share']) * labeled)
+        interval = ''
+        if row['low']:
+            interval = f' ({float(row["low"]):.1f} to {float(row["high"]):.1f})'
+            shown += float(row['low']) > 0
+        parts.append(f'{float(row["difference"]):+.1f} points with {labels} labels{interval}')
+    beyond = {0: 'none', len(parts): 'each'}.get(shown, f'{shown} of {len(parts)}')
+    return (
+        f'Pretraining changes the accuracy by {", ".join(parts)} (95% intervals, paired by seed): '
+        f'{beyond} is a gain beyond the spread of the seeds.'
+    )
 
 
 def main(args: argparse.Namespace) -> None:
-    from simmim_mm.experiments.shapes import write_shapes
-
     begin = time.time()
     out = Path(args.out)
-    say(f'Generating {args.labeled} labeled and {args.unlabeled} unlabeled images in {out}/data')
-    write_shapes(out / 'data', args.labeled, args.val, args.unlabeled, SIZE)
+    data = out / 'digits'
+    say(f'Drawing {args.unlabeled} unlabeled and {args.labeled} labeled images in {data}')
+    write_digits(data, args.unlabeled, args.labeled, args.val)
     say('Pretraining on the unlabeled images')
-    options = {'train_dataloader.dataset.dataset.data_root': out / 'data' / 'unlabeled'}
-    options.update(shortened(args.iters, warmup=50))
-    checkpoint = pretrain(CONFIGS / 'transfer_pretrain.py', out / 'pretraining', options)
-    figures = {task.name: transfer(task, out, checkpoint, args.iters) for task in TASKS}
-    pictures = draw(out)
-    print()
-    print(table(figures))
+    options = {'train_dataloader.dataset.data_root': data / 'unlabeled'}
+    options.update(shortened(args.iters, warmup=100))
+    checkpoint = pretrain(CONFIGS / 'digits_pretrain.py', out / 'pretraining', options, batch=64)
+    say('Training classifiers, from scratch and pretrained')
+    folder = compare(out, checkpoint, args)
+    with open(folder / 'results.csv', newline='', encoding='utf-8') as file:
+        rows = [{'label_share': args.label_share[0], **row} for row in csv.DictReader(file)]
+    print(sentence(rows, args.labeled))
     print(f"""
 checkpoint  {checkpoint}
-trainings   {out}/<task>/{{scratch,pretrained}}
-pictures    {pictures}
+table       {folder}/results.md
+curve       {folder}/label_share.png
 
-One run of each, on {args.val} images: differences of some points are chance, and a pretraining of
-two minutes is not expected to bring much. simmim compare repeats with several seeds.
 {time.time() - begin:.0f} seconds in all.""")
 
 

@@ -1,7 +1,7 @@
-# Demo: a short training of a classifier on the single shapes of `make demo-transfer`.
+# Demo: a short training of a classifier on the single shapes of `simmim make-shapes`.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 
-data_root = 'work_dirs/demo_transfer/data/classification'
+data_root = 'data/shapes/classification'
 num_classes = 4
 max_iters = 250
 custom_imports = dict(imports=['simmim_mm'], allow_failed_imports=False)

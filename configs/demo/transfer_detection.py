@@ -1,10 +1,10 @@
-# Demo: a short training of Mask R-CNN on the labeled shapes of `make demo-transfer`.
+# Demo: a short training of Mask R-CNN on the labeled shapes of `simmim make-shapes`.
 _base_ = [
     '../downstream/detection/mask-rcnn_swin-micro-w6_1xb4-coslr-36e_coco-json.py',
     '_base_/three_stages.py',
 ]
 
-data_root = 'work_dirs/demo_transfer/data/'
+data_root = 'data/shapes/'
 max_iters = 400
 scale = (96, 96)
 width = 64

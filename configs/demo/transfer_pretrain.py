@@ -1,7 +1,7 @@
-# Demo: a short pretraining with SimMIM on the unlabeled shapes of `make demo-transfer`.
+# Demo: a short pretraining with SimMIM on the unlabeled shapes of `simmim make-shapes`.
 _base_ = 'simmim_demo.py'
 
-data_root = 'work_dirs/demo_transfer/data/unlabeled'
+data_root = 'data/shapes/unlabeled'
 max_iters = 700
 lr = 1e-3
 

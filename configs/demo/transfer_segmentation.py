@@ -1,10 +1,10 @@
-# Demo: a short training of UPerNet on the segmentation maps of `make demo-transfer`.
+# Demo: a short training of UPerNet on the segmentation maps of `simmim make-shapes`.
 _base_ = [
     '../downstream/segmentation/upernet_swin-micro-w6_1xb4-coslr-4k_folder.py',
     '_base_/three_stages.py',
 ]
 
-data_root = 'work_dirs/demo_transfer/data'
+data_root = 'data/shapes'
 max_iters = 500
 size = (96, 96)
 class_weight = [0.2, 1, 1, 1, 1]  # otherwise so short a training finds the background only
