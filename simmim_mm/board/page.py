@@ -31,6 +31,7 @@ from simmim_mm.visualization.reconstructor import MAX_SIDE, Reconstructor
 
 HOST = '127.0.0.1'
 _HOLE = '#ff00ff'
+_WIDTHS = ['260px', '90px', '120px', *['90px'] * len(NUMBERS), '110px', '150px', '110px', '240px']
 _CSS = """
 .side {display: flex; flex-wrap: wrap; gap: 1em}
 .side figure {flex: 1 1 18em; min-width: 0; margin: 0}
@@ -70,13 +71,18 @@ class Board:
         self._reconstructor = lru_cache(maxsize=2)(self._load)
         self.runs = find_runs(roots)
 
-    def refresh(self) -> list[list]:
-        """Look at the folders again; the rows of the table."""
+    def refresh(self, column: str = COLUMNS[0], descending: bool = False) -> list[list]:
+        """Look at the folders again; the rows of the table, see :meth:`rows`."""
         self.runs = find_runs(self._roots)
-        return self.rows()
+        return self.rows(column, descending)
 
-    def rows(self) -> list[list]:
-        return [run.row() for run in self.runs.values()]
+    def rows(self, column: str = COLUMNS[0], descending: bool = False) -> list[list]:
+        """The table, sorted; runs without a value in the column come last."""
+        index = COLUMNS.index(column)
+        rows = [run.row() for run in self.runs.values()]
+        known = [row for row in rows if row[index] is not None]
+        known.sort(key=lambda row: row[index], reverse=descending)
+        return known + [row for row in rows if row[index] is None]
 
     def fillable(self) -> list[str]:
         """Names of the runs that have a checkpoint to draw with."""
@@ -165,8 +171,8 @@ def build(board: Board) -> Any:
 
         return call
 
-    def refreshed() -> list:
-        rows = board.refresh()
+    def refreshed(column: str, descending: bool) -> list:
+        rows = board.refresh(column, descending)
         return [
             rows,
             gr.Dropdown(choices=list(board.runs)),
@@ -177,13 +183,18 @@ def build(board: Board) -> Any:
     with gr.Blocks(title='simmim board', analytics_enabled=False) as page:
         gr.Markdown('# Trainings')
         with gr.Tab('Runs'):
+            with gr.Row():
+                column = gr.Dropdown(list(COLUMNS), value=COLUMNS[0], label='Sort by')
+                descending = gr.Checkbox(label='Largest or latest first')
             table = gr.Dataframe(
                 board.rows(),
                 headers=list(COLUMNS),
                 datatype=['number' if name in NUMBERS else 'str' for name in COLUMNS],
                 interactive=False,
-                label='Runs: a click on a heading sorts',
+                label='Runs',
                 show_search='filter',
+                column_widths=_WIDTHS,
+                wrap=True,  # names are paths
             )
             refresh = gr.Button('Refresh')
             names = list(board.runs)
@@ -225,7 +236,10 @@ def build(board: Board) -> Any:
             gr.Markdown(_EXPLANATION)
 
         source = [run, choice, upload]
-        refresh.click(refreshed, None, [table, chosen, run], api_name='refresh')
+        order = [column, descending]  # by keyboard too, which the headings of the table are not
+        refresh.click(refreshed, order, [table, chosen, run], api_name='refresh')
+        for part in order:
+            part.change(board.rows, order, table, api_name=False)
         chosen.change(board.side_by_side, chosen, pictures, api_name='side_by_side')
         for part in source:
             part.change(told(board.show), source, editor, api_name=False)

@@ -216,7 +216,12 @@ def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task(title, total=None)
-        yield lambda total: progress.update(task, total=total, advance=1)
+        try:
+            yield lambda total: progress.update(task, total=total, advance=1)
+        except BaseException:
+            if not progress.tasks[0].completed:  # an empty bar says nothing beside the error
+                progress.remove_task(task)
+            raise
 
 
 def train_command() -> list[str]:
@@ -229,9 +234,11 @@ def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[O
 
     SIGTERM, SIGUSR1 and Ctrl-C end them, and this process; the first two with exit code 75.
     """
+    from simmim_mm.engine.disk import require_space
     from simmim_mm.engine.stop_request import StopRequest
     from simmim_mm.experiments import run_trials
 
+    require_space(folder)
     try:
         with StopRequest():
             return run_trials(trials, folder, train_command(), jobs, say)

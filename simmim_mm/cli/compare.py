@@ -145,8 +145,9 @@ def ready_made(
     for checkpoint in checkpoints:
         if checkpoint.backbone is None:
             raise ValueError(
-                f'{checkpoint.path} carries no config that says what it is: give a config with '
-                'that backbone, --config'
+                f'{checkpoint.path} carries no config that says what it is: `simmim convert '
+                f'{checkpoint.path} OUT.pth` writes one into public weights; for a backbone that '
+                'it does not know, give a config of your own with --config'
             )
         backbone, preprocessor = checkpoint.backbone, checkpoint.preprocessor
         cfg = downstream_config(task, configs_folder(), backbone, preprocessor, data)

@@ -146,6 +146,7 @@ def scale_lr(cfg: 'Config') -> list[str]:
 
 
 def run(args: argparse.Namespace) -> None:
+    from simmim_mm.engine.disk import require_space
     from simmim_mm.engine.launch import launched_rank
     from simmim_mm.engine.resume import choose_checkpoint
     from simmim_mm.engine.run_lock import RunLock
@@ -155,6 +156,7 @@ def run(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
     notes = merge_args(cfg, args)
+    require_space(cfg.work_dir)
     # The first process of several holds the work dir for all.
     lock = RunLock(cfg.work_dir) if launched_rank(args.launcher) == 0 else nullcontext()
     command = f'simmim train {args.config} --work-dir {cfg.work_dir} --resume'

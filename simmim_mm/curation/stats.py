@@ -157,11 +157,11 @@ def _literal(value: object) -> str:
 
 def _usual_channels(files: Sequence[str]) -> str | int:
     """What to load where nothing was asked for."""
-    loader, kinds, reason = LoadImage('unchanged'), set(), ''
+    loader, kinds, reason = LoadImage('unchanged'), {}, ''
     for path in files:
         try:
             array = loader.decode(path).array
-            kinds.add((array.shape[-1], array.dtype == np.uint8))
+            kinds.setdefault((array.shape[-1], array.dtype == np.uint8), path)
         except Exception as error:  # decoders raise everything; reported when it is measured
             reason = f'{path}: {error}'
     if not kinds:
@@ -171,9 +171,10 @@ def _usual_channels(files: Sequence[str]) -> str | int:
         return counts.pop()
     if counts <= {1, 3, 4}:
         return 'gray' if counts == {1} else 'rgb'
+    found = [f'{count} in {path}' for (count, _), path in sorted(kinds.items())]
     raise DataError(
-        f'images of {first_few(sorted(counts))} channels: give the number of those that are meant, '
-        'with --channels'
+        f'the images differ in their channels: {first_few(found)}. Say with --channels how many '
+        'those have that are meant; the others will be left out'
     )
 
 

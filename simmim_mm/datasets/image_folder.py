@@ -125,8 +125,8 @@ def _check_folder(root: str) -> None:
     while not os.path.exists(existing):
         existing = os.path.dirname(existing)
     raise DataError(
-        f'data_root {root!r} does not exist ({existing!r} is the part of it that does); '
-        f'set data_root of the dataset to the folder with your images'
+        f'no folder {root!r} ({existing!r} is the part of it that exists): name the folder with '
+        'your images (data_root in a config)'
     )
 
 
@@ -140,7 +140,7 @@ def _nothing_found(root: str, endings: Sequence[str], others: Counter, num_exclu
         there += f', {num_excluded} files or folders were left out by exclude'
     return (
         f'no image in {root!r} or its subfolders: looked for {" ".join(endings)}; {there}. '
-        f'Set data_root to the folder with your images, or extensions to their endings'
+        'Name the folder with your images (data_root in a config), or their endings (extensions)'
     )
 
 

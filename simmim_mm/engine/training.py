@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 
 from simmim_mm import _stack
 from simmim_mm.engine.checks import check_model, check_run
+from simmim_mm.engine.disk import require_space
 from simmim_mm.engine.failures import processes_explained
 from simmim_mm.engine.hooks import PreemptionHook
 from simmim_mm.engine.hooks.standard import add_standard_hooks
@@ -28,12 +29,15 @@ def train(
     Raises:
         DataError: If the images or labels cannot be trained on.
         ValueError: If the model does not take them.
+        DiskFull: If a checkpoint would not fit.
         ProcessLost: If a process that the training needs has died.
     """
     if cfg.get('default_scope') == 'mmdet':
         _stack.require_mmcv_ops()
     checked = check_run(cfg)  # before anything is written
     runner, model = load_runner(cfg, checked.datasets | checked.evaluators)
+    weights = sum(x.numel() * x.element_size() for x in model.state_dict().values())
+    require_space(cfg.work_dir, weights, 'the weights of a checkpoint')
     add_standard_hooks(runner)
     for hook in (PreemptionHook(request), *hooks):
         runner.register_hook(hook)

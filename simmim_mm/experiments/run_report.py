@@ -66,6 +66,7 @@ _NORMAL = {
 _NOT_DRAWN = {*_TRAINING, 'iter', 'epoch', 'time', 'data_time', 'base_lr', 'memory'}
 _HELD_OUT = 'masked_loss/loss'
 _PICTURE_WIDTH = 900  # pixels
+_SAMPLE_SIDE = 160
 
 _STYLE = """
 :root {color-scheme: light dark}
@@ -370,8 +371,9 @@ def _data(work_dir: Path, config: Config, num_images: int) -> Iterator[str]:
     for file in _some_images(root, min(num_images, 8)):
         with suppress(UnreadableImage):
             loaded = LoadImage(**settings).transform(dict(img_path=file))
-            pixels = loaded['img'].astype('float32').transpose(2, 0, 1)
-            shown = shrink(to_rgb(pixels, display_range(pixels)), 160)
+            step = max(1, max(loaded['img'].shape) // (4 * _SAMPLE_SIDE))  # of 24 megapixels, few
+            pixels = loaded['img'][::step, ::step].astype('float32').transpose(2, 0, 1)
+            shown = shrink(to_rgb(pixels, display_range(pixels)), _SAMPLE_SIDE)
             buffer = io.BytesIO()
             Image.fromarray(shown).save(buffer, 'JPEG', quality=88)
             yield image_tag(buffer.getvalue(), 'jpeg', Path(file).name)

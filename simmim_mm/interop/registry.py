@@ -71,7 +71,8 @@ def detect_family(state_dict: Mapping[str, Tensor]) -> str:
         if family.detect(family.bare(state_dict)):
             return family.name
     raise ValueError(
-        f'the weights are of no known family ({", ".join(_FAMILIES)}); their first names are '
+        'the weights are of no known family of Swin, Swin v2, ViT, BEiT, MAE, ConvMAE, ConvNeXt or '
+        'ResNet (`simmim convert --families` lists them); their first names are '
         f'{", ".join(list(state_dict)[:4])}'
     )
 

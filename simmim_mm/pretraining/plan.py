@@ -369,7 +369,7 @@ def _batch(facts: Facts, machine: Machine, reasons: dict[str, str]) -> int:
 def describe(plan: Plan, ends: str) -> list[tuple[str, str, str]]:
     """Rows for the user: what, its value, and why."""
     facts, reasons = plan.facts, plan.reasons
-    length = f'{plan.epochs} epochs'
+    length = f'{plan.epochs} epoch' + 's' * (plan.epochs != 1)
     if plan.epochs is None:
         part = (plan.iters or 0) / plan.batches_per_epoch
         length = f'{part:.3g} epochs, {plan.iters:,} iterations'

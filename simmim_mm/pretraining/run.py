@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
+from simmim_mm.engine.disk import require_space
 from simmim_mm.engine.launch import adapt_dataloaders
 from simmim_mm.engine.resume import choose_checkpoint
 from simmim_mm.engine.run_lock import RunLock
@@ -80,8 +81,8 @@ def pretrain(
 
     Raises:
         DataError: If there are no images that can be trained on.
-        PlanError: If there are too few, the wishes do not go together, the work dir holds a run, or
-            the disk is full.
+        PlanError: If there are too few, the wishes do not go together, or the work dir holds a run.
+        DiskFull: If the checkpoints would not fit.
         TrackerError: If the packages of a tracker are not installed.
     """
     started = time.monotonic() if started is None else started
@@ -95,6 +96,7 @@ def pretrain(
     path = work_dir / CONFIG
     if resume and not path.is_file():
         raise PlanError(f'--resume: {path} does not exist: start without --resume')
+    require_space(work_dir)
     with StopRequest() as request, RunLock(work_dir):
         plan = planned = None
         if not resume:
@@ -208,7 +210,7 @@ def _planned(
             f'{timing.waiting:.0%} of the time goes into waiting for images: smaller copies load '
             f'faster (simmim cache {folder} COPIES)'
         )
-    _check_disk(work_dir, timing.num_bytes)
+    require_space(work_dir, _CHECKPOINTS * timing.num_bytes, f'{_CHECKPOINTS} checkpoints')
     if plan.iters and plan.iters < plan.batches_per_epoch:
         plan.notes.append(
             f'only {plan.iters / plan.batches_per_epoch:.0%} of the images are seen, once: give '
@@ -285,13 +287,3 @@ def _write(
         text = _text(plan, work_dir) + watching_text(*added)
     path.parent.mkdir(parents=True, exist_ok=True)
     AtomicLocalBackend().put_text(text, path)
-
-
-def _check_disk(work_dir: Path, checkpoint: int) -> None:
-    folder = next(p for p in (work_dir, *work_dir.absolute().parents) if p.is_dir())
-    needed, free = _CHECKPOINTS * checkpoint, shutil.disk_usage(folder).free
-    if free < needed:
-        raise PlanError(
-            f'no space left for {work_dir}: {_CHECKPOINTS} checkpoints take '
-            f'{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} are free'
-        )

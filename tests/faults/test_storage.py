@@ -1,5 +1,6 @@
 """A full, read-only or vanishing disk: a clear line, and the older checkpoints intact."""
 
+import re
 import subprocess
 
 import pytest
@@ -41,13 +42,27 @@ def test_a_full_disk_costs_nothing_but_time(pretraining, python, project, small_
     check_resumable(disk / 'work/epoch_1.pth')
     assert not [name for name in files(disk) if 'simmim-tmp' in name]
 
-    small_disk('ro')
+    small_disk('ro', 'size=10m')
     assert 'Read-only file system' in _error(run(python, project, *command))
     small_disk('rw', 'size=10m')
     assert run(python, project, *command).code == 0
     whole = pretraining / 'work'
     assert differences(whole / 'epoch_4.pth', disk / 'work/epoch_4.pth') == []
     assert files(disk / 'work') == files(whole)
+
+
+@pytest.mark.parametrize(
+    ('size', 'what'), [('64k', 'config and log'), ('400k', 'the weights of a checkpoint')]
+)
+def test_no_room_for_log_or_checkpoint_is_said_before_training(
+    python, project, small_disk, size, what
+):
+    disk = small_disk(f'size={size}')
+    wide = 'model.backbone.arch.feedforward_channels=2000'
+    command = (*PRETRAINING[:3], str(disk / 'work'), '--cfg-options', wide)
+    end = run(python, project, *command)
+    assert re.search(f'no space left for .*: {what} take', _error(end))
+    assert 'Epoch(train)' not in end.output
 
 
 def test_a_file_that_cannot_grow_is_not_half_a_checkpoint(python, project):

@@ -176,3 +176,17 @@ def test_without_gradio_one_line_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'gradio', None)
     with pytest.raises(BoardError, match=r"needs gradio .*pip install '\.\[board\]'"):
         show_board([tmp_path])
+
+
+def test_the_table_sorts_by_any_column_and_what_has_no_value_comes_last(tmp_path):
+    for name, losses in (('a', (3.0, 2.0)), ('b', (3.0, 1.0)), ('c', (3.0, 4.0))):
+        write_run(tmp_path / name, losses=losses)
+    write_run(tmp_path / 'none', losses=())
+    board = Board([tmp_path])
+
+    def names(*order):
+        return [row[0].rpartition('/')[2] for row in board.rows(*order)]
+
+    assert names('loss') == ['b', 'a', 'c', 'none']
+    assert names('loss', True) == ['c', 'a', 'b', 'none']
+    assert names('run', True) == ['none', 'c', 'b', 'a']

@@ -61,7 +61,7 @@ def test_exclude_and_extensions(tmp_path):
 @pytest.mark.parametrize(
     ('prepare', 'root', 'message'),
     [
-        (lambda p: None, 'no/such', r"no/such' does not exist \('.*' is the part of it that"),
+        (lambda p: None, 'no/such', r"no folder '.*no/such' \('.*' is the part of it that"),
         (lambda p: touch(p, 'a.txt'), 'a.txt', 'is a file, not a folder.*ann_file'),
         (lambda p: (p / 'x').mkdir(), 'x', r'looked for \.jpg .*no other files'),
         (lambda p: touch(p, 'x/a.txt', 'x/b.txt', 'x/c'), 'x', r'3 other .*2 x \.txt, 1 x no ext'),

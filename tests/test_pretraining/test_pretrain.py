@@ -16,6 +16,7 @@ from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.engine import timed
+from simmim_mm.engine.disk import DiskFull
 from simmim_mm.engine.run_lock import RunLock, WorkDirInUse
 from simmim_mm.engine.stop_request import Stopped
 from simmim_mm.models.algorithms import MaskedImageModel
@@ -133,7 +134,7 @@ def write_channels(folder, counts):
     [
         (lambda path: None, 'is not a folder|does not exist|no folder'),
         (lambda path: path.mkdir(), 'no image'),
-        (lambda path: write_channels(path, [2, 5] * 5), 'images of 2, 5 channels.*--channels'),
+        (lambda path: write_channels(path, [2, 5] * 5), '2 in .*, 5 in .*--channels'),
         (lambda path: write_channels(path, [3]), 'holds 1 image: .* at least 8'),
     ],
 )
@@ -147,7 +148,7 @@ def test_unfit_images_are_refused(make, message, tmp_path):
 
 def test_full_disk_is_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, '_CHECKPOINTS', 10**9)
-    with pytest.raises(PlanError, match='no space left for'):
+    with pytest.raises(DiskFull, match='no space left for'):
         run(folder, tmp_path)
     assert not (tmp_path / 'out').exists()
 

@@ -8,7 +8,7 @@ from simmim_mm.datasets.errors import DataError
 def check_batches(
     loader: Any, dataset: Any, processes: int = 1, place: str = 'train_dataloader'
 ) -> None:
-    """Refuse a training of no batches: with ``drop_last`` an incomplete one is left out.
+    """Refuse a training on one image, or of no batches: ``drop_last`` leaves incomplete ones out.
 
     Args:
         loader: Config of the dataloader.
@@ -17,8 +17,11 @@ def check_batches(
         place: Where it stands in the config.
 
     Raises:
-        DataError: If the images of a process are fewer than a batch, and the batch is left out.
+        DataError: If there is one image, or the images of a process are fewer than a batch, and
+            the batch is left out.
     """
+    if len(dataset) == 1:
+        raise DataError(f'{place}: one image is too few to train on; name a folder of some hundred')
     drop_last = loader.get('drop_last') or (loader.get('batch_sampler') or {}).get('drop_last')
     endless = 'Infinite' in str((loader.get('sampler') or {}).get('type'))
     batch = loader.get('batch_size') or 1

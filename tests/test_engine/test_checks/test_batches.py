@@ -29,3 +29,8 @@ def test_no_batch_at_all_is_an_error(loader, processes, told):
 )
 def test_a_batch_is_enough_and_endless_samplers_fill_it(loader):
     check_batches({'batch_size': 64, **loader}, IMAGES)
+
+
+def test_one_image_is_too_few():
+    with pytest.raises(DataError, match='one image is too few'):
+        check_batches({'batch_size': 64}, range(1))
