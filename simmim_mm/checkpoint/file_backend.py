@@ -65,8 +65,11 @@ def written_whole(path: str | Path, mode: str = 'wb', **kwargs: Any) -> Iterator
 
 
 def write_lines(lines: Iterable[str], path: str | Path) -> None:
-    """A text file with one entry a line, as ``ImageDataset(ann_file=...)`` reads it."""
-    with written_whole(path, 'w', encoding='utf-8') as file:
+    """A text file with one entry a line, as ``ImageDataset(ann_file=...)`` reads it.
+
+    Paths that are no UTF-8 are written byte by byte, as everywhere in this package.
+    """
+    with written_whole(path, 'w', encoding='utf-8', errors='surrogateescape') as file:
         file.writelines(f'{line}\n' for line in lines)
 
 

@@ -1,6 +1,7 @@
 """Features of many images in a file: for search, clustering or a model on top."""
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -84,7 +85,8 @@ class Embedding:
             for i in range(0, len(self.paths), step)
         )
         if out.suffix == '.csv':
-            with written_whole(out, 'w', newline='', encoding='utf-8') as file:
+            text = dict(newline='', encoding='utf-8', errors='surrogateescape')
+            with written_whole(out, 'w', **text) as file:
                 rows = csv.writer(file)
                 rows.writerow([*columns, *(f'f{i}' for i in range(numbers))])
                 for where, block in blocks:
@@ -97,7 +99,9 @@ class Embedding:
             for where, block in blocks:
                 offsets = np.arange(0, block.size + 1, numbers, dtype=np.int32)
                 feature = arrow.ListArray.from_arrays(offsets, block.ravel())
-                writer.write_table(arrow.table([*map(list, zip(*where)), feature], schema=schema))
+                paths, *rest = map(list, zip(*where))
+                paths = [os.fsencode(path).decode(errors='replace') for path in paths]
+                writer.write_table(arrow.table([paths, *rest, feature], schema=schema))
 
 
 def check_format(out: Path) -> None:
