@@ -181,8 +181,9 @@ def _batches(
     """Number of images that are done, features, and what failed."""
 
     def tick(number: int) -> None:
-        for _ in range(number if progress is not None else 0):
-            progress(len(paths))
+        if progress is not None:
+            for _ in range(number):
+                progress(len(paths))
 
     tick(done)
     for features, failed in extract.batches(paths, patches, done):

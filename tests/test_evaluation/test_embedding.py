@@ -277,7 +277,7 @@ def test_of_an_adapted_backbone_of_mmpretrain(folder, tmp_path):
 
 @pytest.mark.parametrize('ending', ['.npy', '.csv'])
 def test_a_name_that_is_no_utf_8_is_written_as_it_is(folder, tmp_path, ending):
-    image = os.path.join(os.fsencode(tmp_path), b'caf\xe9.png')
+    image = os.path.join(os.fsencode(tmp_path), b'\xfcber.png')
     shutil.copy(folder / 'images' / 'gray, 2.png', image)
     out = tmp_path / f'features{ending}'
     found = simmim_mm.embed(folder / 'run.pth', os.fsdecode(image), out=out)
