@@ -3,9 +3,11 @@
 The hosts are network namespaces of this machine, joined by a bridge; the work dir is shared, as on
 a cluster. ``torchrun`` with rendezvous starts a process on each. Once there is a checkpoint, the
 cable of the third host is pulled; the others are to notice it, meet again and train on from the
-last checkpoint as two. Root is needed, and ``ip`` of iproute2::
+last checkpoint as two. With ``--back cable`` it is then plugged in again, with ``--back reboot``
+the third host was switched off meanwhile and starts ``torchrun`` anew; the three are to train on
+together. Root is needed, and ``ip`` of iproute2::
 
-    python benchmarks/cut_off_host.py FOLDER_FOR_THE_RUN [--timeout 20]
+    python benchmarks/cut_off_host.py FOLDER_FOR_THE_RUN [--timeout 20] [--back reboot]
 
 Prints what happens, in seconds since the start.
 """
@@ -85,7 +87,7 @@ def disconnect() -> None:
     ip('link', 'del', 'simmim', check=False)
 
 
-def start(folder: Path, number: int, timeout: int) -> subprocess.Popen:
+def start(folder: Path, number: int, args: argparse.Namespace) -> subprocess.Popen:
     """torchrun on a host, which joins the job or waits for it."""
     command = ['ip', 'netns', 'exec', HOSTS[number - 1], sys.executable]
     command += ['-m', 'torch.distributed.run', '--nnodes=2:3', '--nproc-per-node=1']
@@ -93,11 +95,17 @@ def start(folder: Path, number: int, timeout: int) -> subprocess.Popen:
     command += ['--rdzv-conf', f'is_host={int(number == 1)}']
     command += ['--max-restarts=10', f'--local-addr=10.99.0.{number}']
     command += [f'{ROOT}/tools/train.py', 'tiny.py', '--launcher', 'pytorch', '--work-dir', 'work']
-    command += ['--resume', '--cfg-options', f'env_cfg.dist_cfg.timeout={timeout}']
+    command += ['--resume', '--cfg-options', f'env_cfg.dist_cfg.timeout={args.timeout}']
     return subprocess.Popen(
         command,
         cwd=folder,
-        env=dict(os.environ, GLOO_SOCKET_IFNAME='eth0', PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        env=dict(
+            os.environ,
+            GLOO_SOCKET_IFNAME='eth0',
+            PYTHONPATH=str(ROOT),
+            OMP_NUM_THREADS='1',
+            TORCH_DISABLE_SHARE_RDZV_TCP_STORE=str(int(not args.shared_store)),
+        ),
         stdout=(folder / f'host{number}.log').open('a'),
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -133,6 +141,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path, help='empty or new')
     parser.add_argument('--timeout', type=int, default=20, help='seconds of a lost connection')
+    parser.add_argument('--back', choices=['cable', 'reboot'], help='how the host comes back')
+    text = 'let the processes share the store of torchrun, as is the default in PyTorch'
+    parser.add_argument('--shared-store', action='store_true', help=text)
     args = parser.parse_args()
     folder = args.folder.resolve()
     (folder / 'images').mkdir(parents=True)
@@ -145,7 +156,7 @@ def main() -> None:
     connect()
     agents, begin = [], time.time()
     try:
-        agents = [start(folder, number, args.timeout) for number in (1, 2, 3)]
+        agents = [start(folder, number, args) for number in (1, 2, 3)]
         pointer = folder / 'work' / 'last_checkpoint'
         wait('three hosts train, the first checkpoint is written', pointer.is_file, begin)
         ip('-n', HOSTS[2], 'link', 'set', 'eth0', 'down')
@@ -153,12 +164,34 @@ def main() -> None:
         before = len(runs(folder))
         wait('the others start again', lambda: len(runs(folder)) > before, begin)
         wait('and train', lambda: 'Epoch(train)' in runs(folder)[-1], begin)
-        found = re.search(r'Resuming from \S*(iter_\d+)|Load checkpoint from \S*', runs(folder)[-1])
-        print(f'          {found and found.group(0)}, {_processes(runs(folder)[-1])} processes')
+        tell(folder)
+        if args.back == 'reboot':
+            kill(HOSTS[2], agents[2])
+        if args.back:
+            ip('-n', HOSTS[2], 'link', 'set', 'eth0', 'up')
+            print(f'{time.time() - begin:6.1f} s  host 3 is back', flush=True)
+            if args.back == 'reboot':
+                agents[2] = start(folder, 3, args)
+
+            def three_train() -> bool:
+                if any(agent.poll() is not None for agent in agents[:2]):
+                    sys.exit(f'{time.time() - begin:6.1f} s  the job ended, see {folder}/host*.log')
+                log = runs(folder)[-1]
+                return 'x 3 processes' in log and 'Epoch(train)' in log
+
+            wait('the three train', three_train, begin, seconds=300)
+            tell(folder)
     finally:
         for host, agent in zip(HOSTS, agents):
             kill(host, agent)
         disconnect()
+
+
+def tell(folder: Path) -> None:
+    """Print from where the last start went on, and with how many processes."""
+    log = runs(folder)[-1]
+    found = re.search(r'Resuming from \S*(iter_\d+)|Load checkpoint from \S*', log)
+    print(f'          {found and found.group(0)}, {_processes(log)} processes', flush=True)
 
 
 def _processes(log: str) -> str:

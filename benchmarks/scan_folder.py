@@ -30,7 +30,7 @@ def write_images(folder: Path, count: int, size: int, copies: float = 0.02) -> i
     number, image = 0, None
     for i in range(count):
         path = folder / f'{i // 1000:04}' / f'{i:07}.jpg'
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if i and rng.random() < copies:
             image.save(path, quality=70)
             number += 1

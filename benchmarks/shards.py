@@ -7,6 +7,9 @@ Each way of reading runs in a process of its own: one epoch, or ``--seconds`` of
 training (files at random, shards by shard). ``--cold`` drops the system's disk cache before each,
 which needs root. ``read`` takes the bytes of the images, ``load`` also decodes them. On a machine
 with other work, look at the time of a core.
+
+``--warm`` reads files and shards in turn in one process, after a first epoch that fills the cache,
+500 images at a time: what else the machine does meets both alike.
 """
 
 import argparse
@@ -45,16 +48,19 @@ def cpu_seconds() -> float:
     return sum(times[:4])
 
 
+def read(results: dict) -> dict:
+    """The bytes of an image, as a transform."""
+    from mmengine import fileio
+
+    return dict(size=len(fileio.get(results['img_path'])))
+
+
 def measure(root: str, kind: str, workers: int, seconds: float) -> None:
     """One epoch in the order of training; prints a row."""
-    from mmengine import fileio
     from torch.utils.data import DataLoader
 
     from simmim_mm.datasets import ImageDataset, ReproducibleSampler
     from simmim_mm.datasets.transforms.loading import LoadImage
-
-    def read(results: dict) -> dict:
-        return dict(size=len(fileio.get(results['img_path'])))
 
     start = time.perf_counter()
     data = ImageDataset(root, pipeline=[LoadImage() if kind == 'load' else read])
@@ -80,6 +86,42 @@ def measure(root: str, kind: str, workers: int, seconds: float) -> None:
     )
 
 
+def measure_warm(roots: list[str], kind: str, epochs: int) -> None:
+    """Epochs in the order of training, files and shards in turn; prints a row."""
+    from itertools import islice
+
+    from simmim_mm.datasets import ImageDataset, ReproducibleSampler
+    from simmim_mm.datasets.transforms.loading import LoadImage
+
+    step = LoadImage() if kind == 'load' else read
+    data = [ImageDataset(root, pipeline=[step]) for root in roots]
+    samplers = [ReproducibleSampler(images, seed=0) for images in data]
+    rows = []
+    for epoch in range(epochs + 1):
+        orders = []
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+            orders.append(iter(sampler))
+        for number in range(len(data[0]) // 500):
+            row = np.zeros((2, 2))
+            for i in (0, 1) if number % 2 else (1, 0):
+                start, used = time.perf_counter(), time.process_time()
+                for index in islice(orders[i], 500):
+                    data[i][index]
+                row[i] = time.perf_counter() - start, time.process_time() - used
+            if epoch:
+                rows.append(row / 500 * 1e6)
+    found = np.array(rows)  # (rounds, files or shards, elapsed or of a core) in us an image
+    text = [f'{kind}, {epochs} epochs of {len(data[0])} images:']
+    for name, times in zip(('elapsed', 'of a core'), found.transpose(2, 1, 0)):
+        ratio = times[1] / times[0]
+        text.append(
+            f'{name} {times[0].mean():.1f} and {times[1].mean():.1f} us an image, '
+            f'{times[1].sum() / times[0].sum():.3f} times, median {np.median(ratio):.3f};'
+        )
+    print(*text, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path)
@@ -90,6 +132,7 @@ def main() -> None:
     parser.add_argument('--kinds', nargs='+', default=['read', 'load'])
     parser.add_argument('--repeat', type=int, default=3)
     parser.add_argument('--cold', action='store_true')
+    parser.add_argument('--warm', type=int, metavar='EPOCHS')
     parser.add_argument('--measure', nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
@@ -105,7 +148,9 @@ def main() -> None:
         written = shard_folder(str(files), str(shards), CHUNK, workers=2)
         size = sum(shard.bytes for shard in written.shards)
         print(f'wrote {size / 1e9:.2f} GB of shards in {time.perf_counter() - start:.0f} s')
-    for kind in args.kinds:
+    for kind in args.kinds if args.warm else ():
+        measure_warm([str(files), str(shards)], kind, args.warm)
+    for kind in () if args.warm else args.kinds:
         for workers in args.workers:
             for _ in range(args.repeat):
                 for root in (files, shards):

@@ -289,7 +289,8 @@ def embed(
         checkpoint: Of a pretraining, or of other code.
         images: A file, several, or a folder.
         out: File to write them to: ``.npy``, ``.csv`` or ``.parquet``, see
-            :meth:`~simmim_mm.evaluation.embedding.Embedding.save`.
+            :meth:`~simmim_mm.evaluation.embedding.Embedding.save`. What is returned stays on the
+            disk, and a call that was interrupted is continued.
         patches: ``(N, h, w, C)``, a feature for each position of the last map, instead of their
             mean ``(N, C)``.
         batch_size: Images at once.
@@ -308,10 +309,7 @@ def embed(
     loading = dict(batch_size=batch_size, num_workers=num_workers)
     with _native(checkpoint, config=config) as (file, _):
         extract = FeatureExtractor.from_checkpoint(file, config, device, **loading)
-    found = embed_images(extract, [str(path) for path in _files(images)], patches, progress)
-    if out is not None:
-        found.save(out)
-    return found
+    return embed_images(extract, [str(path) for path in _files(images)], patches, progress, out)
 
 
 def _files(images: str | Path | Sequence[str | Path]) -> list[str | Path]:

@@ -61,12 +61,15 @@ def written_whole(path: str | Path, mode: str = 'wb', **kwargs: Any) -> Iterator
             # A write that fails does not know its file, and nobody knows the temporary one.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_lines(lines: Iterable[str], path: str | Path) -> None:
-    """A text file with one entry a line, as ``ImageDataset(ann_file=...)`` reads it."""
-    with written_whole(path, 'w', encoding='utf-8') as file:
+    """A text file with one entry a line, as ``ImageDataset(ann_file=...)`` reads it.
+
+    Paths that are no UTF-8 are written byte by byte, as everywhere in this package.
+    """
+    with written_whole(path, 'w', encoding='utf-8', errors='surrogateescape') as file:
         file.writelines(f'{line}\n' for line in lines)
 
 
@@ -88,8 +91,9 @@ def remove_stale_files(folder: str | Path, name: str = '') -> list[str]:
     return [path.name for path in stale]
 
 
-def _sync_folder(folder: Path) -> None:
-    # Makes the renaming itself survive a power cut. Not every system can open a folder.
+def sync_folder(folder: Path) -> None:
+    """Make a renaming in it survive a power cut."""
+    # Not every system can open a folder.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

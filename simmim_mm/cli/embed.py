@@ -9,7 +9,8 @@ from simmim_mm.cli.common import add_checkpoint_options, checkpoint_options, pro
 HELP = 'write the features of images to a file, for search, clustering or a model on top'
 DESCRIPTION = """
 Write the features that a pretrained backbone gives of every image of a folder, loaded as in its
-pretraining, with the paths of the images. Files that cannot be read are listed and left out.
+pretraining, with the paths of the images. Files that cannot be read are listed and left out. An
+interrupted run continues where it was.
 """
 
 
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from simmim_mm.api import embed
+    from simmim_mm.evaluation.kept_features import remove_finished
 
+    remove_finished(args.out)
     if Path(args.out).exists() and not args.force:
         raise ValueError(f'{args.out} exists: give another name with --out, or --force')
     config, device = checkpoint_options(args)
@@ -52,4 +55,5 @@ def run(args: argparse.Namespace) -> None:
     for path, reason in found.unreadable.items():
         print(f'warning: left out {path}: {reason}', file=sys.stderr)
     shape = 'x'.join(map(str, found.features.shape[1:]))
-    print(f'wrote {args.out}: features of {shape} of {len(found.paths)} images')
+    done = f', {found.done_before} of them done before' if found.done_before else ''
+    print(f'wrote {args.out}: features of {shape} of {len(found.paths)} images{done}')

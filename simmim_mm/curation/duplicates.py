@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 _BLOCK = 1 << 20  # comparisons at a time
 
@@ -70,28 +72,52 @@ def group_duplicates(
     Returns:
         ``(n,)`` int64; the number of a group is the index of its first member.
     """
-    parent = np.arange(len(content))
+    groups = _Groups(len(content))
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    def join(left: np.ndarray, right: np.ndarray) -> None:
-        for a, b in zip(left.tolist(), right.tolist()):
-            a, b = root(a), root(b)
-            parent[max(a, b)] = min(a, b)
-
-    for keys in (content, pixels):
+    def join_equal(keys: np.ndarray) -> np.ndarray:
+        """Join images with the same key, and give the first of each."""
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        later = np.flatnonzero(first[inverse] != np.arange(len(keys)))
-        join(first[inverse[later]], later)
-    searched = [None] if mirrored is None else [None, mirrored]
-    for others in searched if distance >= 0 else []:
-        for left, right in near_pairs(looks, distance, others):
-            join(left, right)
-    return np.array([root(i) for i in range(len(parent))], np.int64)
+        groups.join(first[inverse], np.arange(len(keys)))
+        return first
+
+    join_equal(content)
+    join_equal(pixels)
+    if distance >= 0:
+        # A thousand images that look the same make half a million pairs: one stands for them.
+        hashes = np.stack([looks] if mirrored is None else [looks, mirrored], 1)
+        first = join_equal(hashes.view(f'V{8 * hashes.shape[1]}').ravel())
+        for others in [None] if mirrored is None else [None, mirrored[first]]:
+            for left, right in near_pairs(looks[first], distance, others):
+                groups.join(first[left], first[right])
+    return groups.of(np.arange(len(content)))
+
+
+class _Groups:
+    """A forest over images: each knows an earlier one of its group, the first one itself."""
+
+    def __init__(self, count: int) -> None:
+        self.parent = np.arange(count)
+
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """The first image of the group of each."""
+        found = self.parent[images]
+        while ((further := self.parent[found]) != found).any():
+            found = further
+        self.parent[images] = found
+        return found
+
+    def join(self, left: np.ndarray, right: np.ndarray) -> None:
+        """Make one group of those of ``left[i]`` and ``right[i]``."""
+        left, right = self.of(left), self.of(right)
+        apart = left != right
+        if not apart.any():
+            return
+        # of the groups that are concerned: their number in this list, and what is connected
+        firsts, numbers = np.unique([left[apart], right[apart]], return_inverse=True)
+        one, other = numbers.reshape(2, -1)
+        links = csr_matrix((np.ones(len(one), bool), (one, other)), shape=[len(firsts)] * 2)
+        _, part = connected_components(links, directed=False)
+        self.parent[firsts] = firsts[np.unique(part, return_index=True)[1][part]]
 
 
 def _count_bits(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simmim_mm.curation.inspection import Inspection
+from simmim_mm.datasets.image_folder import time_of_change
 
 _FLUSHED = 256  # entries that a kill may cost
 
@@ -41,7 +42,7 @@ class Journal:
                     index, stamp, seen = json.loads(line)
                 except ValueError:  # cut off by a kill; what a later call added follows
                     continue
-                if stamp == _stamp(self.files[int(index)]):
+                if stamp == time_of_change(self.files[int(index)]):
                     for name in ('content', 'pixels'):
                         seen[name] = bytes.fromhex(seen[name])
                     yield index, Inspection(**{**seen, 'looks': tuple(seen['looks'])})
@@ -58,16 +59,8 @@ class Journal:
 
     def add(self, index: int, seen: Inspection) -> None:
         """Note what was found in a file."""
-        entry = [index, _stamp(self.files[index]), seen._asdict()]
+        entry = [index, time_of_change(self.files[index]), seen._asdict()]
         self._file.write(json.dumps(entry, default=bytes.hex) + '\n')
         self._added += 1
         if self._added % _FLUSHED == 0:
             self._file.flush()
-
-
-def _stamp(path: str) -> int:
-    """Time of the last change in ns; 0 of what is no local file."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0

@@ -38,7 +38,8 @@ def write_csv(scan: Scan, path: str | Path) -> None:
 
     ``group`` is the path of the first duplicate, and empty for faults.
     """
-    with written_whole(path, 'w', newline='', encoding='utf-8') as file:
+    text = dict(newline='', encoding='utf-8', errors='surrogateescape')
+    with written_whole(path, 'w', **text) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for i, name in enumerate(scan.paths):
@@ -54,7 +55,7 @@ def read_report(path: str | Path) -> list[dict[str, str]]:
         DataError: If it is not one.
     """
     try:
-        with open(path, newline='', encoding='utf-8') as file:
+        with open(path, newline='', encoding='utf-8', errors='surrogateescape') as file:
             reader = csv.DictReader(file)
             names = ['channels' if n == 'bands' else n for n in reader.fieldnames or []]  # of 0.1
             reader.fieldnames = names
@@ -94,19 +95,21 @@ def write_html(scan: Scan, path: str | Path, max_rows: int = 200) -> None:
     if groups := _groups(scan):
         parts.append('<h2>duplicates</h2><p>The framed one is kept.')
         for members in groups[:max_rows]:
-            best_first = sorted(members, key=lambda i: not scan.kept[i])
-            figures = (_figure(scan, i) for i in best_first[:12])
+            best_first = members[np.argsort(~scan.kept[members], kind='stable')]
+            figures = (_figure(scan, i) for i in best_first[:12].tolist())
             parts += ['<div class="row">', *figures, '</div>']
         parts.append(_more(len(groups), max_rows))
-    with written_whole(path, 'w', encoding='utf-8') as file:
+    with written_whole(path, 'w', encoding='utf-8', errors='replace') as file:
         file.write('\n'.join(parts))
 
 
-def _groups(scan: Scan) -> list[list[int]]:
+def _groups(scan: Scan) -> list[np.ndarray]:
+    """The members of each group of several."""
     order = np.argsort(scan.groups, kind='stable')
     order = order[scan.groups[order] >= 0]
-    cuts = np.flatnonzero(np.diff(scan.groups[order])) + 1
-    return [members.tolist() for members in np.split(order, cuts) if len(members) > 1]
+    starts = np.flatnonzero(np.diff(scan.groups[order], prepend=-1))
+    stops = np.append(starts[1:], len(order))
+    return [order[i:j] for i, j in zip(starts, stops) if j - i > 1]
 
 
 def _more(count: int, shown: int) -> str:

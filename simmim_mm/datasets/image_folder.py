@@ -156,6 +156,14 @@ def is_inside(path: str, root: str) -> bool:
     )
 
 
+def time_of_change(path: str) -> int:
+    """Of a file's content, in ns; 0 of what is no local file."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
 @renamed_arguments(max_missing_share='max_missing')
 def read_list(ann_file: str, folder: str, max_missing: float, root: str = '') -> list[str]:
     """Paths in a text file, one a line; blank lines and lines that begin with ``#`` are ignored.

@@ -1,11 +1,11 @@
 """Features of many images in a file: for search, clustering or a model on top."""
 
 import csv
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from torch import Tensor
 from simmim_mm.checkpoint.file_backend import remove_stale_files, write_lines, written_whole
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.evaluation.features import FeatureExtractor
+from simmim_mm.evaluation.kept_features import KeptFeatures
 
 FORMATS = ('.npy', '.csv', '.parquet')
+_BLOCK = 1 << 22  # numbers that are turned into rows of a table at a time
 
 
 @dataclass
@@ -26,11 +28,13 @@ class Embedding:
         paths: The images that could be read.
         features: ``(N, C)`` float32; of patches ``(N, h, w, C)``, h rows of w positions.
         unreadable: Path to reason, of those that could not.
+        done_before: Number of images that an interrupted call had finished.
     """
 
     paths: list[str]
     features: Tensor
     unreadable: dict[str, str]
+    done_before: int = 0
 
     def save(self, out: str | Path) -> list[Path]:
         """Write a file of the kind that its ending says; returns all that were written.
@@ -44,9 +48,20 @@ class Embedding:
         """
         out = Path(out)
         check_format(out)
-        remove_stale_files(out.parent, out.stem)
-        written = [out]
         # The features come last: where they are, all of it is.
+        written = self._write_lists(out)
+        array = self.features.numpy()
+        if out.suffix == '.npy':
+            with written_whole(out) as file:
+                np.save(file, array)
+        else:
+            self._write_table(out, array)
+        return [out, *written]
+
+    def _write_lists(self, out: Path) -> list[Path]:
+        """What lies beside the features."""
+        remove_stale_files(out.parent, out.stem)
+        written = []
         if out.suffix == '.npy':
             written.append(out.with_suffix('.txt'))
             write_lines(self.paths, written[-1])
@@ -54,33 +69,39 @@ class Embedding:
             written.append(out.with_suffix('.unreadable.txt'))
             lines = (f'{path}: {reason}' for path, reason in self.unreadable.items())
             write_lines(lines, written[-1])
-        array = self.features.numpy()
-        if out.suffix == '.npy':
-            with written_whole(out) as file:
-                np.save(file, array)
-        elif out.suffix == '.csv':
-            with written_whole(out, 'w', newline='', encoding='utf-8') as file:
-                rows = csv.writer(file)
-                rows.writerow([*self._columns, *(f'f{i}' for i in range(array.shape[-1]))])
-                for where, row in zip(self._places(), array.reshape(-1, array.shape[-1])):
-                    rows.writerow([*where, *row.tolist()])
-        else:
-            pyarrow, parquet = import_module('pyarrow'), import_module('pyarrow.parquet')
-            columns: dict[str, Any] = dict(zip(self._columns, zip(*self._places())))
-            columns['feature'] = list(array.reshape(-1, array.shape[-1]))
-            with written_whole(out) as file:
-                parquet.write_table(pyarrow.table(columns), file)
         return written
 
-    @property
-    def _columns(self) -> list[str]:
-        return ['path', 'row', 'column'] if self.features.ndim == 4 else ['path']
-
-    def _places(self) -> list[tuple]:
-        """What stands before each feature, in the order of the rows."""
-        grid = np.ndindex(*self.features.shape[1:-1])
-        places = list(grid)
-        return [(path, *place) for path in self.paths for place in places]
+    def _write_table(self, out: Path, array: np.ndarray) -> None:
+        """A .csv or .parquet, of some images at a time, so that memory is bounded."""
+        columns = ['path', 'row', 'column'] if array.ndim == 4 else ['path']
+        places = list(np.ndindex(*array.shape[1:-1]))
+        numbers = array.shape[-1]
+        step = max(1, _BLOCK // max(1, numbers * len(places)))
+        blocks = (
+            (
+                ((path, *place) for path in self.paths[i : i + step] for place in places),
+                array[i : i + step].reshape(-1, numbers),
+            )
+            for i in range(0, len(self.paths), step)
+        )
+        if out.suffix == '.csv':
+            text = dict(newline='', encoding='utf-8', errors='surrogateescape')
+            with written_whole(out, 'w', **text) as file:
+                rows = csv.writer(file)
+                rows.writerow([*columns, *(f'f{i}' for i in range(numbers))])
+                for where, block in blocks:
+                    rows.writerows([*w, *row.tolist()] for w, row in zip(where, block))
+            return
+        arrow, parquet = import_module('pyarrow'), import_module('pyarrow.parquet')
+        kinds = [arrow.string(), *[arrow.int64()] * (len(columns) - 1)]
+        schema = arrow.schema([*zip(columns, kinds), ('feature', arrow.list_(arrow.float32()))])
+        with written_whole(out) as file, parquet.ParquetWriter(file, schema) as writer:
+            for where, block in blocks:
+                offsets = np.arange(0, block.size + 1, numbers, dtype=np.int32)
+                feature = arrow.ListArray.from_arrays(offsets, block.ravel())
+                paths, *rest = map(list, zip(*where))
+                paths = [os.fsencode(path).decode(errors='replace') for path in paths]
+                writer.write_table(arrow.table([paths, *rest, feature], schema=schema))
 
 
 def check_format(out: Path) -> None:
@@ -94,12 +115,12 @@ def check_format(out: Path) -> None:
             raise ValueError(f'{out}: .parquet needs pyarrow: pip install pyarrow') from None
 
 
-@torch.no_grad()
 def embed_images(
     extract: FeatureExtractor,
     paths: Sequence[str],
     patches: bool = False,
     progress: Callable[[int], None] | None = None,
+    out: str | Path | None = None,
 ) -> Embedding:
     """Features of image files; those that cannot be read are left out and named.
 
@@ -108,20 +129,72 @@ def embed_images(
         paths: The files.
         patches: Features of all positions instead of their mean.
         progress: Called after each image with the number of all.
+        out: File to write them to, as :meth:`Embedding.save` does. They go to the disk batch by
+            batch, and what is returned stays there; a call that was ended is continued.
 
     Raises:
-        DataError: If none can be read.
+        DataError: If none can be read, or another process is writing to ``out``.
     """
+    if out is not None:
+        return _embed_to_file(extract, paths, patches, progress, Path(out))
     found: list[Tensor] = []
     unreadable: dict[str, str] = {}
-    for features, failed in extract.batches(paths, patches):
-        found.append(features)
+    for _, features, failed in _batches(extract, paths, patches, progress):
         unreadable.update(failed)
+        found += [features] * bool(len(features))
+    sound = _readable(paths, unreadable)
+    return Embedding(sound, torch.cat(found), unreadable)
+
+
+def _embed_to_file(
+    extract: FeatureExtractor,
+    paths: Sequence[str],
+    patches: bool,
+    progress: Callable[[int], None] | None,
+    out: Path,
+) -> Embedding:
+    check_format(out)
+    with KeptFeatures(out, paths, [patches, extract.identity()]) as kept:
+        done_before = kept.done
+        for batch in _batches(extract, paths, patches, progress, done_before):
+            kept.add(*batch)
+        if not kept.rows:
+            kept.discard()
+        sound, array = _readable(paths, kept.unreadable), kept.array()
+        found = Embedding(sound, torch.from_numpy(array), kept.unreadable, done_before)
+        found._write_lists(out)
+        if out.suffix == '.npy':
+            kept.become_npy()
+        else:
+            found._write_table(out, array)
+            kept.discard()
+    return found
+
+
+def _batches(
+    extract: FeatureExtractor,
+    paths: Sequence[str],
+    patches: bool,
+    progress: Callable[[int], None] | None,
+    done: int = 0,
+) -> Iterator[tuple[int, Tensor, dict[str, str]]]:
+    """Number of images that are done, features, and what failed."""
+
+    def tick(number: int) -> None:
         if progress is not None:
-            for _ in range(len(features) + len(failed)):
+            for _ in range(number):
                 progress(len(paths))
-    if len(unreadable) == len(paths):
+
+    tick(done)
+    for features, failed in extract.batches(paths, patches, done):
+        before, done = done, min(done + extract.batch_size, len(paths))
+        yield done, features, failed
+        tick(done - before)
+
+
+def _readable(paths: Sequence[str], unreadable: dict[str, str]) -> list[str]:
+    sound = [path for path in paths if path not in unreadable]
+    if not sound:
         reasons = [f'{path}: {reason}' for path, reason in unreadable.items()]
         raise DataError(f'no image can be read: {first_few(reasons)}')
-    sound = [path for path in paths if path not in unreadable]
-    return Embedding(sound, torch.cat([f for f in found if len(f)]), unreadable)
+    return sound

@@ -1,14 +1,14 @@
 """Features of image files by a pretrained backbone."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from simmim_mm.checkpoint import LoadReport, building_from, load_into, open_run
 from simmim_mm.datasets.errors import UnreadableImage
@@ -16,7 +16,10 @@ from simmim_mm.datasets.evaluation_pipeline import evaluation_pipeline
 from simmim_mm.datasets.seeding import seeded_rng
 from simmim_mm.models import backbones  # noqa: F401 - registered before types are checked
 from simmim_mm.models.data_preprocessor import MIMDataPreprocessor
+from simmim_mm.models.teachers.feature_teacher import fingerprint
 from simmim_mm.registry import MODELS, TRANSFORMS
+
+T = TypeVar('T')
 
 
 class FeatureExtractor:
@@ -43,7 +46,7 @@ class FeatureExtractor:
     ) -> None:
         self.backbone, self.data_preprocessor = backbone, data_preprocessor
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.pipeline = Compose(loading_steps(config))
+        self.config, self.pipeline = config, Compose(loading_steps(config))
 
     @classmethod
     def from_checkpoint(
@@ -82,25 +85,37 @@ class FeatureExtractor:
             features.append(batch)
         return torch.cat(features)
 
+    def identity(self) -> list:
+        """What its features depend on besides the images: weights, and how they are loaded."""
+        model, weights = self.config.model, bytes(fingerprint(self.backbone).tolist()).hex()
+        return [weights, model.backbone, model.data_preprocessor, loading_steps(self.config)]
+
     @torch.no_grad()
     def batches(
-        self, paths: Sequence[str], patches: bool = False
+        self, paths: Sequence[str], patches: bool = False, start: int = 0
     ) -> Iterator[tuple[Tensor, dict[str, str]]]:
         """Features batch by batch, and the files of the batch that cannot be loaded.
 
         Args:
             paths: Image files.
             patches: All positions of the map instead of their mean.
+            start: Number of files to leave out, at the beginning.
 
         Yields:
             ``(n, C)`` float32, or ``(n, h, w, C)`` of patches, of those that can; and path to
             reason of the others.
         """
+        size, count = self.batch_size, len(paths)
+        # Paths travel with their batch: workers that share a list come to hold copies of it.
+        batches = (
+            [(i, str(paths[i])) for i in range(first, min(first + size, count))]
+            for first in range(start, count, size)
+        )
         loader = DataLoader(
-            list(enumerate(paths)),  # type: ignore[arg-type]  # a list will do
-            self.batch_size,
+            _Loading(self.pipeline),
+            batch_sampler=batches,  # type: ignore[arg-type]  # an iterator will do
             num_workers=self.num_workers,
-            collate_fn=partial(_load, self.pipeline),
+            collate_fn=_as_it_is,
         )
         training = self.backbone.training
         self.backbone.eval()
@@ -119,17 +134,27 @@ class FeatureExtractor:
         return features.cpu()
 
 
-def _load(pipeline: Callable, files: list[tuple[int, str]]) -> tuple[Tensor, dict[str, str]]:
-    """Images ``(B, C, H, W)`` of numbered files, and the reasons of those that failed by path."""
-    images, failed = [], {}
-    for i, path in files:
-        try:
-            image = pipeline(dict(img_path=path, sample_idx=i))['img']
-        except UnreadableImage as error:
-            failed[path] = error.reason
-        else:
-            images.append(torch.from_numpy(image).permute(2, 0, 1))
-    return torch.stack(images) if images else torch.empty(0), failed
+class _Loading(Dataset):
+    """Loads batches of numbered files."""
+
+    def __init__(self, pipeline: Callable) -> None:
+        self.pipeline = pipeline
+
+    def __getitems__(self, files: list[tuple[int, str]]) -> tuple[Tensor, dict[str, str]]:
+        """Images ``(B, C, H, W)``, and the reasons of those that failed by path."""
+        images, failed = [], {}
+        for i, path in files:
+            try:
+                image = self.pipeline(dict(img_path=path, sample_idx=i))['img']
+            except UnreadableImage as error:
+                failed[path] = error.reason
+            else:
+                images.append(torch.from_numpy(image).permute(2, 0, 1))
+        return torch.stack(images) if images else torch.empty(0), failed
+
+
+def _as_it_is(batch: T) -> T:
+    return batch
 
 
 def _parts(config: Config) -> list:

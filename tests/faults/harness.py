@@ -37,7 +37,7 @@ COMMANDS = {
     'scan': ('scan', 'images', '--out', 'scanned', '--workers', '0'),
     'cache': ('cache', 'images', '--out', 'cached', '--short-side', '24', '--workers', '0'),
     'shard': ('shard', 'images', 'sharded', '--images', '3', '--workers', '0'),
-    'embed': ('embed', 'start.pth', 'images', '--num-workers', '0'),
+    'embed': ('embed', 'start.pth', 'images', '--num-workers', '0', '--batch-size', '2'),
     'export': ('export', 'start.pth', '--to', 'timm', '--out', 'timm.safetensors'),
 }
 

@@ -258,3 +258,13 @@ def test_the_limit_of_pixels_is_that_of_training(tmp_path, monkeypatch):
     Image.new('L', (100, 100)).save(tmp_path / 'a.png')
     monkeypatch.setattr('simmim_mm.curation.inspection.MAX_PIXELS', 9999)
     assert 'max_pixels' in scan_folder(str(tmp_path)).faults[0][1]
+
+
+def test_a_name_that_is_no_utf_8_goes_through(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir('images')
+    Image.fromarray(data.coffee()[:80, :80]).save(os.fsdecode(b'images/\xfcber.png'))
+    run('scan', 'images', '--workers', '0')
+    assert (tmp_path / 'scan/kept.txt').read_bytes() == b'\xfcber.png\n'
+    (row,) = read_report('scan/report.csv')
+    assert row['path'] == os.fsdecode(b'\xfcber.png') and row['status'] == 'kept'

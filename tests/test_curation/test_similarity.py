@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse.csgraph import connected_components
 
 from simmim_mm.curation import group_duplicates, near_pairs, split_groups
 
@@ -54,6 +55,34 @@ def test_groups_join_duplicates_of_duplicates():
     mirrored[5] = far[2]
     groups = group_duplicates(content, pixels, far, mirrored, distance=4)
     assert_array_equal(groups, [0, 1, 0, 1, 1, 0])
+
+
+@pytest.mark.parametrize('with_mirrored', [False, True])
+def test_groups_are_the_connected_images(with_mirrored):
+    looks, mirrored = (RNG.choice(RNG.integers(0, 2**64, 60, dtype=np.uint64), 200) for _ in 'ab')
+    for i in range(0, 200, 2):
+        looks[i] = flip_bits(looks[i], RNG.integers(0, 5))
+    mirrored[::9] = looks[RNG.integers(0, 200, 23)]
+    content, pixels = (RNG.integers(0, 150, 200).astype('S16').view('V16') for _ in 'ab')
+    links = (content[:, None] == content) | (pixels[:, None] == pixels)
+    links |= distances(looks, looks) <= 3
+    if with_mirrored:
+        links |= distances(looks, mirrored) <= 3
+    parts = connected_components(links, directed=False)[1]
+    expected = [np.flatnonzero(parts == part)[0] for part in parts]
+    given = mirrored if with_mirrored else None
+    assert_array_equal(group_duplicates(content, pixels, looks, given, 3), expected)
+    assert 1 < len(set(expected)) < 100
+
+
+def test_a_hundred_thousand_frames_of_a_still_camera():
+    """They are five billion pairs."""
+    other = np.arange(100_000).astype('S16').view('V16')
+    looks = np.full(100_000, 77, np.uint64)
+    looks[::2] ^= np.uint64(1) << (np.arange(50_000) % 60).astype(np.uint64)
+    looks[-1] = ~np.uint64(0)
+    groups = group_duplicates(other, other, looks, distance=4)
+    assert_array_equal(groups, [0] * 99_999 + [99_999])
 
 
 # ---- splits ----

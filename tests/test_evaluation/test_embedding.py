@@ -1,6 +1,9 @@
 """Features of a folder in a file: as the backbone gives them, in the order of the paths."""
 
 import csv
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,28 +143,126 @@ def test_no_readable_image_is_an_error(folder):
         simmim_mm.embed(folder / 'run.pth', folder / 'images' / 'empty.png')
 
 
+class _Ends(list):
+    """Paths that cannot be read to their end, as a disk that fails in the midst of a table."""
+
+    def __iter__(self):
+        yield self[0]
+        raise OSError(28, 'no space left on device')
+
+    def __getitem__(self, key):
+        return _Ends(list.__getitem__(self, key)) if isinstance(key, slice) else 'a.png'
+
+
 @pytest.mark.parametrize('ending', ['.npy', '.csv'])
-def test_a_file_is_complete_or_as_it_was(tmp_path, monkeypatch, ending):
+def test_a_file_is_complete_or_as_it_was(tmp_path, ending):
     out = tmp_path / f'features{ending}'
-    found = Embedding(['a.png', 'b.png'], torch.tensor([[1.0, 2.0], [3.0, 4.0]]), {})
-    found.save(out)
-    before = out.read_bytes()
-
-    class Broken:
-        def __array__(self, *args, **kwargs):
-            raise OSError('no space left on device')
-
-        shape = (2, 2)
-
-        def reshape(self, *_):
-            yield np.ones(2)
-            raise OSError('no space left on device')
-
-    monkeypatch.setattr(torch.Tensor, 'numpy', lambda self: Broken())
+    features = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    Embedding(['a.png', 'b.png'], features, {}).save(out)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(OSError, match='no space'):
-        found.save(out)
-    assert out.read_bytes() == before
-    assert not list(tmp_path.glob('.*'))
+        Embedding(_Ends(['a.png', 'b.png']), features + 1, {}).save(out)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def _interrupted(folder, out, after, **kwargs):
+    """A call that is ended after so many images, in batches of two."""
+    left = iter(range(after))
+
+    def progress(total):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _embed(folder, out, progress=progress, **kwargs)
+
+
+def _embed(folder, out, run='run.pth', **kwargs):
+    return simmim_mm.embed(folder / run, folder / 'images', out=out, batch_size=2, **kwargs)
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / 'copied')
+
+
+@pytest.mark.parametrize(('ending', 'patches'), [('.npy', True), ('.csv', False)])
+def test_an_interrupted_call_is_continued(copied, tmp_path, ending, patches):
+    whole = _embed(copied, tmp_path / f'whole/f{ending}', patches=patches)
+    out = tmp_path / f'again/f{ending}'
+    _interrupted(copied, out, 3, patches=patches)
+    assert not out.exists()
+    # What is done is not looked at again: one that became unreadable, at the time it had.
+    first = Path(whole.paths[0])
+    time = first.stat().st_mtime_ns
+    first.write_bytes(b'')
+    os.utime(first, ns=(time, time))
+    found = _embed(copied, out, patches=patches)
+    assert found.done_before == 4 and whole.done_before == 0
+    assert torch.equal(found.features, whole.features) and found.unreadable == whole.unreadable
+    texts = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ('whole', 'again')
+    ]
+    assert texts[0] == texts[1] and f'f{ending}' in texts[0]
+
+
+def test_what_a_kill_leaves_half_written_is_left_out(copied, tmp_path):
+    whole, out = _embed(copied, tmp_path / 'whole.npy'), tmp_path / 'f.npy'
+    _interrupted(copied, out, 3)
+    with (tmp_path / '.f.npy.journal').open('r+') as journal:
+        journal.truncate(len(journal.read()) - 5)
+    with (tmp_path / '.f.npy.partial').open('ab') as features:
+        features.write(b'123')
+    found = _embed(copied, out)
+    assert found.done_before == 2
+    np.testing.assert_array_equal(np.load(out), whole.features)
+
+
+def test_other_images_weights_and_settings_are_not_mixed(copied, tmp_path, caplog):
+    out = tmp_path / 'f.npy'
+    _interrupted(copied, out, 5)
+    changed = sorted((copied / 'images').iterdir())[3]  # in the second of two batches
+    Image.new('RGB', (60, 60), (200, 10, 10)).save(changed)
+    os.utime(changed, ns=(1, 1))
+    assert _embed(copied, out).done_before == 2
+    np.testing.assert_array_equal(np.load(out), _embed(copied, tmp_path / 'again.npy').features)
+    out.unlink()
+    state = torch.load(copied / 'run.pth')
+    state['state_dict']['backbone.ln1.weight'] *= 2
+    torch.save(state, copied / 'other.pth')
+    for others in dict(patches=True), dict(run='other.pth'):
+        _interrupted(copied, out, 5)
+        caplog.clear()
+        assert _embed(copied, out, **others).done_before == 0
+        assert 'begun with other images, weights or settings' in caplog.text
+        expected = _embed(copied, None, **others).features
+        np.testing.assert_array_equal(np.load(out), expected)
+        out.unlink()
+
+
+def test_two_calls_do_not_write_one_file(folder, tmp_path):
+    def second(total):
+        with pytest.raises(DataError, match='is being written by another process'):
+            _embed(folder, tmp_path / 'f.npy')
+        tried.append(total)
+
+    tried = []
+    found = _embed(folder, tmp_path / 'f.npy', progress=second)
+    assert len(tried) == len(found.paths) + len(found.unreadable)
+
+
+def test_a_run_killed_when_its_table_was_written_leaves_nothing(folder, tmp_path, capsys):
+    out = tmp_path / 'f.csv'
+    _interrupted(folder, out, 5)
+    _interrupted(folder, tmp_path / 'new.csv', 5)
+    (tmp_path / 'new.csv').write_text('of an earlier run')
+    os.utime(tmp_path / 'new.csv', ns=(1, 1))
+    out.write_text('all of it')
+    for path in (out, tmp_path / 'new.csv'):
+        with pytest.raises(SystemExit):
+            main(['embed', str(folder / 'run.pth'), str(folder / 'images'), '--out', str(path)])
+    assert {path.name for path in tmp_path.glob('.*')} == {'.new.csv.partial', '.new.csv.journal'}
 
 
 def test_of_an_adapted_backbone_of_mmpretrain(folder, tmp_path):
@@ -172,3 +273,14 @@ def test_of_an_adapted_backbone_of_mmpretrain(folder, tmp_path):
     path = save_checkpoint(tmp_path / 'run.pth', cfg)
     images = [str(folder / 'images' / 'coffee.jpg')]
     assert simmim_mm.extract_features(path, images).shape == (1, 512)
+
+
+@pytest.mark.parametrize('ending', ['.npy', '.csv'])
+def test_a_name_that_is_no_utf_8_is_written_as_it_is(folder, tmp_path, ending):
+    image = os.path.join(os.fsencode(tmp_path), b'\xfcber.png')
+    shutil.copy(folder / 'images' / 'gray, 2.png', image)
+    out = tmp_path / f'features{ending}'
+    found = simmim_mm.embed(folder / 'run.pth', os.fsdecode(image), out=out)
+    assert found.paths == [os.fsdecode(image)]
+    listed = out.with_suffix('.txt') if ending == '.npy' else out
+    assert image in listed.read_bytes()
