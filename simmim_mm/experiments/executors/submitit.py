@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,15 +31,29 @@ class _Submission:
 
     def __call__(self) -> int:
         code = supervise(self.task)
-        if code == INTERRUPTED:
-            name = os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')
-            signal.raise_signal(signal.Signals[f'SIG{name}'])  # submitit requeues the job and exits
-        return code
+        if code != INTERRUPTED:
+            return code
+        if _is_ended_by_slurm():
+            sys.exit(code)
+        name = os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')
+        signal.raise_signal(signal.Signals[f'SIG{name}'])  # submitit requeues the job and exits
+        raise AssertionError('submitit has let a preempted job go on')
 
     def checkpoint(self) -> Any:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _is_ended_by_slurm() -> bool:
+    """Whether Slurm ends this job, or requeues it, itself: a requeue would undo an scancel."""
+    job = os.environ.get('SLURM_JOB_ID')
+    if os.environ.get('SUBMITIT_EXECUTOR') != 'slurm' or not job:
+        return False
+    command = ['squeue', '--noheader', '--format=%T', f'--jobs={job}']
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    print('state of the job:', answer.stdout.strip(), flush=True)
+    return answer.returncode == 0 and answer.stdout.strip() != 'RUNNING'
 
 
 class SubmititExecutor(Executor):
