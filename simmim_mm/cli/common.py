@@ -252,9 +252,7 @@ def choose_executor(args: argparse.Namespace, work_dir: Path) -> 'Executor':
     return make_executor(args.executor, folder, args.jobs, args.executor_options)
 
 
-def run_trainings(
-    trials: 'Sequence[Trial]', folder: Path, executor: 'Executor'
-) -> 'list[Outcome]':
+def run_trainings(trials: 'Sequence[Trial]', folder: Path, executor: 'Executor') -> 'list[Outcome]':
     """Run trials with `simmim train`, each in a folder of its own.
 
     SIGTERM, SIGUSR1 and Ctrl-C end this process, the first two with exit code 75, and its

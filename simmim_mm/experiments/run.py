@@ -179,7 +179,9 @@ class Run:
         status = self.job.status()
         if not status:
             progress = self._progress()
-            value = f', {self.trial.metric} {progress.value:.4g}' if progress.value is not None else ''
+            value = (
+                f', {self.trial.metric} {progress.value:.4g}' if progress.value is not None else ''
+            )
             status = f'{progress.fraction:.0%}{value}{time_left()}'
         if status != self._said:  # a queue may be long
             self._said = status

@@ -52,7 +52,6 @@ def _is_ended_by_slurm() -> bool:
         return False
     command = ['squeue', '--noheader', '--format=%T', f'--jobs={job}']
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    print('state of the job:', answer.stdout.strip(), flush=True)
     return answer.returncode == 0 and answer.stdout.strip() != 'RUNNING'
 
 
