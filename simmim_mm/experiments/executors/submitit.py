@@ -136,7 +136,7 @@ class SubmititJob(Job):
         return self._job.state != 'RUNNING'
 
     def _without_result(self) -> str:
-        return f'{self.name} has left no result: cancelled, or killed; see {self._job.paths.stderr}'
+        return f'{self.name} has left no result: canceled, or killed; see {self._job.paths.stderr}'
 
 
 class SlurmExecutor(SubmititExecutor):

@@ -3,13 +3,15 @@
 import ctypes
 import os
 import signal
+import time
 from types import FrameType
 
 from simmim_mm.experiments.executors.base import Task
 
 INTERRUPTED = os.EX_TEMPFAIL  # 75, with which a training ends that is to be continued
-# Preemption and the end of the time limit, as Slurm and submitit announce them, and cancelling.
+# Preemption and the end of the time limit, as Slurm and submitit announce them, and canceling.
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+_POLL = 0.1  # seconds
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
@@ -40,7 +42,8 @@ def supervise(task: Task) -> int:
     process = task.launch(env, preexec_fn=prepare)
     former = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
-        code = process.wait()
+        while (code := process.poll()) is None:
+            time.sleep(_POLL)  # not wait(): what Ray sends to cancel a task does not end it
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
