@@ -42,18 +42,20 @@ def _check_one_fails_and_one_is_preempted(executor, folder: Path) -> None:
     thread.join()
     assert bad.value is None and 'learning rate too blue' in bad.error
     assert good.value == 2.0 and (good.work_dir / 'result.json').is_file()
-    assert len((good.work_dir / 'calls.txt').read_text().split()) == 2
+    assert (good.work_dir / 'calls.txt').read_text().split() == ['1', '1']  # threads of each start
     logs = [path.read_text() for path in sorted(good.work_dir.rglob('scalars.json'))]
     assert [json.loads(line)['step'] for line in ''.join(logs).splitlines()] == [1, 2, 3, 4, 4]
 
 
-def test_a_job_that_is_preempted_goes_on_and_one_that_fails_is_told(tmp_path):
+def test_a_job_that_is_preempted_goes_on_and_one_that_fails_is_told(tmp_path, monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     pytest.importorskip('submitit', reason="needs submitit: pip install '.[cluster]'")
     executor = make_executor('submitit-local', tmp_path / 'submitit')
     _check_one_fails_and_one_is_preempted(executor, tmp_path)
 
 
-def test_a_task_of_ray_that_is_preempted_goes_on_and_one_that_fails_is_told(tmp_path):
+def test_a_task_of_ray_that_is_preempted_goes_on_and_one_that_fails_is_told(tmp_path, monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     ray = pytest.importorskip('ray', reason="needs Ray: pip install '.[ray]'")
     try:
         executor = make_executor('ray', tmp_path, options={'address': 'local'})

@@ -18,12 +18,14 @@ class Task:
         work_dir: Folder of the training, absolute; what the program prints goes to its
             ``train.log``.
         cwd: Working directory of the program.
+        threads: Of the processor, unless OMP_NUM_THREADS is set; None = what the library takes.
     """
 
     name: str
     command: Sequence[str]
     work_dir: Path
     cwd: str
+    threads: int | None = None
 
     @property
     def log(self) -> Path:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import submitit
 
 _TIMEOUTS = 1000  # times that a job may come to the end of its time limit
-_TEN_DAYS = 14_400  # minutes
+_TEN_DAYS = 14_400  # minutes; submitit's local executor ends a job after two
 _QUEUE_AGE = 10.0  # seconds after which the queue is read again
 _SETTLED = 30.0  # seconds within which a shared disk shows the result of a job that has ended
 
@@ -73,7 +74,7 @@ class SubmititExecutor(Executor):
 
     name = 'submitit-local'
     _cluster = 'local'
-    _defaults: Mapping[str, Any] = {'timeout_min': _TEN_DAYS}  # submitit's are two minutes
+    _defaults: Mapping[str, Any] = {'timeout_min': _TEN_DAYS, 'cpus_per_task': 1}
     _limit, _delay = 'timeout_min', 30  # name of the limit; seconds that a signal precedes it
 
     def __init__(self, folder: Path, jobs: int | None, options: Mapping[str, Any]) -> None:
@@ -92,6 +93,7 @@ class SubmititExecutor(Executor):
             text = ' '.join(str(error).split())
             raise ValueError(f'--executor {self.name}: {text}') from None
         found = self._submitit.parameters
+        self._threads = found.get('cpus_per_task')
         for name in ('nodes', 'tasks_per_node', 'ntasks_per_node'):
             if found.get(name, 1) != 1:
                 raise ValueError(f'--executor-options: a training is one process; leave out {name}')
@@ -107,7 +109,7 @@ class SubmititExecutor(Executor):
 
     def _submit(self, task: Task) -> 'submitit.Job[int]':
         self._submitit.update_parameters(name=task.name)
-        return self._submitit.submit(_Submission(task))
+        return self._submitit.submit(_Submission(replace(task, threads=self._threads)))
 
 
 class SubmititJob(Job):

@@ -37,8 +37,9 @@ def supervise(task: Task) -> int:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm may signal all processes of a job
 
-    threads = os.environ.get('SLURM_CPUS_PER_TASK')
-    env = {**({'OMP_NUM_THREADS': threads} if threads else {}), **os.environ}
+    env = dict(os.environ)
+    if task.threads is not None:
+        env.setdefault('OMP_NUM_THREADS', str(task.threads))
     process = task.launch(env, preexec_fn=prepare)
     former = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
