@@ -40,7 +40,7 @@ def _check_one_fails_and_one_is_preempted(executor, folder: Path) -> None:
     thread.start()
     bad, good = run_trials(trials, folder / 'runs', command, 1, lines.append, executor)
     thread.join()
-    assert bad.value is None and 'learning rate too blue' in bad.error
+    assert bad.value is None and 'learning rate too blue' in str(bad.error)
     assert good.value == 2.0 and (good.work_dir / 'result.json').is_file()
     assert (good.work_dir / 'calls.txt').read_text().split() == ['1', '1']  # threads of each start
     logs = [path.read_text() for path in sorted(good.work_dir.rglob('scalars.json'))]

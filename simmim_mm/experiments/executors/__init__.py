@@ -23,7 +23,7 @@ def make_executor(
         options: What a job asks of its cluster, in the words of submitit or Ray.
 
     Raises:
-        ImportError: If a library is missing.
+        StackError: If a library is missing.
         ValueError: If an option is not known or does not fit.
     """
     options = options or {}
@@ -34,9 +34,9 @@ def make_executor(
             raise ValueError('--executor-options are of a cluster: choose it with --executor')
         return LocalExecutor(jobs or 1)
     if name == 'ray':
-        from simmim_mm.experiments.executors.ray import RayExecutor
+        from simmim_mm.experiments.executors.ray_tasks import RayExecutor
 
         return RayExecutor(jobs, options)
-    from simmim_mm.experiments.executors.submitit import SlurmExecutor, SubmititExecutor
+    from simmim_mm.experiments.executors.slurm import SlurmExecutor, SubmititExecutor
 
     return (SlurmExecutor if name == 'slurm' else SubmititExecutor)(folder, jobs, options)

@@ -2,14 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from simmim_mm._stack import StackError
 from simmim_mm.experiments.executors.base import Executor, Job, Task
 from simmim_mm.experiments.executors.local import GRACE
 from simmim_mm.experiments.executors.supervise import INTERRUPTED, supervise
-
-if TYPE_CHECKING:
-    from ray import ObjectRef
 
 
 class Preempted(RuntimeError):
@@ -33,7 +31,7 @@ class RayExecutor(Executor):
             that of ``RAY_ADDRESS``, or one that was started here, or one is started.
 
     Raises:
-        ImportError: If Ray is not installed.
+        StackError: If Ray is not installed.
         ValueError: If an option is not known, or no machine has what is asked for.
     """
 
@@ -42,10 +40,10 @@ class RayExecutor(Executor):
     def __init__(self, jobs: int | None, options: Mapping[str, Any]) -> None:
         os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # it would report to its makers
         try:
-            import ray
+            import ray  # type: ignore[import-not-found]  # too large for every environment
         except ImportError:
-            raise ImportError("--executor ray needs Ray: pip install '.[ray]'") from None
-        self.jobs = jobs
+            raise StackError("--executor ray needs Ray: pip install '.[ray]'") from None
+        self.jobs, self._ray = jobs, ray
         options = dict(options)
         address = options.pop('address', None)
         path = os.environ.get('PYTHONPATH')
@@ -63,27 +61,23 @@ class RayExecutor(Executor):
             raise ValueError(f'--executor ray: {error}') from None
 
     def start(self, task: Task, slot: int, lock: int) -> Job:
-        return RayJob(self._run.options(name=task.name).remote(task))
+        return RayJob(self._ray, self._run.options(name=task.name).remote(task))
 
 
 class RayJob(Job):
-    def __init__(self, result: 'ObjectRef') -> None:
-        self._result = result
+    def __init__(self, ray: Any, result: Any) -> None:
+        self._ray, self._result = ray, result
         self.name = f'Ray task {result.task_id().hex()}'
 
     def poll(self) -> int | str | None:
-        import ray
-
-        ready, _ = ray.wait([self._result], timeout=0)
+        ready, _ = self._ray.wait([self._result], timeout=0)
         if not ready:
             return None
         try:
-            return ray.get(self._result)
-        except ray.exceptions.RayError as error:
+            return self._ray.get(self._result)
+        except self._ray.exceptions.RayError as error:
             return f'{self.name} failed: {error}'
 
     def stop(self) -> None:
-        import ray
-
-        ray.cancel(self._result)
-        ray.wait([self._result], timeout=GRACE)
+        self._ray.cancel(self._result)
+        self._ray.wait([self._result], timeout=GRACE)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simmim_mm._stack import StackError
 from simmim_mm.experiments.executors.base import Executor, Job, Task
 from simmim_mm.experiments.executors.local import GRACE
 from simmim_mm.experiments.executors.supervise import INTERRUPTED, supervise
@@ -68,7 +69,7 @@ class SubmititExecutor(Executor):
         options: Names and values of submitit's ``AutoExecutor.update_parameters``.
 
     Raises:
-        ImportError: If submitit is not installed.
+        StackError: If submitit is not installed.
         ValueError: If an option is not known or does not fit, or there is no Slurm here.
     """
 
@@ -81,7 +82,7 @@ class SubmititExecutor(Executor):
         try:
             import submitit
         except ImportError:
-            raise ImportError(
+            raise StackError(
                 f"--executor {self.name} needs submitit: pip install '.[cluster]'"
             ) from None
         self.jobs = jobs
