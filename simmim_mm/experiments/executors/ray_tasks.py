@@ -32,7 +32,7 @@ class RayExecutor(Executor):
 
     Raises:
         StackError: If Ray is not installed.
-        ValueError: If an option is not known, or no machine has what is asked for.
+        ValueError: If an option is not known, or there is no cluster at the address.
     """
 
     name = 'ray'
