@@ -72,6 +72,8 @@ setup(
         'board': requirements('board'),
         'robustness': requirements('robustness'),
         'remote': requirements('remote'),
+        'cluster': requirements('cluster'),
+        'ray': requirements('ray'),
         'detection': requirements('detection'),
         'segmentation': requirements('segmentation'),
         'docs': requirements('docs'),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from simmim_mm.curation.files import Plan
     from simmim_mm.experiments import Outcome, Trial
+    from simmim_mm.experiments.executors import Executor
 
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
 _MISFIT = re.compile(r"unexpected keyword argument '|missing \d+ required ")
@@ -229,10 +230,39 @@ def train_command() -> list[str]:
     return [sys.executable, '-m', 'simmim_mm.cli', 'train']
 
 
-def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[Outcome]':
-    """Run trials with `simmim train`, ``jobs`` at a time, each in a folder of its own.
+def add_executor_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--jobs``, ``--executor`` and ``--executor-options``."""
+    text = 'trainings at a time (default: 1; on a cluster all, its queue decides)'
+    parser.add_argument('--jobs', type=int, help=text)
+    parser.add_argument(
+        '--executor',
+        choices=['local', 'slurm', 'submitit-local', 'ray'],
+        default='local',
+        help='where they run: processes here (default), jobs of Slurm, the same tried out here, or '
+        'tasks of Ray; docs/how-to/cluster.md',
+    )
+    add_cfg_options(
+        parser,
+        '--executor-options',
+        metavar='NAME=VALUE',
+        help='what each training asks of the cluster, in the words of submitit (timeout_min=240 '
+        'gpus_per_node=1 slurm_partition=gpu) or Ray (num_cpus=8 num_gpus=1)',
+    )
 
-    SIGTERM, SIGUSR1 and Ctrl-C end them, and this process; the first two with exit code 75.
+
+def choose_executor(args: argparse.Namespace, work_dir: Path) -> 'Executor':
+    """The executor that :func:`add_executor_options` has read."""
+    from simmim_mm.experiments.executors import make_executor
+
+    folder = work_dir / 'submitit'
+    return make_executor(args.executor, folder, args.jobs, args.executor_options)
+
+
+def run_trainings(trials: 'Sequence[Trial]', folder: Path, executor: 'Executor') -> 'list[Outcome]':
+    """Run trials with `simmim train`, each in a folder of its own.
+
+    SIGTERM, SIGUSR1 and Ctrl-C end this process, the first two with exit code 75, and its
+    trainings; jobs of Slurm go on.
     """
     from simmim_mm.engine.disk import require_space
     from simmim_mm.engine.stop_request import StopRequest
@@ -241,7 +271,7 @@ def run_trainings(trials: 'Sequence[Trial]', folder: Path, jobs: int) -> 'list[O
     require_space(folder)
     try:
         with StopRequest():
-            return run_trials(trials, folder, train_command(), jobs, say)
+            return run_trials(trials, folder, train_command(), report=say, executor=executor)
     except KeyboardInterrupt:
         sys.exit('interrupted: the same command continues from here')
 

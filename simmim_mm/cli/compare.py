@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmim_mm.catalog import configs_folder
-from simmim_mm.cli.common import add_cfg_options, load_config, merge_options, run_trainings, say
+from simmim_mm.cli.common import (
+    add_cfg_options,
+    add_executor_options,
+    choose_executor,
+    load_config,
+    merge_options,
+    run_trainings,
+    say,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -54,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='time of each training, without validations: equal for all, whatever a step takes',
     )
     parser.add_argument('--seeds', type=int, default=2, help='trainings of each (default: 2)')
-    parser.add_argument('--jobs', type=int, default=1, help='trainings at a time (default: 1)')
+    add_executor_options(parser)
     parser.add_argument('--work-dir', help='folder for everything (./work_dirs/compare_TASK)')
     parser.add_argument(
         '--label-share',
@@ -204,9 +212,10 @@ def run(args: argparse.Namespace) -> None:
         outcomes, starts = compare.run_knn_probe(checkpoints, args.data, args.seeds, say)
     else:
         starts, paths = prepare(args, work_dir)
+        executor = choose_executor(args, work_dir)
         trials = compare.make_trials(starts, paths, args.task, args.metric, args.seeds)
         say(f'{len(trials)} trainings: {len(starts)} starts with {args.seeds} seeds each')
-        outcomes = run_trainings(trials, work_dir / 'trials', args.jobs)
+        outcomes = run_trainings(trials, work_dir / 'trials', executor)
     results = compare.conclude(outcomes, starts, work_dir)
     say(f'\n{results}\n\nwrote results and trials to {work_dir}')
     if failed := sum(outcome.error is not None for outcome in outcomes):

@@ -1,15 +1,13 @@
-"""A trial as a process of its own, which continues where an earlier one was interrupted."""
+"""A trial in a folder of its own, which continues where it was interrupted."""
 
 import json
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simmim_mm.experiments.executors import Executor, Job, Task
 from simmim_mm.experiments.report import duration
 from simmim_mm.experiments.scalars import (
     Progress,
@@ -25,15 +23,16 @@ if TYPE_CHECKING:
     from simmim_mm.engine.run_lock import RunLock
 
 _REPORT = 30.0  # seconds from one line about a running trial to the next
-_GRACE = 10.0  # seconds for a process to end when asked to
 _TAIL = 15  # lines of its log that are shown of a failed trial
 _RESULTS = ('value', 'seconds', 'scalars')  # of an outcome that are kept
 
 
 class Run:
-    """A trial in its folder, and its process."""
+    """A trial in its folder, and the job that runs it."""
 
-    _process: subprocess.Popen  # from start()
+    job: Job  # these three from start()
+    _executor: Executor
+    _slot: int
 
     def __init__(
         self, trial: Trial, root: Path, command: Sequence[str], report: Callable[[str], None]
@@ -47,10 +46,11 @@ class Run:
         self.outcome: Outcome | None = None
         self.label = trial.name
         self._lock: RunLock | None = None
-        self._env: dict = {}
+        self._job_file = self.work_dir / 'job.json'
         self._log_start = 0
         self._repeated = False
         self._reported = 0.0
+        self._said = ''
 
     @property
     def fraction(self) -> float:
@@ -71,8 +71,13 @@ class Run:
             values = {name: result[name] for name in _RESULTS}
             self.outcome = Outcome(self.trial, self.work_dir, **values, cached=True)
 
+    @property
+    def submitted(self) -> bool:
+        """Whether an earlier call has left a job for it."""
+        return self._job_file.is_file()
+
     def lock(self) -> None:
-        """Make the folder and hold it; the process inherits the lock, and may outlive this one.
+        """Make the folder and hold it, as does a process that it is given to.
 
         Raises:
             WorkDirInUse: If another process holds it.
@@ -86,40 +91,60 @@ class Run:
         if self._lock is not None:
             self._lock.release()
 
-    def start(self, env: dict) -> None:
-        """Start the process, or continue an interrupted training."""
-        self._env = env
+    def start(self, executor: Executor, slot: int) -> None:
+        """Start the training, or continue an interrupted one, or wait for the job that runs it.
+
+        Raises:
+            ValueError: If that is the job of another executor.
+        """
+        self._executor, self._slot = executor, slot
         config = self.work_dir / 'config.py'
         if not config.is_file():
             unfinished = config.with_name(f'.{os.getpid()}_{config.name}')
             self.cfg.dump(unfinished)
             os.replace(unfinished, config)
-        done = self.fraction
-        started = f'continues at {done:.0%}' if done else 'started'
-        self._report(f'{self.label}: {started}, log in {self.work_dir}/train.log')
-        with open(self.work_dir / 'train.log', 'ab') as log:
-            self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [*self._command, str(config), '--work-dir', str(self.work_dir), '--resume'],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=env,
-                start_new_session=True,  # a Ctrl-C is ours to pass on
-                pass_fds=[] if self._lock is None else [self._lock.fileno()],
-            )
+        if self.submitted:
+            self._rejoin()
+        else:
+            self._submit(config)
         self._reported = time.monotonic()
 
+    def _submit(self, config: Path) -> None:
+        from simmim_mm.checkpoint.file_backend import AtomicLocalBackend  # imports torch
+
+        assert self._lock is not None, 'not locked'
+        done = self.fraction
+        folder = config.parent.absolute()
+        command = [*self._command, str(folder / 'config.py'), '--work-dir', str(folder), '--resume']
+        task = Task(folder.name, command, folder, os.getcwd())
+        self._log_start = task.log.stat().st_size if task.log.is_file() else 0
+        self.job = self._executor.start(task, self._slot, self._lock.fileno())
+        if self.job.record:
+            record = dict(self.job.record, log_start=self._log_start)
+            AtomicLocalBackend().put_text(json.dumps(record) + '\n', self._job_file)
+        started = f'continues at {done:.0%}' if done else 'started'
+        name = f' as {self.job.name}' if self.job.name else ''
+        self._report(f'{self.label}: {started}{name}, log in {self.work_dir}/train.log')
+
+    def _rejoin(self) -> None:
+        record = json.loads(self._job_file.read_text())
+        if record['executor'] != self._executor.name:
+            raise ValueError(
+                f'{self.work_dir} was given to {record["executor"]}, as job {record["id"]}: take '
+                f'--executor {record["executor"]}; or cancel the job and delete {self._job_file}'
+            )
+        self._log_start = record['log_start']
+        self.job = self._executor.rejoin(record)
+        self._report(f'{self.label}: waits for {self.job.name}, log in {self.work_dir}/train.log')
+
     def poll(self, time_left: Callable[[], str]) -> bool:
-        """Look at the process and report, with ``time_left()``; True when the trial has ended."""
+        """Look at the job and report, with ``time_left()``; True when the trial has ended."""
         metric = self.trial.metric
-        code = self._process.poll()
+        code = self.job.poll()
         if code is None:
             if time.monotonic() - self._reported > _REPORT:
                 self._reported = time.monotonic()
-                progress = self._progress()
-                value = '' if progress.value is None else f', {metric} {progress.value:.4g}'
-                self._report(f'{self.label}: {progress.fraction:.0%}{value}{time_left()}')
+                self._report_progress(time_left)
             return False
 
         progress = self._progress()
@@ -130,7 +155,8 @@ class Run:
             self._repeated = True
             if checkpoints := checkpoint_files(self.work_dir):
                 checkpoints[-1].unlink()
-                self.start(self._env)
+                self._job_file.unlink(missing_ok=True)
+                self.start(self._executor, self._slot)
                 return False
         # rounded as in result.json, so that a table made again is the same
         seconds = round(seconds_taken(self.work_dir), 1)
@@ -145,17 +171,21 @@ class Run:
         else:
             self.outcome.error = self._tail(code)
             self._report(f'{self.label}: FAILED\n{self.outcome.error}')
+        self._job_file.unlink(missing_ok=True)
         self.unlock()
         return True
 
-    def stop(self) -> None:
-        """End the process; the training can continue from its last checkpoint."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE)
-                break
+    def _report_progress(self, time_left: Callable[[], str]) -> None:
+        status = self.job.status()
+        if not status:
+            progress = self._progress()
+            value = (
+                f', {self.trial.metric} {progress.value:.4g}' if progress.value is not None else ''
+            )
+            status = f'{progress.fraction:.0%}{value}{time_left()}'
+        if status != self._said:  # a queue may be long
+            self._said = status
+            self._report(f'{self.label}: {status}')
 
     def _write_result(self) -> None:
         from simmim_mm.checkpoint.file_backend import AtomicLocalBackend  # imports torch
@@ -166,11 +196,13 @@ class Run:
         path = self.work_dir / 'result.json'
         AtomicLocalBackend().put_text(json.dumps(result, indent=2) + '\n', path)
 
-    def _tail(self, code: int) -> str:
+    def _tail(self, code: int | str) -> str:
         """What the log ends with: the line that a tool writes for its user, if it did."""
-        with open(self.work_dir / 'train.log', errors='replace') as log:
-            log.seek(self._log_start)
-            lines = log.read().splitlines()
+        lines = []
+        if (self.work_dir / 'train.log').is_file():  # a job may end before it starts anything
+            with open(self.work_dir / 'train.log', errors='replace') as log:
+                log.seek(self._log_start)
+                lines = log.read().splitlines()
         errors = [line for line in lines if line.startswith('error: ')]
         shown = errors[-1:] or lines[-_TAIL:]
         if code == 0:
@@ -182,6 +214,6 @@ class Run:
                     'of its classes or size, or crowds alone)'
                 ]
         elif not errors:
-            shown.append(f'the process ended with code {code}')
+            shown.append(code if isinstance(code, str) else f'the process ended with code {code}')
         shown.append(f'see {self.work_dir / "train.log"}')
         return '\n'.join(f'    {line}' for line in shown)

@@ -18,6 +18,7 @@ from pathlib import Path
 from mmengine.config import Config
 from simmim_mm.cli import common
 from simmim_mm.experiments import Trial
+from simmim_mm.experiments.executors import LocalExecutor
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal; jobs in the
 # background of a shell, as CI may be, ignore it
@@ -25,7 +26,7 @@ wait = 'import os, time; open("pid", "w").write(str(os.getpid())); time.sleep(60
 Path('own_pid').write_text(str(os.getpid()))
 common.train_command = lambda: [sys.executable, '-c', wait]
 trial = Trial('a', Config(dict(train_cfg=dict(max_epochs=1))), 'loss', 0)
-common.run_trainings([trial], Path('trials'), 1)
+common.run_trainings([trial], Path('trials'), LocalExecutor())
 """
 
 
