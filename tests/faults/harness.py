@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -80,17 +81,18 @@ def start(
 
 
 def run(
-    python: str, folder: Path, *args: str, kill_after: float | None = None, **fault: Any
-) -> End:
-    """Run a verb to its end; or kill it from outside, ``kill_after`` seconds."""
+    python: str, folder: Path, *args: str, end_after: float | None = None,
+    by: signal.Signals = signal.SIGKILL, **fault: Any,
+) -> End:  # fmt: skip
+    """Run a verb to its end; or send it a signal from outside, after ``end_after`` seconds."""
     with tempfile.NamedTemporaryFile() as log:
         process = start(python, folder, *args, log=log.name, **fault)
         try:
-            output, _ = process.communicate(timeout=kill_after or 300)
+            output, _ = process.communicate(timeout=end_after or 300)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.send_signal(by if end_after else signal.SIGKILL)
             output, _ = process.communicate()
-            if kill_after is None:
+            if end_after is None:
                 raise
         return End(process.returncode, output, Path(log.name).read_text().splitlines())
 
