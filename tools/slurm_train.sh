@@ -2,6 +2,7 @@
 # Train as a Slurm job:
 #     tools/slurm_train.sh PARTITION JOB_NAME CONFIG [WORK_DIR] [options of train.py]
 # Environment: GPUS (8), GPUS_PER_NODE (8, or GPUS if that is less), CPUS_PER_TASK (5),
+# GRES (gpu:GPUS_PER_NODE; empty: none, to train on CPUs, or where GPUs have another name),
 # SRUN_ARGS (further options of srun), MASTER_PORT (29500), SIGNAL_TIME (120): seconds before the
 # end of the time limit at which the training is asked to stop.
 #
@@ -11,7 +12,7 @@
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
-    sed -n '2,11s/^# \{0,1\}//p' "$0"
+    sed -n '2,12s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 PARTITION=$1
@@ -24,6 +25,7 @@ fi
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
 CPUS_PER_TASK=${CPUS_PER_TASK:-5}
+GRES=${GRES-gpu:$GPUS_PER_NODE}
 HERE=$(cd "$(dirname "$0")" && pwd)
 
 RESUME=() # after a requeue by Slurm or by this script
@@ -37,7 +39,7 @@ train() {
     PYTHONPATH="$HERE/..${PYTHONPATH:+:$PYTHONPATH}" \
     srun -p "$PARTITION" \
         --job-name="$JOB_NAME" \
-        --gres=gpu:"$GPUS_PER_NODE" \
+        ${GRES:+--gres="$GRES"} \
         --ntasks="$GPUS" \
         --ntasks-per-node="$GPUS_PER_NODE" \
         --cpus-per-task="$CPUS_PER_TASK" \

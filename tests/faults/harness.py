@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -80,19 +79,14 @@ def start(
     )  # fmt: skip
 
 
-def run(
-    python: str, folder: Path, *args: str, end_after: float | None = None,
-    by: signal.Signals = signal.SIGKILL, **fault: Any,
-) -> End:  # fmt: skip
-    """Run a verb to its end; or send it a signal from outside, after ``end_after`` seconds."""
+def run(python: str, folder: Path, *args: str, **fault: Any) -> End:
+    """Run a verb to its end."""
     with tempfile.NamedTemporaryFile() as log:
-        process = start(python, folder, *args, log=log.name, **fault)
-        try:
-            output, _ = process.communicate(timeout=end_after or 300)
-        except subprocess.TimeoutExpired:
-            process.send_signal(by if end_after else signal.SIGKILL)
-            output, _ = process.communicate()
-            if end_after is None:
+        with start(python, folder, *args, log=log.name, **fault) as process:
+            try:
+                output, _ = process.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                process.kill()
                 raise
         return End(process.returncode, output, Path(log.name).read_text().splitlines())
 

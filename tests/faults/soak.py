@@ -13,7 +13,6 @@ import argparse
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -46,14 +45,13 @@ def kill_until_done(
             size = dice.choice([2000, 9000, 40_000, 90_000])
             end = run(python, folder, *command, file_size=size, do=name)
         else:
-            moment = dice.uniform(0.5, 8.0)
-            end = run(python, folder, *command, end_after=moment, by=signal.Signals[name])
+            end = run(python, folder, *command, after=dice.uniform(0.5, 8.0), do=name)
         if end.code == 0 or 'exists: give another name' in end.output:  # ended by itself
             return kills
         if 'is in use by' in end.output:  # a training of a killed sweep ends by itself
             time.sleep(1)
         elif end.code in ENDED or INTERRUPTED.search(end.output):
-            if 'Traceback' in end.output and 'SIGKILL' != name:
+            if 'Traceback' in end.output:
                 raise RuntimeError(f'{command} ended with a traceback:\n{end.output[-3000:]}')
             kills[name] += 1
         else:
