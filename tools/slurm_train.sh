@@ -3,8 +3,8 @@
 #     tools/slurm_train.sh PARTITION JOB_NAME CONFIG [WORK_DIR] [options of train.py]
 # Environment: GPUS (8), GPUS_PER_NODE (8, or GPUS if that is less), CPUS_PER_TASK (5),
 # GRES (gpu:GPUS_PER_NODE; empty: none, to train on CPUs, or where GPUs have another name),
-# SRUN_ARGS (further options of srun), MASTER_PORT (29500), SIGNAL_TIME (120): seconds before the
-# end of the time limit at which the training is asked to stop.
+# SRUN_ARGS (further options of srun), MASTER_PORT (by the job's number), SIGNAL_TIME (120): seconds
+# before the end of the time limit at which the training is asked to stop.
 #
 # A training that Slurm preempts, or whose time is up, writes a checkpoint and ends with code 75.
 # Inside a batch job, the job is then put back into the queue; elsewhere srun is called again. Both
@@ -26,6 +26,8 @@ GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
 CPUS_PER_TASK=${CPUS_PER_TASK:-5}
 GRES=${GRES-gpu:$GPUS_PER_NODE}
+# Jobs that share a node need a port each.
+export MASTER_PORT=${MASTER_PORT:-$((20000 + ${SLURM_JOB_ID:-$$} % 10000))}
 HERE=$(cd "$(dirname "$0")" && pwd)
 
 RESUME=() # after a requeue by Slurm or by this script
