@@ -4,7 +4,8 @@
 # Environment: GPUS (8), GPUS_PER_NODE (8, or GPUS if that is less), CPUS_PER_TASK (5),
 # GRES (gpu:GPUS_PER_NODE; empty: none, to train on CPUs, or where GPUs have another name),
 # SRUN_ARGS (further options of srun), MASTER_PORT (by the job's number), SIGNAL_TIME (120): seconds
-# before the end of the time limit at which the training is asked to stop.
+# before the end of the time limit at which the training is asked to stop. In a batch job Slurm
+# looks only at that job's own option: #SBATCH --signal=USR1@120
 #
 # A training that Slurm preempts, or whose time is up, writes a checkpoint and ends with code 75.
 # Inside a batch job, the job is then put back into the queue; elsewhere srun is called again. Both
@@ -12,7 +13,7 @@
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
-    sed -n '2,12s/^# \{0,1\}//p' "$0"
+    sed -n '2,13s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 PARTITION=$1
@@ -51,15 +52,17 @@ train() {
         "${PYTHON:-python}" -u "$HERE/train.py" "$CONFIG" --launcher slurm "$@"
 }
 
-trap : TERM USR1 # those of Slurm are for the training, which this script outlasts
-set -x
-CODE=0
-train "$@" "${RESUME[@]}" || CODE=$?
-while [ "$CODE" -eq 75 ]; do
-    if [ -n "${SLURM_JOB_ID:-}" ]; then
-        exec scontrol requeue "$SLURM_JOB_ID"
-    fi
+{ # read as a whole: bash reads on as it goes, and the file may be edited while the job runs
+    trap : TERM USR1 # those of Slurm are for the training, which this script outlasts
+    set -x
     CODE=0
-    train "$@" --resume || CODE=$?
-done
-exit "$CODE"
+    train "$@" "${RESUME[@]}" || CODE=$?
+    while [ "$CODE" -eq 75 ]; do
+        if [ -n "${SLURM_JOB_ID:-}" ]; then
+            exec scontrol requeue "$SLURM_JOB_ID"
+        fi
+        CODE=0
+        train "$@" --resume || CODE=$?
+    done
+    exit "$CODE"
+}
