@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
-_WIDTH, _HEIGHT, _SAMPLES, _PLANAR = 256, 257, 277, 284
+_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _PLANAR = 256, 257, 259, 277, 284
 _STRIPS, _ROWS, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 273, 278, 322, 323, 324
+_OLD_JPEG = 6
 _GDAL_NODATA = 42113
 
 
@@ -61,6 +62,8 @@ def check_strips(page: 'TiffImageFile | TiffPage') -> None:
         ValueError: If some are missing.
     """
     tags = page.tag_v2.get if isinstance(page, TiffImageFile) else page.tags.valueof
+    if tags(_COMPRESSION, 1) == _OLD_JPEG:  # of TIFF 6.0, one stream, with tags of its own
+        return
     height, width = tags(_HEIGHT, 0), tags(_WIDTH, 0)
     if places := tags(_TILES, ()):
         rows, across = tags(_TILE_HEIGHT, height), -(-width // max(1, tags(_TILE_WIDTH, width)))
