@@ -8,8 +8,8 @@
 # looks only at that job's own option: #SBATCH --signal=USR1@120
 #
 # A training that Slurm preempts, or whose time is up, writes a checkpoint and ends with code 75.
-# Inside a batch job, the job is then put back into the queue; elsewhere srun is called again. Both
-# continue the training, as does the same command later, with --resume.
+# Inside a batch job, the job is then put back into the queue, unless it was canceled; elsewhere srun
+# is called again. Both continue the training, as does the same command later, with --resume.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
@@ -59,6 +59,8 @@ train() {
     train "$@" "${RESUME[@]}" || CODE=$?
     while [ "$CODE" -eq 75 ]; do
         if [ -n "${SLURM_JOB_ID:-}" ]; then
+            # scancel sends SIGTERM, too.
+            [[ $(scontrol show job "$SLURM_JOB_ID") != *JobState=CANCELLED* ]] || exit "$CODE"
             exec scontrol requeue "$SLURM_JOB_ID"
         fi
         CODE=0

@@ -12,12 +12,15 @@ echo "$MASTER_PORT $@" >> {folder}/calls
 kill -s TERM $PPID  # Slurm's signal may reach the batch script too
 exit $(sed -n "$(wc -l < {folder}/calls)p" {folder}/codes)
 """
+SCONTROL = """#!/bin/bash
+if [ "$1" = show ]; then echo "JobState=${{STATE:-RUNNING}}"; else echo "$@" > {folder}/queue; fi
+"""
 
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """Runs the script where srun ends with given codes; returns its code, and the calls."""
-    for name, text in dict(srun=SRUN, scontrol='#!/bin/bash\necho "$@" > {folder}/queue').items():
+    for name, text in dict(srun=SRUN, scontrol=SCONTROL).items():
         (tmp_path / name).write_text(text.format(folder=tmp_path))
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
@@ -49,6 +52,11 @@ def test_a_batch_job_goes_back_into_the_queue_and_resumes(slurm, tmp_path):
     assert slurm(75, SLURM_JOB_ID='12') == (0, [TRAIN])
     assert (tmp_path / 'queue').read_text() == 'requeue 12\n'
     assert slurm(0, SLURM_JOB_ID='12', SLURM_RESTART_COUNT='1') == (0, [f'{TRAIN} --resume'])
+
+
+def test_a_canceled_job_does_not_come_back(slurm, tmp_path):
+    assert slurm(75, SLURM_JOB_ID='12', STATE='CANCELLED') == (75, [TRAIN])
+    assert not (tmp_path / 'queue').exists()
 
 
 def test_jobs_on_one_node_meet_at_ports_of_their_own(slurm, tmp_path):
