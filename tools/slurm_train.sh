@@ -59,8 +59,9 @@ train() {
     train "$@" "${RESUME[@]}" || CODE=$?
     while [ "$CODE" -eq 75 ]; do
         if [ -n "${SLURM_JOB_ID:-}" ]; then
-            # scancel sends SIGTERM, too.
-            [[ $(scontrol show job "$SLURM_JOB_ID") != *JobState=CANCELLED* ]] || exit "$CODE"
+            # scancel sends SIGTERM, too. The job then ends already, and not by its time limit.
+            STATE=$(scontrol show job "$SLURM_JOB_ID" | grep JobState=)
+            case $STATE in *CANCELLED* | *COMPLETING\ Reason=None*) exit "$CODE" ;; esac
             exec scontrol requeue "$SLURM_JOB_ID"
         fi
         CODE=0

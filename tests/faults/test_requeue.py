@@ -13,7 +13,7 @@ kill -s TERM $PPID  # Slurm's signal may reach the batch script too
 exit $(sed -n "$(wc -l < {folder}/calls)p" {folder}/codes)
 """
 SCONTROL = """#!/bin/bash
-if [ "$1" = show ]; then echo "JobState=${{STATE:-RUNNING}}"; else echo "$@" > {folder}/queue; fi
+if [ "$1" = show ]; then echo "   JobState=${{STATE:-RUNNING Reason=None}}"; else echo "$@" > {folder}/queue; fi
 """
 
 
@@ -55,8 +55,11 @@ def test_a_batch_job_goes_back_into_the_queue_and_resumes(slurm, tmp_path):
 
 
 def test_a_canceled_job_does_not_come_back(slurm, tmp_path):
-    assert slurm(75, SLURM_JOB_ID='12', STATE='CANCELLED') == (75, [TRAIN])
+    for state in ('CANCELLED', 'COMPLETING Reason=None'):
+        assert slurm(75, SLURM_JOB_ID='12', STATE=state) == (75, [TRAIN])
     assert not (tmp_path / 'queue').exists()
+    assert slurm(75, SLURM_JOB_ID='12', STATE='COMPLETING Reason=TimeLimit') == (0, [TRAIN])
+    assert (tmp_path / 'queue').exists()
 
 
 def test_jobs_on_one_node_meet_at_ports_of_their_own(slurm, tmp_path):
