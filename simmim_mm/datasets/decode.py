@@ -11,6 +11,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from simmim_mm._renamed import old_names, renamed_arguments
 from simmim_mm._text import config_line
@@ -19,6 +20,7 @@ from simmim_mm.datasets.errors import UnsupportedImage
 from simmim_mm.datasets.limits import check_size
 from simmim_mm.datasets.tiff import (
     check_page_chain,
+    check_strips,
     declared_nodata,
     named_layout,
     only_series,
@@ -110,6 +112,8 @@ def open_pillow(file: IO[bytes], max_pixels: int | None = None) -> Image.Image:
     silence_libtiff()
     image = Image.open(file, formats=_available_formats())
     check_size(image.height, image.width, max_pixels)
+    if isinstance(image, TiffImageFile):
+        check_strips(image)
     return image
 
 
@@ -169,6 +173,7 @@ def _decode_tiff(
                 pass
         size = math.prod(series.shape) * series.dtype.itemsize
         check_size(page.imagelength, page.imagewidth, max_pixels, size, len(content))
+        check_strips(page)
         shape = [n for a, n in zip(series.axes, series.shape) if a in axes]
         layout = named_layout(axes, shape, channels) or layout
         try:

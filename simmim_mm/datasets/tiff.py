@@ -8,14 +8,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from simmim_mm._text import config_line
 from simmim_mm.datasets.errors import UnsupportedImage, first_few
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPageSeries
+    from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _PLANAR = 256, 257, 259, 277, 284
+_STRIPS, _ROWS, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 273, 278, 322, 323, 324
+_OLD_JPEG = 6
 _GDAL_NODATA = 42113
 
 
@@ -48,6 +52,28 @@ def check_page_chain(content: bytes) -> None:
             seen.add(page)
             entries = struct.unpack_from(count, content, page)[0]
             place = page + struct.calcsize(count) + entry * entries
+
+
+def check_strips(page: 'TiffImageFile | TiffPage') -> None:
+    """See that the file knows where each strip or tile of a page begins.
+
+    Neither Pillow nor tifffile miss those that it does not list: they become black.
+
+    Raises:
+        ValueError: If some are missing.
+    """
+    tags = page.tag_v2.get if isinstance(page, TiffImageFile) else page.tags.valueof
+    if tags(_COMPRESSION, 1) == _OLD_JPEG:  # of TIFF 6.0, one stream, with tags of its own
+        return
+    height, width = tags(_HEIGHT, 0), tags(_WIDTH, 0)
+    if places := tags(_TILES, ()):
+        rows, across = tags(_TILE_HEIGHT, height), -(-width // max(1, tags(_TILE_WIDTH, width)))
+    else:
+        places, rows, across = tags(_STRIPS, ()), tags(_ROWS, height), 1
+    planes = tags(_SAMPLES, 1) if tags(_PLANAR, 1) == 2 else 1
+    needed = -(-height // max(1, rows)) * across * planes
+    if len(places) < needed:
+        raise ValueError(f'lists {len(places)} of its {needed} strips or tiles')
 
 
 def only_series(tiff: 'TiffFile') -> 'TiffPageSeries':

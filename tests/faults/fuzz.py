@@ -9,8 +9,7 @@ and follows from the name of its kind and its number alone. Cases are read in a 
 is killed and replaced if it hangs. A case is a fault of this package if
 
 - something else than the documented error is raised, or its text is not one line with the path;
-- a reader takes more than five seconds of the processor, and one for each 100 MB that the file
-  declares, or waits for 30;
+- a reader takes more than five seconds of the processor, or waits for 30;
 - it takes more than the stated multiple of the memory that the file declares;
 - anything is written to standard output or standard error, by Python or by a C library;
 - the process ends.
@@ -40,7 +39,6 @@ from typing import Any, NamedTuple
 from mmengine.logging import MMLogger
 
 SECONDS, HANGS = 5.0, 30.0  # of the processor; of waiting, by the clock
-BYTES_PER_SECOND = 100e6  # more seconds for images of so many bytes as float32
 # A case may take so many times what its file declares or holds, and so many bytes more.
 MULTIPLE, ALLOWANCE = 4, 48 << 20
 ADDRESS_SPACE = 6 << 30  # bytes beyond those of the process: larger requests fail
@@ -241,7 +239,7 @@ def attempt(kind: Kind, path: Path) -> Result:
         seconds = max(b - a for a, b in pairwise(_LAPS))
         growth = memory('VmHWM') - before
     multiple = max(0, growth - ALLOWANCE) / max(declared, path.stat().st_size, 1)
-    if seconds > SECONDS + declared / BYTES_PER_SECOND:
+    if seconds > SECONDS:
         fault = fault or 'time'
     if multiple > MULTIPLE:
         fault = fault or 'memory'

@@ -79,18 +79,14 @@ def start(
     )  # fmt: skip
 
 
-def run(
-    python: str, folder: Path, *args: str, kill_after: float | None = None, **fault: Any
-) -> End:
-    """Run a verb to its end; or kill it from outside, ``kill_after`` seconds."""
+def run(python: str, folder: Path, *args: str, **fault: Any) -> End:
+    """Run a verb to its end."""
     with tempfile.NamedTemporaryFile() as log:
-        process = start(python, folder, *args, log=log.name, **fault)
-        try:
-            output, _ = process.communicate(timeout=kill_after or 300)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-            if kill_after is None:
+        with start(python, folder, *args, log=log.name, **fault) as process:
+            try:
+                output, _ = process.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                process.kill()
                 raise
         return End(process.returncode, output, Path(log.name).read_text().splitlines())
 

@@ -8,6 +8,7 @@ files of a test, and acts at the one that $FAULT names, before it happens:
 - ``{"at": 1, "event": "os.rename", "file": "epoch_2", "do": "ENOSPC"}``: the first renaming of a
   file with that in its path; any error of the system, for this event and all later ones that
   write; or ``remove``: the folder ``work`` is removed;
+- ``{"after": 2.5, "do": "SIGTERM"}``: so many seconds after the start;
 - ``{"file_size": 1000, "do": "SIGKILL"}``: the kernel ends the process within the write that makes
   a file longer than that; with any other ``do``, the write fails, as on a full disk.
 
@@ -25,6 +26,7 @@ import resource
 import shutil
 import signal
 import sys
+import threading
 import time
 
 EVENTS = ('open', 'os.rename', 'os.remove', 'os.mkdir', 'os.fsync')
@@ -58,6 +60,10 @@ def install(fault: dict, folder: str, log: int) -> None:
             raise OSError(code, os.strerror(code), path)
 
     sys.addaudithook(watch)
+    if 'after' in fault:
+        timer = threading.Timer(fault['after'], os.kill, (this, number))
+        timer.daemon = True
+        timer.start()
     flush = os.fsync
 
     def slow_flush(file: int) -> None:  # Python announces none

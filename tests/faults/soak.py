@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from statistics import median
 
@@ -30,24 +31,29 @@ ENDED = (*DEAD, -15, 143, -2, 130, 75)
 INTERRUPTED = re.compile('^interrupted|trainings failed; run it again', re.MULTILINE)
 
 
-def kill_until_done(python: str, folder: Path, command: tuple, whole: list[str], dice) -> int:
-    """Run a command again and again, with a kill each time; returns their number."""
-    kills = 0
+def kill_until_done(
+    python: str, folder: Path, command: tuple, whole: list[str], dice: random.Random
+) -> Counter[str]:
+    """Run a command again and again, ended each time; returns how often by which signal."""
+    kills: Counter[str] = Counter()
     for _ in range(1000):
-        how, number = dice.random(), dice.choice(['SIGKILL', 'SIGKILL', 'SIGTERM', 'SIGINT'])
-        if how < 0.6:
-            end = run(python, folder, *command, at=dice.randint(1, len(whole)), do=number)
-        elif how < 0.8:
-            end = run(python, folder, *command, file_size=dice.choice([2000, 9000, 40_000, 90_000]),
-                      do='SIGKILL')  # fmt: skip
+        how, name = dice.random(), dice.choice(['SIGKILL', 'SIGTERM', 'SIGINT'])
+        if how < 0.5:
+            end = run(python, folder, *command, at=dice.randint(1, len(whole)), do=name)
+        elif how < 0.6:
+            name = 'SIGKILL'  # within a write
+            size = dice.choice([2000, 9000, 40_000, 90_000])
+            end = run(python, folder, *command, file_size=size, do=name)
         else:
-            end = run(python, folder, *command, kill_after=dice.uniform(0.5, 8.0))
-        if end.code == 0 or 'exists: give another name' in end.output:  # killed as it ended
+            end = run(python, folder, *command, after=dice.uniform(0.5, 8.0), do=name)
+        if end.code == 0 or 'exists: give another name' in end.output:  # ended by itself
             return kills
         if 'is in use by' in end.output:  # a training of a killed sweep ends by itself
             time.sleep(1)
         elif end.code in ENDED or INTERRUPTED.search(end.output):
-            kills += 1
+            if 'Traceback' in end.output:
+                raise RuntimeError(f'{command} ended with a traceback:\n{end.output[-3000:]}')
+            kills[name] += 1
         else:
             raise RuntimeError(f'{command} ended with {end.code}:\n{end.output[-3000:]}')
     raise RuntimeError(f'{command} makes no progress')
@@ -95,18 +101,18 @@ def main() -> None:
     if args.bits:
         subprocess.run([sys.executable, Path(__file__).with_name('same_bits.py')], check=True)
     root = Path(tempfile.mkdtemp(prefix='soak'))
-    kills = dict.fromkeys(args.only, 0)
+    kills = {name: Counter() for name in args.only}
     with preloaded(root) as python:
         if args.watch:
             watch(python, make_project(root / 'watched'), args.watch)
         whole: dict = {}
         for number in range(10**9):
-            if args.kills and min(kills.values()) >= args.kills:
+            if args.kills and min(map(Counter.total, kills.values())) >= args.kills:
                 break
             if not args.kills and time.monotonic() - start > 60 * args.minutes:
                 break
             name = args.only[number % len(args.only)]
-            if args.kills and kills[name] >= args.kills:
+            if args.kills and kills[name].total() >= args.kills:
                 continue
             if name not in whole:
                 folder = make_project(root / f'{name}_whole')
@@ -118,7 +124,8 @@ def main() -> None:
             if problems := same(root / f'{name}_whole', folder):
                 sys.exit(f'{folder} differs after kills: {problems[:10]}')
             subprocess.run(['rm', '-r', str(folder)], check=True)
-            print(f'{time.monotonic() - start:6.0f} s: kills {kills}', flush=True)
+            counts = {name: dict(count) for name, count in kills.items()}
+            print(f'{time.monotonic() - start:6.0f} s: {counts}', flush=True)
 
 
 if __name__ == '__main__':

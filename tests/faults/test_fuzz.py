@@ -88,6 +88,25 @@ def test_pages_of_a_tiff_that_follow_each_other_in_a_circle_are_refused():
         check_page_chain(sound)
 
 
+@pytest.mark.parametrize(
+    ('array', 'layout'),
+    [
+        (np.zeros((16, 16, 3), np.uint8), dict(rowsperstrip=4)),  # Pillow
+        (np.zeros((16, 16, 5), np.uint8), dict(planarconfig='contig', rowsperstrip=4)),  # tifffile
+        (np.zeros((32, 32, 3), np.uint8), dict(tile=(16, 16))),
+        (np.zeros((5, 16, 16), 'u2'), dict(planarconfig='separate', rowsperstrip=16)),
+    ],
+)
+def test_a_tiff_that_does_not_list_all_of_its_strips_is_damaged(array, layout):
+    """They were black, and a few kilobytes took seconds to read as fifty megapixels."""
+    content = tiff(array, metadata=None, **layout)
+    decode(content, channels=(3, 5))
+    separate = layout.get('planarconfig') == 'separate'
+    changed = {277: 6} if separate else {257: 2 * array.shape[0]}  # samples, height
+    with pytest.raises(ValueError, match=r'lists \d of its \d strips or tiles'):
+        decode(_with_tags(bytearray(content), changed), channels=(3, 5, 6))
+
+
 @pytest.mark.parametrize('compression', ['tiff_lzw', 'tiff_adobe_deflate', 'jpeg', 'group4'])
 def test_libtiff_writes_nothing(compression, capfd):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8))

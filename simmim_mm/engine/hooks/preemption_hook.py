@@ -37,15 +37,17 @@ class PreemptionHook(Hook):
     def __init__(self, request: StopRequest) -> None:
         self._request = request
         self._saved = -1  # iterations in the last checkpoint that can be continued from
+        self._newest = ''  # its name, where that is known
 
     def before_train(self, runner) -> None:
-        self._saved = runner.iter
+        self._saved, self._newest = runner.iter, Path(runner._load_from or '').name
         self._remove_outdated(runner)
         self._request.defer()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if 'optimizer' in checkpoint:
             self._saved = checkpoint['meta']['iter']
+            self._newest = Path(runner.message_hub.get_info('last_ckpt', '')).name
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         self._remove_outdated(runner)
@@ -110,10 +112,14 @@ class PreemptionHook(Hook):
 
     def _remove_outdated(self, runner) -> None:
         path = runner.message_hub.get_info(_INFO, None)
-        if path is None or int(Path(path).stem.split('_')[1]) >= self._saved:
+        if path is None:
+            return
+        done, name = int(Path(path).stem.split('_')[1]), Path(path).name
+        # Stopped as an epoch ended, the checkpoint of that epoch has as many iterations.
+        if done > self._saved or (done == self._saved and self._newest in ('', name)):
             return
         if is_main_process():  # the folder may have been moved meanwhile
-            Path(runner.work_dir, Path(path).name).unlink(missing_ok=True)
+            Path(runner.work_dir, name).unlink(missing_ok=True)
         runner.message_hub.update_info(_INFO, None)
 
 

@@ -96,7 +96,7 @@ def _pth(folder):
 
 
 @pytest.mark.parametrize('number', SIGNALS)
-@pytest.mark.parametrize('moment, at', [('step', 0), ('step', 4), ('step', 6), ('val', 5)])
+@pytest.mark.parametrize('moment, at', [('step', 0), ('step', 4), ('step', 14), ('val', 5)])
 def test_stops_with_a_checkpoint_and_continues_to_the_last_bit(
     make_runner, tmp_path, number, moment, at
 ):
@@ -168,6 +168,21 @@ def test_killed_before_the_extra_checkpoint_was_deleted(make_runner, tmp_path):
     (tmp_path / 'work/iter_3.pth').write_bytes(extra)  # as if epoch_1.pth had been the last act
     (tmp_path / 'work/iter_7.pth').unlink()
     _train(make_runner, **settings)
+    assert _pth(tmp_path / 'work') == ['epoch_1.pth', 'epoch_2.pth']
+
+
+def test_killed_before_the_extra_checkpoint_of_the_same_iteration_was_deleted(
+    make_runner, tmp_path
+):
+    with pytest.raises(Stopped):
+        _train(make_runner, Signal('step', 4), max_epochs=2, **_by_epoch(1))
+    extra = (tmp_path / 'work/iter_5.pth').read_bytes()
+    with pytest.raises(Stopped):  # epoch_1.pth is there
+        _train(make_runner, Signal('step', 5), max_epochs=2, **_by_epoch(1))
+    assert _pth(tmp_path / 'work') == ['epoch_1.pth', 'iter_6.pth']
+    (tmp_path / 'work/iter_6.pth').unlink()
+    (tmp_path / 'work/iter_5.pth').write_bytes(extra)
+    _train(make_runner, max_epochs=2, **_by_epoch(1))
     assert _pth(tmp_path / 'work') == ['epoch_1.pth', 'epoch_2.pth']
 
 
