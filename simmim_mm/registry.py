@@ -72,7 +72,7 @@ def _arguments(function: Callable) -> set[str]:
     return names
 
 
-def _child(name: str, parent: Registry, *locations: str) -> Registry:
+def _child(name: str, parent: Registry, *locations: str) -> _Registry:
     return _Registry(name, parent=parent, scope='simmim_mm', locations=list(locations))
 
 
