@@ -170,7 +170,7 @@ def _nodata(traces: Sequence[Trace], pipeline: _Pipeline) -> str:
         value, reason = stored.nodata, 'which it declares as no-data'
         setting: float | str | None = 'file'
         found = find_nodata(stored.colors, value).mean() if value is not None else 0
-        if not found:
+        if value is None or not found:
             value, reason = suspect_nodata(stored.colors), 'far from all others, as no-data is'
             if value is None:
                 continue
