@@ -29,14 +29,15 @@ time.sleep(300 if os.environ['WORLD_SIZE'] == '1' else 5)
 PY
 
 together() { # the second torchrun comes when the first one trains; prints what the second one ran
+    # ranks are in the order of the addresses
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=$1 OMP_NUM_THREADS=1
     local port command
     port=$("$dir/venv/bin/python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
     command=("$dir/venv/bin/torchrun" --nnodes=1:2 --nproc-per-node=1 --max-restarts=3 --rdzv-backend=c10d
-        --rdzv-id=j "--rdzv-endpoint=127.0.0.1:$port" --rdzv-conf=read_timeout=10,last_call_timeout=2 worker.py)
-    timeout 200 "${command[@]}" > "first$1" 2>&1 &
+        --rdzv-id=j "--rdzv-endpoint=127.0.0.1:$port" --rdzv-conf=read_timeout=10,last_call_timeout=2)
+    timeout 100 "${command[@]}" --local-addr=127.0.0.1 worker.py > "first$1" 2>&1 &
     until grep -q 'worker 0 of 1' "first$1"; do sleep 0.5; done
-    timeout 100 "${command[@]}" > "second$1" 2>&1 || true
+    timeout 100 "${command[@]}" --local-addr=127.0.0.2 worker.py > "second$1" 2>&1 || true
     wait
     grep -oh 'worker . of 2\|keys: .*' "second$1" | sort -u
 }
