@@ -201,5 +201,6 @@ WORDS = {
 OTHER_WORDS = {
     *('SwinForImageClassification', 'bgr_to_rgb', 'cross_entropy'),
     *('my_module', 'x_to_library'),
+    *('GraceTime', 'KillWait', 'slurm_signal_delay_s'),  # of Slurm and submitit
 }
 TOP_LEVEL = {key for path in CONFIGS[:: len(CONFIGS) // 8] for key in load(path)}
