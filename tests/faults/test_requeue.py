@@ -13,8 +13,8 @@ kill -s TERM $PPID  # Slurm's signal may reach the batch script too
 exit $(sed -n "$(wc -l < {folder}/calls)p" {folder}/codes)
 """
 SCONTROL = """#!/bin/bash
-if [ "$1" = show ]; then echo "   JobState=${{STATE:-RUNNING Reason=None}}"
-else echo "$@" > {folder}/queue; fi
+[ "$1" = show ] && echo "   JobState=${{STATE:-RUNNING Reason=None}}" && exit
+echo "$@" > {folder}/queue
 """
 
 

@@ -10,7 +10,7 @@ from simmim_mm.engine.loops import EpochTrainLoop
 from simmim_mm.engine.stop_request import Stopped, StopRequest
 from simmim_mm.registry import HOOKS
 
-_INFO = 'preempted_ckpt'
+_INFO = 'preempted_ckpt'  # paths of the checkpoints of such stops
 
 
 @HOOKS.register_module()
@@ -90,7 +90,7 @@ class PreemptionHook(Hook):
             written = 'no checkpoint is written, since this loop cannot continue within an epoch'
         else:
             path = Path(runner.work_dir, f'iter_{done}.pth')
-            runner.message_hub.update_info(_INFO, str(path))
+            runner.message_hub.update_info(_INFO, [*_extras(runner), str(path)])
             runner.save_checkpoint(
                 str(path.parent),
                 path.name,
@@ -102,6 +102,8 @@ class PreemptionHook(Hook):
                 pointer = str(path.with_name('last_checkpoint'))
                 backend = get_file_backend(pointer, backend_args=dict(backend='atomic'))
                 backend.put_text(str(path), pointer)
+            self._newest = path.name
+            self._remove_outdated(runner)
             written = f'wrote {path}'
         barrier()  # the first process to end may end the others
         runner.logger.warning(
@@ -111,16 +113,21 @@ class PreemptionHook(Hook):
         raise Stopped
 
     def _remove_outdated(self, runner) -> None:
-        path = runner.message_hub.get_info(_INFO, None)
-        if path is None:
-            return
-        done, name = int(Path(path).stem.split('_')[1]), Path(path).name
-        # Stopped as an epoch ended, the checkpoint of that epoch has as many iterations.
-        if done > self._saved or (done == self._saved and self._newest in ('', name)):
-            return
-        if is_main_process():  # the folder may have been moved meanwhile
-            Path(runner.work_dir, name).unlink(missing_ok=True)
-        runner.message_hub.update_info(_INFO, None)
+        kept = []
+        for path in _extras(runner):
+            done, name = int(Path(path).stem.split('_')[1]), Path(path).name
+            # Stopped as an epoch ended, the checkpoint of that epoch has as many iterations.
+            if done > self._saved or (done == self._saved and self._newest in ('', name)):
+                kept.append(path)
+            elif is_main_process():  # the folder may have been moved meanwhile
+                Path(runner.work_dir, name).unlink(missing_ok=True)
+        runner.message_hub.update_info(_INFO, kept)
+
+
+def _extras(runner) -> list[str]:
+    """Checkpoints that such stops have written; in checkpoints of before, a single path or None."""
+    paths = runner.message_hub.get_info(_INFO, None) or []
+    return [paths] if isinstance(paths, str) else paths
 
 
 def _can_continue(runner, done: int) -> bool:

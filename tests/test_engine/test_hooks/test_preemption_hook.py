@@ -171,6 +171,18 @@ def test_killed_before_the_extra_checkpoint_was_deleted(make_runner, tmp_path):
     assert _pth(tmp_path / 'work') == ['epoch_1.pth', 'epoch_2.pth']
 
 
+def test_stopped_again_and_again_one_extra_checkpoint_is_left(make_runner, tmp_path):
+    """A job of two minutes left one for each, where the next regular one was far."""
+    settings = dict(max_epochs=3, **_by_epoch(3))
+    for at in (0, 6):
+        with pytest.raises(Stopped):
+            _train(make_runner, Signal('step', at), **settings)
+        assert _pth(tmp_path / 'work') == [f'iter_{at + 1}.pth']
+    (tmp_path / 'work/iter_1.pth').touch()  # as if killed before it was deleted
+    _train(make_runner, **settings)
+    assert _pth(tmp_path / 'work') == ['epoch_3.pth']
+
+
 def test_killed_before_the_extra_checkpoint_of_the_same_iteration_was_deleted(
     make_runner, tmp_path
 ):
