@@ -200,7 +200,7 @@ WORDS = {
 # Of other libraries, and of files that readers write.
 OTHER_WORDS = {
     *('SwinForImageClassification', 'bgr_to_rgb', 'cross_entropy'),
-    *('my_module', 'x_to_library', 'DetInferencer'),
+    *('my_module', 'x_to_library', 'DetInferencer', 'MMSegInferencer'),
     *('GraceTime', 'KillWait', 'slurm_signal_delay_s'),  # of Slurm and submitit
 }
 TOP_LEVEL = {key for path in CONFIGS[:: len(CONFIGS) // 8] for key in load(path)}
