@@ -98,7 +98,7 @@ def draw_digit(rng: np.random.Generator, digit: np.ndarray, photograph: np.ndarr
     room = SIZE / 2 - 4 * scale
     center = (SIZE - 1) / 2 + rng.uniform(-room, room, 2)
     matrix = np.column_stack([turn, center - turn @ [3.5, 3.5]])
-    ink = (digit / 16).astype(np.float32)  # OpenCV 5 warps float64 wrongly
+    ink = (digit / 16).astype(np.float32)  # OpenCV 5.0 rounds float64 down near the border
     ink = cv2.warpAffine(ink, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC)
     ink = np.clip(1.6 * ink - 0.3, 0, 1)[..., None]
     image = ground + ink * (rng.uniform(170, 255) - ground) + rng.normal(0, 2, ground.shape)
