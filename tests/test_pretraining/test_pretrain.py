@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,6 +101,9 @@ def test_minutes_hold_where_the_machine_becomes_slower(folder, tmp_path, monkeyp
     fake = SimpleNamespace(monotonic=lambda: clock.now, perf_counter=lambda: clock.now)
     for module in (run_module, timing, timed):
         monkeypatch.setattr(module, 'time', fake)
+    timed_steps = partial(timing.time_steps, clock=fake.perf_counter)
+    monkeypatch.setattr(run_module, 'time_steps', timed_steps)
+    monkeypatch.setattr(run_module, '_END', 0.0)  # what follows moves no clock
     path, _ = run(folder, tmp_path, wishes=dict(minutes=1))
     assert clock.now == pytest.approx(60, rel=0.1)
     planned = load_config(tmp_path / 'out' / 'pretrain.py').train_cfg.max_iters
