@@ -434,7 +434,7 @@ def mutate_json(value: Any, rng: random.Random) -> bytes:
 def read_coco(path: Path) -> None:
     """As `scan --labels` and a training do; what is repaired has to be sound."""
     report = inspect_coco(path, path.parent)
-    report.table()
+    _ = [str(problem) for problem in report.problems]
     if not report.refused:
         repaired = path.with_name('repaired.json')
         report.write(repaired)

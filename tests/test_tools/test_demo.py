@@ -77,7 +77,7 @@ def test_mixed_precision_where_the_processor_has_it(tmp_path, monkeypatch, bfloa
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
     monkeypatch.setattr(demo, 'start', lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(demo, 'wait', lambda processes: None)
-    assert demo.pretrain(demo.CONFIG, tmp_path, {}) == Path('iter_1.pth')
+    assert demo.pretrain(demo.CONFIG, tmp_path, {}, batch=2) == Path('iter_1.pth')
     assert ('--amp' in calls[0]) == bfloat16
 
 

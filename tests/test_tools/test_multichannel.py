@@ -166,10 +166,11 @@ def test_files_and_arrays_in_the_apis_of_the_libraries(prepared):
 
 def test_three_channels_that_are_no_rgb_are_loaded_as_in_the_pretraining(tmp_path):
     pytest.importorskip('mmseg')
-    for part in ('train', 'val'):
-        write_image(tmp_path / 'seg' / 'img_dir' / part / '0.tif', 3, 0, np.s_[8:40, 16:60])
-        path = tmp_path / 'seg' / 'ann_dir' / part / '0.png'
-        path.parent.mkdir(parents=True)
+    for part, name in (('train', '0'), ('train', '1'), ('val', '0')):
+        image = tmp_path / 'seg' / 'img_dir' / part / f'{name}.tif'
+        write_image(image, 3, 0, np.s_[8:40, 16:60])
+        path = tmp_path / 'seg' / 'ann_dir' / part / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.eye(64, 72, dtype=np.uint8)).save(path)
     write_checkpoint(tmp_path / 'a.pth', SWIN, [500.0] * 3, [900.0] * 3, channels=3)
     command = ['compare', 'segmentation', str(tmp_path / 'seg')]
