@@ -109,7 +109,7 @@ def test_what_cannot_be_quantized_is_refused_in_a_line(model, classes, tmp_path,
         (dict(method='int4'), DeployError, r"--method must be one of .*got 'int4'"),
         (dict(method='static'), DeployError, r'--method static estimates .*--images FOLDER'),
         (dict(method='static', images=empty), DataError, r"--images: no image in '.*empty'"),
-        (dict(method='static', images=tmp_path / 'no'), DataError, r'--images: no folder .*part of it that'),
+        (dict(method='static', images=tmp_path / 'no'), DataError, r"--images: no folder '"),
         (dict(method='openvino', images=classes), DeployError, r'must end in \.xml'),
         (dict(method='static', images=classes, num_images=0), DeployError, r'at least 1, got 0'),
     ):
