@@ -99,10 +99,12 @@ def _describe(
         return seen._replace(fault='wrong_mode', detail=f'{count} channels')
     if array.dtype.kind == 'f' and nodata is None and not np.isfinite(array).all():
         fraction = 1 - np.isfinite(array).mean()
+        kept = dict(channels=count) if count not in (1, 3) else {}
+        line = config_line('LoadImage', **kept, nodata='nan')
         detail = (
             f'{fraction:.2g} of its values are NaN or infinite: if they stand for no-data, scan '
-            f'with --nodata nan, and train with {config_line("LoadImage", nodata="nan")} as the '
-            'first step of the pipeline; fill_nan=0 there replaces them by 0'
+            f'with --nodata nan, and train with {line} in the place of the loader, the first step '
+            'of the pipeline; fill_nan=0 instead of nodata replaces them by 0'
         )
         return seen._replace(fault='not_finite', detail=detail)
     value = decoded.nodata if nodata in (None, 'file') else float(nodata)

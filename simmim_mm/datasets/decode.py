@@ -208,8 +208,8 @@ def _channels_last(array: np.ndarray, channels: tuple[int, ...], layout: str) ->
         else:
             raise UnsupportedImage(
                 f'array of shape {array.shape} may be (H, W, C) or (C, H, W): write '
-                f"{config_line('LoadImage', layout='hwc')}, or 'chw', as the first step of the "
-                'pipeline'
+                f"{config_line('LoadImage', layout='hwc')}, or 'chw', in the place of the "
+                'loader, the first step of the pipeline'
             )
     return array if layout == 'hwc' else np.moveaxis(array, 0, -1)
 

@@ -35,6 +35,6 @@ def check_size(
         unpacked = f', {size / 1e9:.1f} GB from {stored} bytes' if size else ''
         raise UnsupportedImage(
             f'{width} x {height} pixels{unpacked} are over the limit of max_pixels={max_pixels}; '
-            f'if the file can be trusted, write {config_line("LoadImage", max_pixels=None)} as the '
-            'first step of the pipeline'
+            f'if the file can be trusted, write {config_line("LoadImage", max_pixels=None)} in '
+            'the place of the loader, the first step of the pipeline'
         )

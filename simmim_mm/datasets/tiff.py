@@ -114,7 +114,10 @@ def named_layout(axes: str, shape: Sequence[int], channels: Sequence[int]) -> st
         return 'chw'
     number = ' x '.join(str(n) for _, n in pages)
     line = config_line('LoadImage', channels=pages[0][1])
-    as_channels = f', or, if they are channels, write {line} as the first step of the pipeline'
+    as_channels = (
+        f', or, if they are channels, write {line} in the place of the loader, the first step of '
+        'the pipeline'
+    )
     raise UnsupportedImage(
         f'holds {number} pages (its axes are {axes}): save each page in a file of its own'
         + (as_channels if len(axes) == 3 else '')

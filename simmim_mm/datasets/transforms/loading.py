@@ -169,9 +169,9 @@ class LoadImage(BaseTransform):
         if img.dtype == np.float32 and not np.isfinite(img).all():
             if self.fill_nan is None:
                 raise ValueError(
-                    f'has NaN or infinite values: write {self.config_line(nodata="nan")} as the '
-                    'first step of the pipeline to leave them out of the loss, or fill_nan=0 there '
-                    'to replace them'
+                    f'has NaN or infinite values: write {self.config_line(nodata="nan")} in the '
+                    'place of the loader, the first step of the pipeline, to leave them out of the '
+                    'loss, or fill_nan=0 instead of nodata to replace them'
                 )
             img = np.where(np.isfinite(img), img, np.float32(self.fill_nan))
         if self.window is not None:
@@ -181,9 +181,8 @@ class LoadImage(BaseTransform):
             img = self._convert(DecodedImage(img, decoded.has_alpha))
         elif expected and img.shape[-1] not in expected:
             raise ValueError(
-                f'has {_channels(img)}, but the loader has channels={self.channels}: take it out, '
-                f'or, if all files are like it, write {self.config_line(channels=img.shape[-1])} '
-                'as the first step of the pipeline'
+                f'has {_channels(img)}, but the loader has channels={self.channels}: take the '
+                f'file out, or, if all have {_channels(img)}, {self._for_channels(img)}'
             )
         return np.require(img, requirements=['C_CONTIGUOUS', 'WRITEABLE']), nodata
 
@@ -194,7 +193,8 @@ class LoadImage(BaseTransform):
         if window is None or isinstance(window, str):
             raise ValueError(
                 'suggests no window: write the lowest and highest value to show, such as '
-                f'{self.config_line(window=(-160, 240))}, as the first step of the pipeline'
+                f'{self.config_line(window=(-160, 240))}, in the place of the loader, the first '
+                'step of the pipeline'
             )
         array = decoded.colors if converts else decoded.array
         array = apply_window(array, window, joint=converts, nodata=nodata)
@@ -209,9 +209,8 @@ class LoadImage(BaseTransform):
         colors = img.shape[-1] - has_alpha
         if colors not in (1, 3):
             raise ValueError(
-                f'has {_channels(img)}, from which {self.channels!r} cannot be made: write '
-                f'{self.config_line(channels=img.shape[-1])} as the first step of the pipeline, '
-                'and as many in_channels, mean and std of the model'
+                f'has {_channels(img)}, from which {self.channels!r} cannot be made: '
+                f'{self._for_channels(img)}'
             )
         if has_alpha:
             img = _flatten(img, np.asarray(self.background, np.float32))
@@ -220,6 +219,16 @@ class LoadImage(BaseTransform):
         if img.shape[-1] == 1:
             return img
         return _round_like(img @ _LUMA, img)[..., None]
+
+    def _for_channels(self, img: np.ndarray) -> str:
+        """What a config needs for images like this one."""
+        count = img.shape[-1]
+        values = f'{count} value' + 's' * (count != 1)
+        return (
+            f'write {self.config_line(channels=count)} in the place of the loader, the first step '
+            f'of the pipeline, and set model.backbone.in_channels={count}, and {values} each in '
+            'mean and std of data_preprocessor (`simmim stats FOLDER` gives them)'
+        )
 
     def config_line(self, **settings: Any) -> str:
         """How to write it in a config, with these settings changed."""

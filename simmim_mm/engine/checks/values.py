@@ -38,7 +38,7 @@ class _Pipeline(NamedTuple):
     def write(self, **settings: Any) -> str:
         """The line that sets these of the loader, and where it goes."""
         line = (self.loader or LoadImage()).config_line(**settings)
-        text = f'Write {line} as the first step of {self.place}'
+        text = f'Write {line} in the place of the loader, the first step of {self.place}'
         from_bgr = [key for key in ('bgr_to_rgb', 'to_rgb') if self.preprocessor.get(key)]
         if self.loader is None and from_bgr:
             text += f', and {from_bgr[0]}=False in data_preprocessor, for it loads RGB'

@@ -271,11 +271,15 @@ def test_an_ambiguous_array_is_refused_until_the_layout_is_given(tmp_path):
 def test_a_wrong_number_of_channels_names_both_numbers(tmp_path):
     path = tmp_path / 'a.npy'
     np.save(path, PLANES)
-    line = "dict(type='simmim_mm.LoadImage', channels=5{}) as the first step of the pipeline"
+    line = (
+        "dict(type='simmim_mm.LoadImage', channels=5{}) in the place of the loader, the first step"
+    )
     text = reason(path, channels=4, fill_nan=0.0)
-    assert text.startswith('has 5 channels, but the loader has channels=4: take it out')
+    assert text.startswith('has 5 channels, but the loader has channels=4: take the file out, or')
     assert line.format(', fill_nan=0.0') in text  # with its other settings
     assert line.format('') in reason(path, channels='rgb')
+    for channels in (4, 'rgb'):
+        assert 'in_channels=5, and 5 values each in mean and std' in reason(path, channels=channels)
     assert 'has 1 channel,' in reason(saved(tmp_path, GRAY, 'g.png'), channels=3)
 
 

@@ -119,7 +119,8 @@ def test_a_far_value_is_named_with_the_setting(tmp_path):
     tiles(tmp_path, -9999)
     (text,) = check(tmp_path, FOUR, channels=4)
     line = "dict(type='simmim_mm.LoadImage', channels=4, nodata=-9999.0)"
-    assert f'Write {line} as the first step of train.dataset.pipeline: 17.4% of ' in text
+    place = 'in the place of the loader, the first step of train.dataset.pipeline'
+    assert f'Write {line} {place}: 17.4% of ' in text
     assert 'has the value -9999.0, far from all others' in text
     assert not check(tmp_path, FOUR, channels=4, nodata=-9999.0)
 
