@@ -14,6 +14,10 @@ from simmim_mm.datasets.errors import DataError, error_at, first_few
 
 Entries = list[dict[str, Any]]
 _IDS = (int, str, float)
+# What an id is of, what else tells entries apart, and which field of the annotations has it.
+_OWNERS = dict(
+    images=('image', 'file_name', 'image_id'), categories=('category', 'name', 'category_id')
+)
 _TYPES = dict(id=_IDS, image_id=_IDS, category_id=_IDS, file_name=str)
 
 
@@ -145,7 +149,11 @@ def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> Entrie
                 raise DataError(f'{key}[{i}].{field} is {entry[field]!r}: it must be {kind}')
     ids = Counter(entry['id'] for entry in entries if 'id' in fields)
     if twice := [i for i, count in ids.items() if count > 1]:
+        kind, name, user = _OWNERS.get(key, ('annotation', 'id', ''))
+        alike = [str(e.get(name, '?')) for e in entries if e['id'] == twice[0]]
+        correct = f', and correct {user} of the annotations of those that get a new one'
         raise DataError(
-            f'ids of {key} are not unique: {first_few(twice)}; give each entry an id of its own'
+            f'{kind} ids are given to several entries: {first_few(twice)} (the first to '
+            f'{first_few(alike, 3)}); give each entry an id of its own{correct if user else ""}'
         )
     return entries

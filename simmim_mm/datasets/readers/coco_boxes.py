@@ -41,11 +41,16 @@ def check_boxes(report: CocoReport) -> None:
     def note(faulty: Any, outcome: str, what: str, advice: str, **kwargs) -> None:
         report.add_annotations(outcome, np.flatnonzero(faulty), what, advice, 'bbox', **kwargs)
 
+    texts = any(
+        isinstance(box := annotations[i]['bbox'], list) and any(isinstance(x, str) for x in box)
+        for i in np.flatnonzero(~left)
+    )
     note(
         ~left,
         REFUSED,
         'boxes are not four finite numbers',
-        'write [left, top, width, height] in pixels, and delete annotations that have no box',
+        'write [left, top, width, height] in pixels, '
+        f'{"as numbers without quotes, " if texts else ""}and delete annotations that have no box',
     )
     around = outlines(annotations)
     if found := _other_format(boxes[left], sizes[left], around[left]):

@@ -140,4 +140,7 @@ def _where_it_is(name: str, folder: str, root: str) -> str:
             if listed > _MOST_LISTED:
                 break
     advice = 'set data_prefix.img to the folder that the file names start from'
-    return f'{near} is there: write the names like that, or {advice}' if near else advice
+    if not near:
+        return advice
+    new = os.path.relpath(near, folder or '.')
+    return f'{near} is there: write file_name as {new!r}, not {name!r}, or {advice}'

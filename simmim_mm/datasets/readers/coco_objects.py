@@ -74,12 +74,18 @@ def check_masks(report: CocoReport, advice: str) -> None:
     note(REPAIRED, nested, 'polygons are a flat list', 'read as [[x, y, ...]]')
     what = 'masks have polygons of fewer than three points'
     note(REPAIRED, shortened, what, 'read without these polygons')
-    what = 'annotations have no segmentation that is a polygon or run lengths'
+    what = (
+        'annotations have no segmentation that is a polygon of 3 points (6 numbers) or more, or '
+        'run lengths'
+    )
     note(REFUSED, without, what, advice)
     what = 'run-length masks cannot be decoded'
     note(REFUSED, broken, what, 'write them with pycocotools.mask.encode, or as polygons')
     what = 'run-length masks are not of the size of their image'
-    note(REFUSED, others, what, 'write their size as [height, width] of the image as loaded')
+    size = sizes[report.coco.annotations[others[0]]['image_id']] if others else []
+    advice = 'encode them again at [height, width] of the image as loaded'
+    advice += f', {size} for the first' if all(size) else ''
+    note(REFUSED, others, what, advice)
 
 
 def repair_fields(report: CocoReport) -> None:

@@ -22,8 +22,8 @@ from simmim_mm.datasets.readers.coco_report import (
 
 _MASK_TRANSFORMS = ('LoadAnnotations', 'LoadPanopticAnnotations')
 _NO_MASKS = (
-    'add masks, or take a config without them (Faster R-CNN, RetinaNet), for this one trains or '
-    'scores masks'
+    'correct or delete these annotations, for this config trains or scores masks; if most have '
+    'none, take a config without masks (Faster R-CNN, RetinaNet)'
 )
 
 
@@ -33,6 +33,7 @@ def check_coco(
     place: str,
     with_masks: bool = False,
     trust: bool = False,
+    heads: Sequence[str] = (),
 ) -> CocoReport:
     """Check the json of a ``CocoDataset``, and its images.
 
@@ -42,6 +43,7 @@ def check_coco(
         place: Where it stands in the config.
         with_masks: Whether masks are scored.
         trust: Whether images may lie outside of ``data_root``.
+        heads: Where the heads that count classes stand in the config, for messages.
 
     Returns:
         What was found and is still to be logged, with the contents as they are to be read.
@@ -54,7 +56,7 @@ def check_coco(
         load_coco(dataset.ann_file, annotations=('image_id', 'category_id', 'bbox')),
     )
     classes = list(dataset.metainfo['classes'])
-    _match_categories(report, classes, place)
+    _match_categories(report, classes, place, heads)
     steps = [step for step in pipeline if step['type'].split('.')[-1] in _MASK_TRANSFORMS]
     masks = _NO_MASKS if with_masks or any(step.get('with_mask') for step in steps) else ''
     folder, root = dataset.data_prefix['img'], dataset.data_root
@@ -74,15 +76,19 @@ def _loader(pipeline: Sequence[dict]) -> Callable[[str], tuple[int, int]] | None
     return lambda path: step(dict(img_path=path))['img'].shape[:2]
 
 
-def _match_categories(report: CocoReport, classes: list[str], place: str) -> None:
+def _match_categories(
+    report: CocoReport, classes: list[str], place: str, heads: Sequence[str]
+) -> None:
     """Bring the categories into the order of the classes, by which mmdet has to number them."""
     categories, annotations = report.coco.categories, report.coco.annotations
     names = {category['id']: category['name'] for category in categories}
     unique = list(dict.fromkeys(names.values()))
     used = Counter(names.get(a['category_id']) for a in annotations)
     repeated = [repr(name) for name, n in Counter(classes).items() if n > 1]
+    key = f'{place}.metainfo.classes'
+    counts = ' and '.join(f'{head}.num_classes' for head in heads) or 'num_classes of the heads'
     once = tuple(dict.fromkeys(classes))
-    advice = f'set metainfo.classes to {once}, and num_classes of the heads to {len(once)}'
+    advice = f'set {key} to {once}, in all data sets, and {counts} to {len(once)}'
     what = 'classes are listed more than once in the config'
     report.add(REFUSED, repeated, len(classes), what, advice)
     unknown = [i for i, a in enumerate(annotations) if a['category_id'] not in names]
@@ -91,10 +97,12 @@ def _match_categories(report: CocoReport, classes: list[str], place: str) -> Non
     report.add_annotations(REFUSED, unknown, what, advice, 'category_id')
     if unknown:
         return
-    lost = [f'{n} of {name!r}' for name, n in used.items() if name not in classes]
+    unlisted = [name for name in used if name not in classes]
+    lost = [f'{used[name]} of {name!r}' for name in unlisted]
     advice = (
-        f'set metainfo.classes, now {tuple(classes)}, to {tuple(unique)}, and num_classes of the '
-        f'heads to {len(unique)}'
+        f'set {key}, now {tuple(classes)}, to {tuple(unique)}, in all data sets, and {counts} to '
+        f'{len(unique)}; to go without {first_few(map(repr, unlisted))}, delete the annotations of '
+        'these categories from the json'
     )
     what = 'categories with objects are not listed in the config, and mmdet would leave them out'
     report.add(REFUSED, lost, len(used), what, advice)
@@ -110,7 +118,11 @@ def _match_categories(report: CocoReport, classes: list[str], place: str) -> Non
         report.add(outcome, list(map(repr, found)), len(names), what, advice, usual=True)
 
     note(REPAIRED, twice, 'names of categories are given twice', 'read as one category')
-    what, advice = 'classes are no category of the file', 'added as categories without objects'
+    what = 'classes are no category of the file'
+    advice = (
+        'added as categories without objects, from which nothing is learned; take those that are '
+        'not meant out of metainfo.classes'
+    )
     report.add(REPAIRED, list(map(repr, missing)), len(classes), what, advice)
     if order != [name for name in classes if name in first]:
         what = 'categories are in another order than the classes of the config'

@@ -69,7 +69,10 @@ def check_label_files(dataset: dict, cls: type, place: str, cfg: Config) -> Coco
                 check_evaluator(cfg, built.ann_file, place)
             with_masks = is_val and any('segm' in e.get('metric', '') for e in evaluators(cfg))
             steps = dataset.get('pipeline', [])
-            return check_coco(built, steps, place, with_masks, bool(cfg.get(TRUST)))
+            heads = [
+                path for path, head in _heads(cfg.get('model'), 'model') if 'num_classes' in head
+            ]
+            return check_coco(built, steps, place, with_masks, bool(cfg.get(TRUST)), heads)
         if not built.ann_file:
             folder, suffix = built.data_prefix['img_path'], built.img_suffix
             if not any(fileio.list_dir_or_file(folder, False, suffix=suffix, recursive=True)):
@@ -125,13 +128,18 @@ def check_labels(
                     check_class_folders(part.img_prefix, folders, part.extensions)
                     _check_nesting(part, warn=train is None)
             _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
-        for path, head in _heads(model, 'model', heads):
-            number = head.get('num_classes')
-            if classes and isinstance(number, int) and number != len(classes):
-                raise DataError(
-                    f'{path}.num_classes is {number}, but {place} has {len(classes)} classes '
-                    f'({first_few(map(repr, classes))}): set it to {len(classes)}'
-                )
+        counts = {path: head.get('num_classes') for path, head in _heads(model, 'model', heads)}
+        wrong = [
+            f'{path}.num_classes is {number}'
+            for path, number in counts.items()
+            if classes and isinstance(number, int) and number != len(classes)
+        ]
+        if wrong:
+            raise DataError(
+                f'{", ".join(wrong)}, but {place} has {len(classes)} classes '
+                f'({first_few(map(repr, classes))}): set {"it" if len(wrong) == 1 else "each"} to '
+                f'{len(classes)}'
+            )
     if unused and train is None and most is None:
         MMLogger.get_current_instance().warning(
             f'{name}: no pixel of the segmentation maps is {first_few(map(repr, sorted(unused)))}: '

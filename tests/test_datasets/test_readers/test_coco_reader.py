@@ -35,7 +35,10 @@ def test_contents(tmp_path):
         (dict(annotations=[]), 'no annotations: the list is empty; is it'),
         (dict(annotations=[7]), r'annotations\[0\] has no image_id'),
         (dict(images=[dict(id=7)]), r'images\[0\] has no file_name'),
-        (dict(images=2 * IMAGES), 'ids of images are not unique: 7, 8'),
+        (
+            dict(images=2 * IMAGES),
+            r'image ids are given to several entries: 7, 8 \(the first to .*image_id',
+        ),
         (dict(annotations=[dict(OBJECTS[0], image_id=9)]), 'images that it does not list: ids 1'),
         (dict(annotations=[dict(OBJECTS[0], image_id=[7])]), r'annotations\[0\].image_id is \[7\]'),
         (dict(images=[dict(id=7, file_name=None)]), r'images\[0\].file_name is None'),

@@ -156,6 +156,7 @@ def test_a_json_that_cannot_be_trained_on(data, change, parts):
 def test_categories_that_do_not_match_the_classes(shapes):
     message = error(detector(shapes, classes=('circle', 'square', 'triangle', 'cross')))
     assert "of 'star'" in message and "('circle', 'square', 'triangle', 'star')" in message
+    assert 'set train_dataloader.dataset' in message and 'mask_head.num_classes to 4' in message
     assert 'num_classes is 4' in error(detector(shapes, classes=(*CLASSES, 'cross')))
     assert "('star',)" in error(detector(shapes, classes='star'))
 
@@ -165,6 +166,9 @@ def test_heads_and_evaluation_that_do_not_match_the_data(shapes):
     cfg.model.roi_head.mask_head.num_classes = 80
     message = error(cfg)
     assert 'model.roi_head.mask_head.num_classes is 80' in message and 'set it to 4' in message
+    cfg.model.roi_head.bbox_head[0].num_classes = 7
+    message = error(cfg)
+    assert 'bbox_head.0.num_classes is 7' in message and 'mask_head.num_classes is 80' in message
 
     cfg = detector(shapes)
     cfg.val_evaluator.ann_file = str(shapes / 'annotations/instances_train.json')
