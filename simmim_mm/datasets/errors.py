@@ -30,6 +30,10 @@ class UnreadableImage(DataError):
         return f'{self.path}: {self.reason}' if self.reason else str(self.path)
 
 
+class UnsuitableFile(DataError):
+    """A sound file that the config does not suit; the message says what to do."""
+
+
 class UnsupportedImage(ValueError):
     """A file that is not damaged, but cannot be read as configured; the message says what to do."""
 

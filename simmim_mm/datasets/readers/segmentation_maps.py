@@ -11,7 +11,7 @@ from PIL import ImageOps
 
 from simmim_mm._text import config_line
 from simmim_mm.datasets.decode import decode, open_pillow, quiet_decoders
-from simmim_mm.datasets.errors import DataError, UnsupportedImage, first_few
+from simmim_mm.datasets.errors import DataError, UnsuitableFile, UnsupportedImage, first_few
 from simmim_mm.datasets.limits import MAX_PIXELS
 
 Values: TypeAlias = Mapping[int | str, int]
@@ -33,16 +33,16 @@ def load_segmentation_map(
         ``(H, W)`` of the file's own dtype.
 
     Raises:
-        DataError: If it cannot be read, or has several channels.
+        DataError: If it cannot be read; UnsuitableFile if it has several channels.
     """
     values = _read(path, backend_args)
     if values.ndim == 3 and gray and values.dtype == np.uint8:
         values = values[..., :3].mean(-1).round().astype(np.uint8)
     if values.ndim != 2:
-        raise DataError(
-            f'{path} has {values.shape[-1]} channels: a segmentation map has one, with the number '
-            f'of its class in each pixel; if colors are classes, list all of them: '
-            f'{OF_COLORS} in the place of LoadAnnotations'
+        raise UnsuitableFile(
+            f'{path} has {values.shape[-1]} channels, not one with the number of the class in each '
+            f'pixel; if colors are classes{_colors(values)}, list all of them: {OF_COLORS} in the '
+            'place of LoadAnnotations, in all pipelines'
         )
     return values
 
@@ -117,6 +117,14 @@ def _read(path: str | Path, backend_args: dict | None, rgb: bool = False) -> np.
     except Exception as error:  # decoders raise everything
         reason = getattr(error, 'strerror', None) or error  # the text of an OSError has the path
         raise DataError(f'{path} cannot be read ({reason})') from error
+
+
+def _colors(values: np.ndarray) -> str:
+    """Some of the colors of an 8-bit map, in words."""
+    if values.dtype != np.uint8 or values.shape[-1] < 3:
+        return ''
+    codes = np.unique(values[..., :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1]))
+    return f' (here {first_few((f"#{code:06x}" for code in codes.tolist()), 3)})'
 
 
 def _numbers_of_colors(path: str | Path, rgb: np.ndarray, colors: dict[str, int]) -> np.ndarray:

@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader, Dataset
 
 from simmim_mm.checkpoint import AtomicLocalBackend
-from simmim_mm.datasets.errors import DataError, first_few, reason_of
+from simmim_mm.datasets.errors import DataError, UnsuitableFile, first_few, reason_of
 from simmim_mm.datasets.image_dataset import pipeline_steps
 from simmim_mm.datasets.image_folder import spread
 from simmim_mm.version import __version__
@@ -87,13 +87,15 @@ def read_once(
             f'others are not opened again by the next run ({cache}).'
         )
     bad: dict[str, str] = {}
+    sound: set[str] = set()  # reasons that are not of the files
     workers = min(len(os.sched_getaffinity(0)), len(new) // (2 * _CHUNK))
     if workers < 2:
         workers = 0
     files = DataLoader(_Files(new, read), _CHUNK, num_workers=workers, collate_fn=list)
-    for path, found, reason in (file for chunk in files for file in chunk):
+    for path, found, reason, is_sound in (file for chunk in files for file in chunk):
         if reason:
             bad[path] = reason
+            sound |= {reason} if is_sound else set()
         else:
             known[path] = [stamps[path], found]
     if len(new) > len(bad):
@@ -103,6 +105,12 @@ def read_once(
         for path, reason in bad.items():
             alike.setdefault(reason, []).append(path)
         files = first_few((f'{first_few(p, 3)} ({reason})' for reason, p in alike.items()), 3)
+        if sound == alike.keys():
+            path, reason = next(iter(bad.items()))
+            raise DataError(
+                f'{len(bad)} of {len(local)} {what}s are not used as they are, such as {path}: '
+                f'it {reason}'
+            )
         raise DataError(
             f'{len(bad)} of {len(local)} {what}s cannot be read: {files}; repair them, or take '
             'them out of the data'
@@ -111,7 +119,7 @@ def read_once(
 
 
 class _Files(Dataset):
-    """Path, what was read, and why it could not be."""
+    """Path, what was read, why it could not be, and whether the file is sound for all that."""
 
     def __init__(self, paths: Sequence[str], read: Callable[[str], Any]):
         self.paths, self.read = paths, read
@@ -119,12 +127,12 @@ class _Files(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[str, Any, str]:
+    def __getitem__(self, index: int) -> tuple[str, Any, str, bool]:
         path = self.paths[index]
         try:
-            return path, self.read(path), ''
+            return path, self.read(path), '', True
         except Exception as error:  # decoders raise everything
-            return path, None, reason_of(error, path)
+            return path, None, reason_of(error, path), isinstance(error, UnsuitableFile)
 
 
 def _stamp(path: str) -> list[int] | None:

@@ -114,9 +114,9 @@ def check_labels(
             continue
         classes, heads = part.metainfo.get('classes') or (), _HEADS
         with error_at(place):
-            _check_names(classes, alone=label_format == 'coco')
+            _check_names(classes, label_format)
             if label_format == 'maps':
-                _check_ignored(part.ignore_index, model)
+                _check_ignored(part.ignore_index, model, place)
                 seen = check_segmentation_maps(part, sizes)
                 absent = {str(c) for i, c in enumerate(classes) if i not in seen}
                 unused = absent if unused is None else unused & absent
@@ -174,29 +174,35 @@ def _check_nesting(dataset: Any, warn: bool) -> None:
         )
 
 
-def _check_names(classes: Sequence[str], alone: bool) -> None:
-    """Names are unique, and a single class is one that is told from a background (``alone``)."""
+def _check_names(classes: Sequence[str], label_format: str) -> None:
+    """Names are unique, and a single class is one that a detector tells from the background."""
     if twice := [name for name, count in Counter(classes).items() if count > 1]:
         raise DataError(
             f'classes has names twice: {first_few(map(repr, twice))}; give each class its own'
         )
-    if len(classes) == 1 and not alone:
+    if len(classes) == 1 and label_format != 'coco':
+        advice = (
+            f"list the other one, too, in metainfo.classes, in the order of the maps' values, such "
+            f'as {("background", classes[0])}, and set num_classes of the heads to 2'
+            if label_format == 'maps'
+            else 'add the folder of another class'
+        )
         raise DataError(
             f'the only class is {classes[0]!r}: with nothing to tell it from, the loss is 0 and '
-            "the accuracy 100%; add another one, such as 'background'"
+            f'the accuracy 100%; {advice}'
         )
 
 
-def _check_ignored(value: int, model: dict | None) -> None:
+def _check_ignored(value: int, model: dict | None, place: str) -> None:
     """The head ignores what the data set does: mmseg reads ``ignore_index`` of the head alone."""
     for path, head in _heads(model, 'model'):
         number = head.get('ignore_index', 255)
         if number not in (value, None):
             raise DataError(
                 f'ignore_index is {value}, but that of {path} is {number}, and mmseg pads with '
-                f'255: leave both at 255, and load the maps by '
+                f'255: take out {place}.ignore_index, and load the maps by '
                 f'{config_line("LoadSegmentationMap", values={value: 255})} in the place of '
-                'LoadAnnotations'
+                'LoadAnnotations, in all pipelines'
             )
 
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, UnidentifiedImageError
 
 from simmim_mm._text import config_line
 from simmim_mm.datasets.decode import open_pillow, quiet_decoders
-from simmim_mm.datasets.errors import DataError, first_few
+from simmim_mm.datasets.errors import DataError, UnsuitableFile, first_few
 from simmim_mm.datasets.readers.segmentation_maps import (
     OF_COLORS,
     Values,
@@ -55,14 +55,15 @@ def check_segmentation_maps(dataset: Any, sizes: Mapping[str, tuple[int, int]]) 
         return set(range(len(classes)))
     pairs = [pair for pair in pairs if pair['img_path'] in sizes]
     found = read_maps([pair['seg_map_path'] for pair in pairs], *read)
-    for pair in pairs:
-        path, (height, width) = pair['seg_map_path'], sizes[pair['img_path']]
-        if found[path]['size'] != [height, width]:
-            map_height, map_width = found[path]['size']
-            raise DataError(
-                f'{path} is of {map_width}x{map_height} pixels, its image of {width}x{height}: '
-                'save the map in the size of the image, or correct the name that pairs them'
-            )
+    both = [(p['seg_map_path'], list(sizes[p['img_path']])) for p in pairs]
+    if others := [(path, size) for path, size in both if found[path]['size'] != size]:
+        path, (height, width) = others[0]
+        map_height, map_width = found[path]['size']
+        raise DataError(
+            f'{len(others)} of {len(both)} segmentation maps are not of the size of their image: '
+            f'{path} is of {map_width}x{map_height} pixels, its image of {width}x{height}: resize '
+            'such maps with nearest-neighbor interpolation, or correct the names that pair them'
+        )
     return _check_values(found, dataset, ignored)
 
 
@@ -117,9 +118,10 @@ def _look(path: str, values: Values | None, as_mmseg: bool) -> dict[str, Any]:
         image = open_pillow(file)
         orientation = ExifTags.Base.Orientation
         if as_mmseg and 'exif' in image.info and image.getexif().get(orientation, 1) != 1:
-            raise DataError(
-                "its EXIF orientation is not applied by mmseg's LoadAnnotations: load maps by "
-                f'{config_line("LoadSegmentationMap")} in its place'
+            raise UnsuitableFile(
+                "has an EXIF orientation, which mmseg's LoadAnnotations does not apply: load "
+                f'maps by {config_line("LoadSegmentationMap")} in its place, in all pipelines, which turns '
+                'them upright'
             )
         palette = image.getpalette() or [] if image.mode == 'P' and not values else []
     colors = [(n, palette[3 * n : 3 * n + 3]) for n in numbers] if palette else []
@@ -175,7 +177,7 @@ def _advice(seen: Mapping[int, int], path: str, classes: int, ignored: int, skip
     def load(values: dict[int, int]) -> str:
         return _LOAD.format(config_line('LoadSegmentationMap', values=values))
 
-    all_values = f'In all maps together there are the values {first_few(used, 10)}'
+    all_values = f'In all maps of this data set together there are the values {first_few(used, 10)}'
     zero = (
         'set reduce_zero_label=True in train_dataloader.dataset, val_dataloader.dataset and '
         'test_dataloader.dataset: 0 is then left out, and 1 becomes the first class'
@@ -185,14 +187,22 @@ def _advice(seen: Mapping[int, int], path: str, classes: int, ignored: int, skip
     if used == list(range(1, classes + 1)) and not skips:
         return f'{all_values}, without 0: if 1 is the first class, {zero}'
     if used == list(range(classes + 1)) and not skips:
-        return f'{all_values}, one more than classes: if 0 stands for what is not labeled, {zero}'
+        return (
+            f'{all_values}, one more than classes: if 0 stands for what is not labeled, '
+            f'{zero}; if 0 is a class, too, such as a background, list it first in '
+            f'metainfo.classes and set num_classes of the heads to {classes + 1}'
+        )
     if len(used) == classes:
         values = {old: new for new, old in enumerate(used) if old != new}
-        return f'{all_values}: if they are the classes in their order, {load(values)}'
+        text = f'{all_values}: if they are the classes in their order, {load(values)}'
+        out = {v: 255 for v in used if v < 0 or v >= classes}
+        line = config_line('LoadSegmentationMap', values=out)
+        return f'{text}; to leave out the pixels of those that are no class, {line} there'
     if len(used) > 3 * classes:
         return (
-            f'{all_values}: were the maps resized with interpolation, or saved with losses? If '
-            'not, list all classes in metainfo.classes'
+            f'{all_values}: were the maps resized with interpolation, or saved with losses? '
+            'Then make them again with nearest-neighbor interpolation, saved as PNG; if not, list '
+            'all classes in metainfo.classes'
         )
     rest = load({v: 255 for v in used if v < 0 or v >= classes})
     return f'{all_values}: list all classes in metainfo.classes, or, to leave these out, {rest}'

@@ -40,16 +40,19 @@ def _way_out(trace: Trace, scope: str) -> str:
     scale = (round(max(width, height) / _AIM), round(min(width, height) / _AIM))
     kept = f'If such objects matter, keep them {20 / _AIM:.0f} pixels wide: '
     half = f'scale={scale}, which is half of each side, in Resize'
+    ready = (
+        'of the ready-made configs, edit img_scale in a copy of the file, for --cfg-options does '
+        'not reach what is computed from it'
+    )
     if scope == 'mmseg':
         return (
-            f'{kept}write {half} and RandomResize (img_scale in the ready-made configs), and '
-            "validate in windows: model.test_cfg=dict(mode='slide', crop_size=(512, 512), "
-            'stride=(384, 384)).'
+            f'{kept}write {half} and RandomResize ({ready}), and validate in windows: '
+            "model.test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(384, 384))."
         )
     if scope == 'mmdet':
         return (
-            f'{kept}write {half} (img_scale in the ready-made configs), or cut the images and '
-            'their boxes into tiles.'
+            f'{kept}write {half}, of the training, too ({ready}), or cut the images and their '
+            'boxes into tiles.'
         )
     ratio = min(1.0, _AIM**2 * trace.size[0] * trace.size[1] / (height * width))
     size = trace.size[0] if trace.size[0] == trace.size[1] else trace.size
