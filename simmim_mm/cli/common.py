@@ -386,11 +386,41 @@ def _is_misfit(error: BaseException, frames: 'Sequence[traceback.FrameSummary]')
     return bool(built) and all(frame.name == '__init__' for frame in frames[built[-1] + 1 :])
 
 
+def _near_settings(error: TypeError) -> str:
+    """Where the config has the setting that a class does not take, and the one of a like name."""
+    from difflib import get_close_matches
+    from inspect import getmro, isfunction, signature
+
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    wrong = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    built = [f.f_locals['obj_cls'] for f in frames if f.f_code.co_name == 'build_from_cfg']
+    if not wrong or not built or not isinstance(built[-1], type):
+        return ''
+    makers = [base.__init__ for base in getmro(built[-1]) if isfunction(base.__init__)]
+    taken = {name for maker in makers for name in signature(maker).parameters}
+    near = get_close_matches(wrong[1], taken - {'self', 'args', 'kwargs'}, 1, cutoff=0.75)
+    configs = [getattr(f.f_locals.get('self'), 'cfg', None) for f in frames]
+    config = next((c for c in configs if hasattr(c, 'to_dict')), None)
+    places = [] if config is None else list(_places(config.to_dict(), wrong[1]))
+    where = f', in the config {places[0]}' if len(places) == 1 else ''
+    return f'{where}; do you mean {near[0]!r}?' if near else ''
+
+
+def _places(config: Any, name: str, path: str = '') -> Iterator[str]:
+    """Where a config has settings of that name."""
+    if isinstance(config, (list, tuple)):
+        config = dict(enumerate(config))
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if key == name:
+            yield f'{path}{key}'
+        yield from _places(value, name, f'{path}{key}.')
+
+
 def _exit(error: BaseException, rank: int) -> NoReturn:
     if rank == 0:
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         if isinstance(error, TypeError):
-            text += (
+            text += _near_settings(error) or (
                 '. The config sets something that this class does not take, or leaves out what it '
                 'needs; where a child config changes a type, _delete_=True drops the settings of '
                 'the former one'

@@ -117,3 +117,14 @@ def test_similar_config_names_are_offered(tmp_path, monkeypatch):
             load_config(wrong)
         assert meant in str(error.value) and '_base_' not in str(error.value)
     assert load_config('configs/simmim/simmim_swin-tiny.py').lr == 1
+
+
+@pytest.mark.parametrize('cls', [_Base, _Child])
+@pytest.mark.parametrize('wrong', ['sizes', 'milestones'])
+def test_a_setting_of_a_like_name_is_offered(cls, wrong, capsys, monkeypatch):
+    monkeypatch.delenv('SIMMIM_MM_DEBUG', raising=False)
+    with pytest.raises(SystemExit):
+        run_tool(lambda: _build(type=cls, **{wrong: 3}))
+    text = capsys.readouterr().err
+    assert ("; do you mean 'size'?" in text) is (wrong == 'sizes')
+    assert ('_delete_=True' in text) is (wrong != 'sizes')

@@ -120,8 +120,8 @@ def _look(path: str, values: Values | None, as_mmseg: bool) -> dict[str, Any]:
         if as_mmseg and 'exif' in image.info and image.getexif().get(orientation, 1) != 1:
             raise UnsuitableFile(
                 "has an EXIF orientation, which mmseg's LoadAnnotations does not apply: load "
-                f'maps by {config_line("LoadSegmentationMap")} in its place, in all pipelines, which turns '
-                'them upright'
+                f'maps by {config_line("LoadSegmentationMap")} in its place, in all '
+                'pipelines, which turns them upright'
             )
         palette = image.getpalette() or [] if image.mode == 'P' and not values else []
     colors = [(n, palette[3 * n : 3 * n + 3]) for n in numbers] if palette else []

@@ -16,6 +16,7 @@ from simmim_mm.registry import HOOKS
 
 # What a scheduler counts, beside its settings.
 _COUNTERS = ('last_step', '_global_step', '_last_value', 'verbose')
+_LENGTHS = ('T_max', 'begin', 'end', 'step_size')
 _OPTIMIZER = ('weight_decay', 'betas')
 _MAX_GROUPS = 6  # in a table
 
@@ -86,8 +87,10 @@ class ScheduleHook(Hook):
             state = scheduler.state_dict()
             for key in sorted(planned.keys() - set(_COUNTERS)):
                 if not _equal(state.get(key), planned[key]):
+                    unit = 'epochs' if scheduler.by_epoch else 'iterations'  # as converted
+                    unit = f' {unit}' if key in _LENGTHS else ''
                     found.append(
-                        f'param_scheduler.{i}.{key} {_short(state.get(key), planned[key])}'
+                        f'param_scheduler.{i}.{key} {_short(state.get(key), planned[key])}{unit}'
                     )
         keys = _OPTIMIZER if self._states else ('lr', *_OPTIMIZER)
         for key in keys:

@@ -52,7 +52,7 @@ def test_more_epochs_follow_the_schedule_of_the_config(train, kind, checkpoint):
     done = int(checkpoint[5:])
     assert rates[done:] == pytest.approx(whole[done:], rel=1e-12)
     if kind == 'cosine':
-        assert len(told) == 1 and 'param_scheduler.1.end 10 -> 25' in told[0]
+        assert len(told) == 1 and 'param_scheduler.1.end 10 -> 25 iterations' in told[0]
         assert f'The learning rate is {whole[done]:.4g}' in told[0]
 
 
