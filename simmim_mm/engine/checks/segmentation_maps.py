@@ -177,6 +177,7 @@ def _advice(seen: Mapping[int, int], path: str, classes: int, ignored: int, skip
     def load(values: dict[int, int]) -> str:
         return _LOAD.format(config_line('LoadSegmentationMap', values=values))
 
+    left_out = {v: 255 for v in used if v < 0 or v >= classes + skips}
     all_values = f'In all maps of this data set together there are the values {first_few(used, 10)}'
     zero = (
         'set reduce_zero_label=True in train_dataloader.dataset, val_dataloader.dataset and '
@@ -195,8 +196,7 @@ def _advice(seen: Mapping[int, int], path: str, classes: int, ignored: int, skip
     if len(used) == classes:
         values = {old: new for new, old in enumerate(used) if old != new}
         text = f'{all_values}: if they are the classes in their order, {load(values)}'
-        out = {v: 255 for v in used if v < 0 or v >= classes}
-        line = config_line('LoadSegmentationMap', values=out)
+        line = config_line('LoadSegmentationMap', values=left_out)
         return f'{text}; to leave out the pixels of those that are no class, {line} there'
     if len(used) > 3 * classes:
         return (
@@ -204,5 +204,5 @@ def _advice(seen: Mapping[int, int], path: str, classes: int, ignored: int, skip
             'Then make them again with nearest-neighbor interpolation, saved as PNG; if not, list '
             'all classes in metainfo.classes'
         )
-    rest = load({v: 255 for v in used if v < 0 or v >= classes})
+    rest = load(left_out)
     return f'{all_values}: list all classes in metainfo.classes, or, to leave these out, {rest}'
