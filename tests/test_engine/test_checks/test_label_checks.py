@@ -430,3 +430,14 @@ def test_one_class_folder_has_nothing_to_tell_apart(data):
             if path.name != 'circle':
                 shutil.rmtree(path)
     assert "the only class is 'circle'" in error(classifier(data))
+
+
+def test_the_last_class_stays_where_maps_have_no_zero(data):
+    for path in (data / 'semantic').rglob('*.png'):  # the values 1 to 5, and a 9 that is no class
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) + 1
+        pixels[:2] = 9
+        cv2.imwrite(str(path), pixels)
+    cfg = segmenter(data)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.reduce_zero_label = True
+    assert 'values={9: 255}' in error(cfg)
