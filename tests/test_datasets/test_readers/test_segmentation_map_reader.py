@@ -30,7 +30,7 @@ def test_a_palette_image_gives_its_indices(tmp_path):
 def test_gray_that_is_stored_with_colors(tmp_path):
     path = saved(tmp_path, Image.fromarray(VALUES).convert('RGB'))
     np.testing.assert_array_equal(load_segmentation_map(path, gray=True), VALUES)
-    with pytest.raises(DataError, match=r'a\.png has 3 channels: a segmentation map has one'):
+    with pytest.raises(DataError, match=r'a\.png has 3 channels, not one'):
         load_segmentation_map(path)
 
 

@@ -109,7 +109,7 @@ def test_saliency_map(tmp_path):
         (dict(), r'a\.jpg: no foreground map: .*a\.png'),
         (dict(folders=('photos', 'maps')), "no folder 'photos' in its path"),
         (dict(suffix='_small.png'), r'a_small\.png is 10 x 15; it has to be 20 x 30'),
-        (dict(suffix='_rgb.png'), r'a_rgb\.png has 3 channels: a segmentation map has one'),
+        (dict(suffix='_rgb.png'), r'a_rgb\.png has 3 channels, not one'),
         (dict(suffix='_text.png'), r'a_text\.png cannot be read'),
         (dict(suffix='_deep.png', threshold='otsu'), 'takes 8 bits'),
     ],
