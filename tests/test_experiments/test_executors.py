@@ -83,6 +83,17 @@ def test_signals_of_a_cluster_ask_the_training_to_stop(tmp_path, number, code):
     assert signal.getsignal(number) is before
 
 
+def test_a_signal_before_the_training_has_started_is_not_lost(tmp_path, monkeypatch):
+    launch = Task.launch
+
+    def late(task, env, **kwargs):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return launch(task, env, **kwargs)
+
+    monkeypatch.setattr(Task, 'launch', late)
+    assert supervise(Task('a', ['sleep', '60'], tmp_path, str(tmp_path))) == 75
+
+
 def test_a_training_that_takes_no_signals_yet_is_to_be_continued(tmp_path):
     task = Task('a', ['sh', '-c', 'kill -TERM $$'], tmp_path, str(tmp_path))
     assert supervise(task) == 75

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from types import FrameType
 
@@ -25,11 +26,13 @@ def supervise(task: Task) -> int:
         KeyboardInterrupt: At its end, if SIGINT was among the signals: the job is not to go back
             into a queue.
     """
-    received = []
+    received: list[int] = []
+    process: subprocess.Popen | None = None
 
     def ask(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        process.terminate()
+        if process is not None:
+            process.terminate()
 
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork
 
@@ -40,9 +43,11 @@ def supervise(task: Task) -> int:
     env = dict(os.environ)
     if task.threads is not None:
         env.setdefault('OMP_NUM_THREADS', str(task.threads))
-    process = task.launch(env, preexec_fn=prepare)
     former = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
+        process = task.launch(env, preexec_fn=prepare)
+        if received:  # while it was started
+            process.terminate()
         while (code := process.poll()) is None:
             time.sleep(_POLL)  # not wait(): what Ray sends to cancel a task does not end it
     finally:
