@@ -99,7 +99,7 @@ def repair_fields(report: CocoReport) -> None:
         if type(a.get('id')) is not int or a['id'] == 0 or ids[str(a['id'])] > 1
     ]
     what = 'annotations have an id that is 0, repeated or no whole number'
-    advice = 'all are numbered from 1, for pycocotools scores an object with the id 0 as missed'
+    advice = 'all are numbered from 1, for pycocotools counts a match with the id 0 as missed'
     report.add_annotations(REPAIRED, bad, what, advice)
     if bad:
         for number, annotation in enumerate(annotations, 1):

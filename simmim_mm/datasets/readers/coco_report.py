@@ -40,7 +40,7 @@ class Problem(NamedTuple):
     usual: bool = False
 
     def __str__(self) -> str:
-        done = 'repaired in memory (the file stays as it is): ' if self.outcome == REPAIRED else ''
+        done = f'{REPAIRED} (the file stays as it is): ' if self.outcome == REPAIRED else ''
         return f'{self.count} of {self.total} {self.what} ({self.example}): {done}{self.advice}'
 
 

@@ -7,9 +7,7 @@ from typing import Any
 from simmim_mm.experiments.executors.base import Executor, Job, Task
 from simmim_mm.experiments.executors.local import LocalExecutor
 
-__all__ = ['NAMES', 'Executor', 'Job', 'LocalExecutor', 'Task', 'make_executor']
-
-NAMES = ('local', 'slurm', 'submitit-local', 'ray')
+__all__ = ['Executor', 'Job', 'LocalExecutor', 'Task', 'make_executor']
 
 
 def make_executor(
