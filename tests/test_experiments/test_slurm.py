@@ -28,7 +28,7 @@ PROGRAMS = {
 for script; do :; done
 id=$(($(cat "$JOBS/last" 2>/dev/null) + 1))
 echo $id > "$JOBS/last"
-echo RUNNING > "$JOBS/$id.job"
+echo RUNNING > "$JOBS/new" && mv "$JOBS/new" "$JOBS/$id.job"
 (
     export SLURM_JOB_ID=$id
     while :; do
@@ -107,6 +107,12 @@ def run(tmp_path, jobs):
     return run
 
 
+def _tell(jobs, state: str) -> None:
+    """What squeue says of the job from now on."""
+    (jobs / 'new').write_text(state)
+    os.replace(jobs / 'new', jobs / '1.job')
+
+
 def test_a_job_that_is_preempted_goes_on_and_one_that_fails_is_told(tmp_path, jobs):
     executor = make_executor('slurm', tmp_path / 'submitit', options=OPTIONS)
     check_one_fails_and_one_is_preempted(executor, tmp_path)
@@ -126,7 +132,7 @@ def test_jobs_outlive_the_command_which_waits_for_them_when_called_again(tmp_pat
 
 def test_a_canceled_job_has_failed_and_stays_out_of_the_queue(tmp_path, jobs, run):
     def cancel(folder):
-        (jobs / '1.job').write_text('COMPLETING')
+        _tell(jobs, 'COMPLETING')
         preempt(folder)
 
     waiting = when_it_waits(tmp_path / 'runs', cancel)
@@ -141,7 +147,7 @@ def test_a_job_that_is_pending_and_one_that_is_killed_are_told(tmp_path, jobs, r
     monkeypatch.setattr('simmim_mm.experiments.run._REPORT', 0.0)
 
     def kill(folder):
-        (jobs / '1.job').write_text('PENDING')
+        _tell(jobs, 'PENDING')
         time.sleep(0.3)
         signal_its_parent(folder, signal.SIGKILL)
 
