@@ -49,7 +49,7 @@ format:  ## let ruff mend and format the code
 	@$(VENV)/ruff format .
 
 clean:  ## remove caches and build output
-	@rm -rf build dist *.egg-info .coverage coverage.xml htmlcov .pytest_cache .ruff_cache
+	@rm -rf build dist *.egg-info .coverage* coverage.xml htmlcov .pytest_cache .ruff_cache
 	@find simmim_mm tools tests configs -name __pycache__ -prune -exec rm -rf {} +
 
 clean-venv:  ## remove .venv, to make it anew

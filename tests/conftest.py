@@ -76,6 +76,12 @@ def fresh_process():
     forget_runs()
 
 
+@pytest.fixture(autouse=True, scope='session')
+def short_joins():
+    """Workers of a loader that an error has left are waited for, in vain, when it is collected."""
+    torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5  # seconds, of 5
+
+
 @pytest.fixture(autouse=True)
 def fresh_cache(tmp_path_factory, monkeypatch):
     """What a test remembers of files is forgotten after it."""

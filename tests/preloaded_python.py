@@ -7,6 +7,7 @@ of an ordinary process. Tests of imports, installation and signals take ``sys.ex
 """
 
 import array
+import atexit
 import gc
 import importlib
 import json
@@ -18,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -102,12 +104,28 @@ def run(executable: str, arguments: list[str], folder: str, environment: dict) -
         sys.argv[0] = kind
     paths = [os.path.abspath(p) for p in environment.get('PYTHONPATH', '').split(os.pathsep) if p]
     sys.path[:1] = [str(Path(program).resolve().parent) if kind == 'file' else folder, *paths]
-    if kind == '-m':
-        runpy.run_module(program, run_name='__main__', alter_sys=True)
-    elif kind == '-c':
-        exec(compile(program, '<string>', 'exec'), dict(__name__='__main__'))
-    else:
-        runpy.run_path(program, run_name='__main__')
+    try:
+        if kind == '-m':
+            runpy.run_module(program, run_name='__main__', alter_sys=True)
+        elif kind == '-c':
+            exec(compile(program, '<string>', 'exec'), dict(__name__='__main__'))
+        else:
+            runpy.run_path(program, run_name='__main__')
+    except SystemExit as stop:
+        leave(stop.code)
+    leave(None)
+
+
+def leave(code: object) -> None:
+    """End as the interpreter does, without taking apart what was imported: it would be copied."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 @contextmanager

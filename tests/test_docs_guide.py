@@ -9,6 +9,10 @@ pytest.importorskip('mmcv.ops', reason='mmdet needs the compiled operators of mm
 pytestmark = pytest.mark.slow
 
 PAGES = ('own_images', 'detector', 'segmentation')  # each continues the first
+FEW = (  # proposals
+    'train_cfg=dict(rpn_proposal=dict(max_per_img=50), rcnn=dict(sampler=dict(num=16))), '
+    'test_cfg=dict(rpn=dict(max_per_img=50))'
+)
 # What is made smaller: each is in the tutorials, and nothing else of it is changed.
 SHORTER = {
     '--train 100 --val 50 --unlabeled 600': '--train 8 --val 4 --unlabeled 40',
@@ -16,7 +20,10 @@ SHORTER = {
     'epoch_20.pth': 'epoch_2.pth',
     'epochs = 8': 'epochs = 2',
     'max_epochs=2': 'max_epochs=1',
-    'bbox_head=dict(num_classes=len(classes)': 'bbox_head=dict(num_classes=4, fc_out_channels=32',
+    'model = dict(roi_head=dict(bbox_head=dict(num_classes=len(classes))))': (
+        f'model = dict({FEW}, roi_head=dict(bbox_head=dict(num_classes=4, fc_out_channels=32)))'
+    ),
+    'model = dict(\n    roi_head=': f'model = dict(\n    {FEW},\n    roi_head=',
     'iters = 300': 'iters = 2',
     'warmup = 20': 'warmup = 1',
     '--seeds 2': '--seeds 1',

@@ -52,6 +52,7 @@ def both(python, tmp_path):
         ('-c', PROGRAM, 'more'),
         ('-m', 'program', '--help'),
         ('-c', 'import neighbor'),
+        ('-c', 'import sys; sys.exit("as a word")'),
         ('-c', 'import os; os.abort()'),
     ],
 )

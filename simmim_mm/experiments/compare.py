@@ -141,7 +141,7 @@ def conclude(outcomes: Sequence[Outcome], starts: Sequence[Start], work_dir: str
         start, found = by_name[name], None
         if start.baseline != name:
             found = report.pair(outcomes, name, start.baseline)
-            verdicts.append(report.verdict(found, name, start.baseline))
+            verdicts.append(report.verdict(found, name, by_name[start.baseline].plain_name))
         share = dict(label_share=start.label_share) if several else {}
         others = {key: value for key, value in row.items() if key != 'mean'}
         took = start.checkpoint and seconds_taken(Path(start.checkpoint).parent) / 60
@@ -156,5 +156,6 @@ def conclude(outcomes: Sequence[Outcome], starts: Sequence[Start], work_dir: str
         report.plot_starts(work_dir / 'results.png', outcomes)
         if several:
             curve = work_dir / 'label_share.png'
-            report.plot_columns(curve, table, 'label_share', metric, 'sd', 'start', scale='log')
+            columns, x_label = ('label_share', metric, 'sd', 'start'), 'share of the labels'
+            report.plot_columns(curve, table, *columns, x_label=x_label, scale='log')
     return '\n'.join([report.text_table(table), '', *verdicts])

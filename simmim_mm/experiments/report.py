@@ -177,6 +177,7 @@ def plot_columns(
     error: str,
     group: str | None = None,
     label: str = '',
+    x_label: str = '',
     scale: str = 'linear',
 ) -> None:
     """Plot one column of a table against another.
@@ -188,7 +189,9 @@ def plot_columns(
         error: Column with the length of the error bars.
         group: Column whose values become lines of their own.
         label: Title of the vertical axis.
-        scale: Of the horizontal axis, ``'linear'`` or ``'log'``.
+        x_label: Title of the horizontal axis.
+        scale: Of the horizontal axis, ``'linear'`` or ``'log'``; the latter is marked at the values
+            of its column.
     """
     from matplotlib.figure import Figure
 
@@ -205,7 +208,11 @@ def plot_columns(
         spread = [row[error] or 0 for row in own]
         name = value if group == 'start' else f'{group} {value}' if group else None
         axes.errorbar(*points, yerr=spread, marker='o', capsize=3, label=name)
-    axes.set(xlabel=x, ylabel=label or y, xscale=scale)
+    axes.set(xlabel=x_label or x, ylabel=label or y, xscale=scale)
+    if scale == 'log':
+        marks = sorted({row[x] for row in rows})
+        axes.set_xticks(marks, [f'{mark:g}' for mark in marks])
+        axes.minorticks_off()
     axes.grid(alpha=0.3)
     if group:
         axes.legend()

@@ -60,14 +60,15 @@ def run_trials(
         while waiting or running:
             for slot in sorted(set(range(executor.jobs or len(runs))) - set(running)):
                 if waiting:
-                    waiting[0].start(executor, slot)
-                    running[slot] = waiting.pop(0)
+                    running[slot] = waiting.pop(0)  # first: a Ctrl-C may come in the start
+                    running[slot].start(executor, slot)
             time.sleep(executor.interval)
             for slot, run in list(running.items()):
                 if run.poll(clock.left):
                     del running[slot]
     finally:
-        if running and (said := executor.leave([run.job for run in running.values()])):
+        jobs = [run.job for run in running.values() if hasattr(run, 'job')]
+        if jobs and (said := executor.leave(jobs)):
             report(said)
         for run in runs:
             run.unlock()

@@ -1,57 +1,22 @@
 """Trials as jobs: of submitit's local executor, and of Ray where it is installed."""
 
-import json
 import os
 import signal
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from mmengine.config import Config
-from trial_toys import FAKE_TRAIN
+from trial_toys import check_one_fails_and_one_is_preempted
 
-from simmim_mm.experiments import Trial, run_trials
 from simmim_mm.experiments.executors import Task, make_executor
 from simmim_mm.experiments.executors.supervise import supervise
-
-
-def _trial(name, **settings) -> Trial:
-    cfg = Config(dict(dict(train_cfg=dict(max_iters=4), gain=2.0), **settings))
-    return Trial(name, cfg, 'accuracy/top1')
-
-
-def _preempt(runs: Path) -> None:
-    """Ask the process above the training that waits in its second iteration to stop."""
-    while not (found := list(runs.glob('preempted*/iter_2.pth'))):
-        time.sleep(0.02)
-    folder = found[0].parent
-    (folder / 'go').touch()
-    stat = Path('/proc', (folder / 'pid').read_text(), 'stat').read_text()
-    os.kill(int(stat.rpartition(')')[2].split()[1]), signal.SIGTERM)
-
-
-def _check_one_fails_and_one_is_preempted(executor, folder: Path) -> None:
-    (folder / 'fake.py').write_text(FAKE_TRAIN)
-    trials = [_trial('bad', fail='told'), _trial('preempted', wait_at=2)]
-    command, lines = [sys.executable, str(folder / 'fake.py')], []
-    thread = threading.Thread(target=_preempt, args=[folder / 'runs'])
-    thread.start()
-    bad, good = run_trials(trials, folder / 'runs', command, 1, lines.append, executor)
-    thread.join()
-    assert bad.value is None and 'learning rate too blue' in str(bad.error)
-    assert good.value == 2.0 and (good.work_dir / 'result.json').is_file()
-    assert (good.work_dir / 'calls.txt').read_text().split() == ['1', '1']  # threads of each start
-    logs = [path.read_text() for path in sorted(good.work_dir.rglob('scalars.json'))]
-    assert [json.loads(line)['step'] for line in ''.join(logs).splitlines()] == [1, 2, 3, 4, 4]
 
 
 def test_a_job_that_is_preempted_goes_on_and_one_that_fails_is_told(tmp_path, monkeypatch):
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     pytest.importorskip('submitit', reason="needs submitit: pip install '.[cluster]'")
     executor = make_executor('submitit-local', tmp_path / 'submitit')
-    _check_one_fails_and_one_is_preempted(executor, tmp_path)
+    check_one_fails_and_one_is_preempted(executor, tmp_path)
 
 
 def test_a_task_of_ray_that_is_preempted_goes_on_and_one_that_fails_is_told(tmp_path, monkeypatch):
@@ -59,7 +24,7 @@ def test_a_task_of_ray_that_is_preempted_goes_on_and_one_that_fails_is_told(tmp_
     ray = pytest.importorskip('ray', reason="needs Ray: pip install '.[ray]'")
     try:
         executor = make_executor('ray', tmp_path, options={'address': 'local'})
-        _check_one_fails_and_one_is_preempted(executor, tmp_path)
+        check_one_fails_and_one_is_preempted(executor, tmp_path)
     finally:
         ray.shutdown()
 

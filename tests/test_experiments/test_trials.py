@@ -292,5 +292,5 @@ def test_fractions_of_the_labels_become_a_curve(tmp_path):
         ('p', '1'),
     ]
     assert [row['difference'] for row in rows] == ['', '5.0', '', '5.0']
-    assert 'p, 10% of the labels: 5 better than from scratch, 10% of the labels' in text
+    assert 'p, 10% of the labels: 5 better than from scratch (' in text
     assert Image.open(tmp_path / 'label_share.png').size[0] > 300
