@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from simmim_mm.checkpoint.file_backend import named_failures
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.transforms.corrupt import COMMON_CORRUPTIONS
 from simmim_mm.experiments import report
@@ -325,7 +326,7 @@ def _read_cells(path: Path) -> dict[str, dict[str, float]]:
 
 def _append(path: Path, cell: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('a') as file:
+    with named_failures(path), path.open('a') as file:
         file.write(f'\n{json.dumps(cell)}')
 
 
