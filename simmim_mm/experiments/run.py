@@ -98,14 +98,14 @@ class Run:
             ValueError: If that is the job of another executor.
         """
         self._executor, self._slot = executor, slot
-        config = self.work_dir / 'config.py'
-        if not config.is_file():
-            unfinished = config.with_name(f'.{os.getpid()}_{config.name}')
-            self.cfg.dump(unfinished)
-            os.replace(unfinished, config)
         if self.submitted:
             self._rejoin()
         else:
+            config = self.work_dir / 'config.py'
+            # Anew each time: one that is there may be of others, and would run.
+            unfinished = config.with_name(f'.{os.getpid()}_{config.name}')
+            self.cfg.dump(unfinished)
+            os.replace(unfinished, config)
             self._submit(config)
         self._reported = time.monotonic()
 

@@ -36,6 +36,7 @@ from simmim_mm.datasets.transforms.loading import LoadImage
 from simmim_mm.engine.checks import check_run
 from simmim_mm.engine.resume import check_resumable
 from simmim_mm.evaluation.features import FeatureExtractor
+from simmim_mm.experiments.executors import make_executor
 from simmim_mm.experiments.pretrained import read_pretrained
 from simmim_mm.experiments.run_report import write_run_report
 from simmim_mm.interop import convert_checkpoint, read_source
@@ -343,6 +344,29 @@ def test_a_report_on_a_work_dir_of_others_runs_nothing_of_it(tmp_path, trace):
     page = write_run_report(work_dir(tmp_path / 'work', config))
     assert not trace.exists()
     exec(compile((page.parent / '20260101_000000/vis_data/config.py').read_text(), 'x', 'exec'), {})
+    assert trace.exists()
+
+
+def test_the_result_of_a_job_that_a_work_dir_names_runs_nothing(tmp_path, trace, monkeypatch):
+    pytest.importorskip('submitit', reason="needs submitit: pip install '.[cluster]'")
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    (tmp_path / 'squeue').write_text('#!/bin/sh\n')
+    (tmp_path / 'squeue').chmod(0o755)
+    monkeypatch.setattr('shutil.which', lambda name: str(tmp_path / name))
+    executor = make_executor('slurm', tmp_path / 'own', options=dict(timeout_min=9))
+    path = tmp_path / '7_0_result.pkl'
+
+    def wait_for(result):
+        path.write_bytes(pickle.dumps(result))
+        return executor.rejoin(dict(id='7', folder=str(tmp_path))).poll()
+
+    assert wait_for(('success', 3)) == 3
+    assert wait_for(('error', 'a reason\n')) == 'Slurm job 7 failed: a reason'
+    for hostile in (('success', LeavesATrace(trace)), LeavesATrace(trace)):
+        text = wait_for(hostile)
+        assert '7_0_result.pkl is not read as a result: it names posix.mkdir' in text
+    assert not trace.exists()
+    pickle.loads(path.read_bytes())
     assert trace.exists()
 
 

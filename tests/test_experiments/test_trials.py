@@ -58,6 +58,16 @@ def test_values_come_from_the_last_validation_and_are_kept(run):
     assert all('finished before' in line for line in lines)
 
 
+def test_a_config_of_others_in_the_folder_of_a_trial_does_not_run(run):
+    (outcome,), _ = run(_trial())
+    config, result = (outcome.work_dir / name for name in ('config.py', 'result.json'))
+    own = config.read_text()
+    config.write_text("import os\nos.mkdir('trace')\n")
+    result.unlink()
+    run(_trial())
+    assert config.read_text() == own and result.is_file()
+
+
 def test_a_change_of_config_seed_figure_or_data_is_another_trial(tmp_path):
     def key(trial):
         return trial.key(trial.build_config())
