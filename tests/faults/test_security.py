@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import tarfile
 from collections.abc import Callable
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -25,7 +26,7 @@ from simmim_mm.checkpoint import (
     load_weights,
 )
 from simmim_mm.compression import prune_checkpoint
-from simmim_mm.curation import inspect_coco, scan_folder, write_html
+from simmim_mm.curation import inspect_coco, scan_folder, shard_folder, write_html
 from simmim_mm.curation.inspection import inspect_file
 from simmim_mm.datasets import ImageDataset, UnreadableImage
 from simmim_mm.datasets.errors import DataError
@@ -246,6 +247,31 @@ def test_a_list_does_not_lead_out_of_the_data_root(data, name):
     with pytest.raises(DataError, match=r"list\.txt' names 1 files outside of"):
         ImageDataset(**given)
     assert len(ImageDataset(**given, trust_annotations=True)) == 4
+
+
+def test_shards_do_not_lead_out_of_their_folder(data):
+    """Neither does a manifest name a shard elsewhere, nor a shard a file elsewhere."""
+    for name in ('own', 'other'):
+        shard_folder(str(data / 'train'), str(data / name))
+    path = data / 'own/manifest.json'
+    manifest = json.loads(path.read_text())
+    for name in ('../other/shard-000000.tar', f'{data}/other/shard-000000.tar', '..'):
+        manifest['shards'][0]['name'] = name
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(DataError, match=r'manifest\.json is no manifest.*of a shard in this'):
+            len(ImageDataset(data_root=str(data / 'own')))
+    assert len(ImageDataset(data_root=f'{data}/own/../other')) == 1  # it would have been found
+    for name in ('manifest.json', 'settings.json'):
+        (data / 'own' / name).unlink()
+    index = data / 'own/shard-000000.tsv'
+    index.write_text(index.read_text().replace('in.png', '../../in.png'))
+    tar = data / 'foreign/a.tar'
+    tar.parent.mkdir()
+    with tarfile.open(tar, 'w') as file:
+        file.add(data / 'in.png', 'x/../../in.png')
+    for folder in (index.parent, tar.parent):
+        with pytest.raises(DataError, match=r"names '.*\.\./in\.png', outside of the shard"):
+            shard_folder(str(folder), str(data / 'again'))
 
 
 def test_a_list_without_a_data_root_leads_anywhere(data):
