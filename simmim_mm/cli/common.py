@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
 _OF_DISKS = (ENOSPC, EDQUOT, EFBIG, EROFS, EIO, ELOOP, ESTALE)
+_LINE = 60.0  # seconds from one line of progress to the next
 _MISFIT = re.compile(r"unexpected keyword argument '|missing \d+ required ")
 _PACKAGE = Path(__file__).parents[1]
 _WARNING = re.compile(r'(?P<file>.*?):\d+: \w+: (?P<text>.*)')
@@ -212,15 +214,30 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
-    """Show a bar; the function that it gives moves it by one and takes the total."""
+def progress_ticks(title: str) -> Iterator[Callable[..., None]]:
+    """Show a bar; the function that it gives takes the total and moves it by one, or a number.
+
+    Where there is no terminal, as in a job of a cluster, a line a minute takes its place.
+    """
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task(title, total=None)
+        said = time.monotonic()
+
+        def tick(total: int, number: int = 1) -> None:
+            nonlocal said
+            progress.update(task, total=total, advance=number)
+            if not progress.console.is_terminal and time.monotonic() - said > _LINE:
+                from simmim_mm.experiments.report import duration
+
+                said, (state,) = time.monotonic(), progress.tasks
+                left = (total - state.completed) / state.completed * (state.elapsed or 0)
+                say(f'{title}: {state.completed:g} of {total}, about {duration(left)} left')
+
         try:
-            yield lambda total: progress.update(task, total=total, advance=1)
+            yield tick
         except BaseException:
             if not progress.tasks[0].completed:  # an empty bar says nothing beside the error
                 progress.remove_task(task)
