@@ -34,6 +34,7 @@ from simmim_mm.datasets.image_folder import is_inside
 from simmim_mm.datasets.image_headers import read_header
 from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.datasets.transforms.loading import LoadImage
+from simmim_mm.deploy.int8 import read_onnx
 from simmim_mm.engine.checks import check_run
 from simmim_mm.engine.resume import check_resumable
 from simmim_mm.evaluation.features import FeatureExtractor
@@ -334,6 +335,32 @@ def test_annotations_that_run_code_are_refused(data, trace, name):
     with pytest.raises(DataError, match=r'ann_file=.*may run any code'):
         check_run(cfg)
     assert not trace.exists()
+
+
+def test_an_onnx_file_takes_no_weights_from_elsewhere(tmp_path):
+    onnx = pytest.importorskip('onnx', reason="needs onnx: pip install '.[deploy]'")
+    pytest.importorskip('onnxruntime', reason="needs onnxruntime: pip install '.[deploy]'")
+    (tmp_path / 'models').mkdir()
+    for name in ('secret.bin', 'models/own.bin'):
+        (tmp_path / name).write_bytes(np.ones((2, 2), 'f4').tobytes())
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [2, 2]) for name in 'xy']
+
+    def read(place: str) -> None:
+        weight = onnx.TensorProto(name='w', dims=[2, 2], data_type=1, data_location=1)
+        weight.external_data.add(key='location', value=place)
+        node = onnx.helper.make_node('MatMul', ['x', 'w'], ['y'])
+        graph = onnx.helper.make_graph([node], 'g', ends[:1], ends[1:], [weight])
+        opset = onnx.helper.make_opsetid('', 18)
+        model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
+        path = tmp_path / 'models' / 'x.onnx'
+        path.write_bytes(model.SerializeToString())
+        read_onnx(path)
+
+    for place in ('../secret.bin', str(tmp_path / 'secret.bin')):
+        with pytest.raises(ValueError, match=r'onnxruntime does not run .*x\.onnx'):
+            read(place)
+    with pytest.raises(ValueError, match=r'x\.onnx does not say how images are loaded'):
+        read('own.bin')  # it would have been read
 
 
 # ---- work dirs and pages ----
