@@ -36,6 +36,17 @@ class AtomicLocalBackend(LocalBackend):
 
 
 @contextmanager
+def named_failures(path: str | Path) -> Iterator[None]:
+    """Give an OSError the path: a write that fails, as on a full disk, does not know its file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
 def written_whole(path: str | Path, mode: str = 'wb', **kwargs: Any) -> Iterator[IO]:
     """A file to write to, which becomes ``path`` when all of it is on the disk, or not at all.
 
@@ -48,18 +59,16 @@ def written_whole(path: str | Path, mode: str = 'wb', **kwargs: Any) -> Iterator
     # The process id keeps two runs that share a folder apart.
     tmp = path.with_name(f'.{path.name}.{os.getpid()}{TMP_SUFFIX}')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tmp.open(mode, **kwargs) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(tmp, path)
-    except BaseException as error:
+        with named_failures(path):  # nobody knows the temporary file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tmp.open(mode, **kwargs) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(tmp, path)
+    except BaseException:
         with suppress(OSError):
             tmp.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:
-            # A write that fails does not know its file, and nobody knows the temporary one.
-            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync_folder(path.parent)
 

@@ -1,8 +1,9 @@
 """The command `simmim`: a module for each verb.
 
-A verb's module has ``HELP`` (one line), perhaps ``DESCRIPTION`` and ``RENAMED`` (options of version
-0.1 to the ones of today), ``add_arguments(parser)`` and ``run(args)``. At its top it
-imports only the standard library and :mod:`simmim_mm.cli.common`, so that ``--help`` is quick.
+A verb's module has ``HELP`` (one line), perhaps ``DESCRIPTION``, ``RENAMED`` (options of version
+0.1 to the ones of today) and ``CONTINUES`` (what was interrupted, the same command finishes),
+``add_arguments(parser)`` and ``run(args)``. At its top it imports only the standard library and
+:mod:`simmim_mm.cli.common`, so that ``--help`` is quick.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from simmim_mm.engine.launch import launched_rank
 
         rank = launched_rank(args.launcher)
-    run_tool(lambda: verb.run(args), rank)
+    run_tool(lambda: verb.run(args), rank, getattr(verb, 'CONTINUES', False))
 
 
 def run_verb(name: str) -> None:

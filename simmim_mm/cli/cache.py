@@ -13,6 +13,7 @@ what the model sees: decoding them is then what a training waits for. An interru
 where it was. Images of more than 8 bits or four channels are copied as they are. Files that cannot
 be read are listed in errors.txt and left out.
 """
+CONTINUES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,11 +5,13 @@ import ast
 import logging
 import os
 import re
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from errno import EDQUOT, ELOOP, ENOSPC, EROFS, ESTALE
+from errno import EDQUOT, EFBIG, EIO, ELOOP, ENOSPC, EROFS, ESTALE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from simmim_mm.experiments.executors import Executor
 
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
+_OF_DISKS = (ENOSPC, EDQUOT, EFBIG, EROFS, EIO, ELOOP, ESTALE)
+_LINE = 60.0  # seconds from one line of progress to the next
 _MISFIT = re.compile(r"unexpected keyword argument '|missing \d+ required ")
 _PACKAGE = Path(__file__).parents[1]
 _WARNING = re.compile(r'(?P<file>.*?):\d+: \w+: (?P<text>.*)')
@@ -210,15 +214,30 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress_ticks(title: str) -> Iterator[Callable[[int], None]]:
-    """Show a bar; the function that it gives moves it by one and takes the total."""
+def progress_ticks(title: str) -> Iterator[Callable[..., None]]:
+    """Show a bar; the function that it gives takes the total and moves it by one, or a number.
+
+    Where there is no terminal, as in a job of a cluster, a line a minute takes its place.
+    """
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task(title, total=None)
+        said = time.monotonic()
+
+        def tick(total: int, number: int = 1) -> None:
+            nonlocal said
+            progress.update(task, total=total, advance=number)
+            if not progress.console.is_terminal and time.monotonic() - said > _LINE:
+                from simmim_mm.experiments.report import duration
+
+                said, (state,) = time.monotonic(), progress.tasks
+                left = (total - state.completed) / state.completed * (state.elapsed or 0)
+                say(f'{title}: {state.completed:g} of {total}, about {duration(left)} left')
+
         try:
-            yield lambda total: progress.update(task, total=total, advance=1)
+            yield tick
         except BaseException:
             if not progress.tasks[0].completed:  # an empty bar says nothing beside the error
                 progress.remove_task(task)
@@ -264,7 +283,7 @@ def run_trainings(trials: 'Sequence[Trial]', folder: Path, executor: 'Executor')
     SIGTERM, SIGUSR1 and Ctrl-C end this process, the first two with exit code 75, and its
     trainings; jobs of Slurm go on.
     """
-    from simmim_mm.engine.disk import require_space
+    from simmim_mm.checkpoint.disk import require_space
     from simmim_mm.engine.stop_request import StopRequest
     from simmim_mm.experiments import run_trials
 
@@ -273,7 +292,13 @@ def run_trainings(trials: 'Sequence[Trial]', folder: Path, executor: 'Executor')
         with StopRequest():
             return run_trials(trials, folder, train_command(), report=say, executor=executor)
     except KeyboardInterrupt:
-        sys.exit('interrupted: the same command continues from here')
+        end_interrupted('interrupted: the same command continues from here')
+
+
+def end_interrupted(text: str) -> NoReturn:
+    """End the process after a Ctrl-C as shells expect it, with one line."""
+    sys.stderr.write(f'{text}\n')
+    sys.exit(128 + signal.SIGINT)
 
 
 @contextmanager
@@ -284,9 +309,9 @@ def interruption_explained(work_dir: str | Path, command: str) -> Iterator[None]
     except KeyboardInterrupt:
         pointer = Path(work_dir) / 'last_checkpoint'
         if not pointer.is_file():
-            sys.exit('interrupted before the first checkpoint: the same command starts over')
+            end_interrupted('interrupted before the first checkpoint: the same command starts over')
         name = Path(pointer.read_text().strip()).name
-        sys.exit(f'interrupted after {name} in {work_dir}: `{command}` continues from there')
+        end_interrupted(f'interrupted after {name} in {work_dir}: `{command}` continues from there')
 
 
 def parse_transforms(text: str) -> tuple[str, list[dict]]:
@@ -337,9 +362,10 @@ def _is_of_package(record: logging.LogRecord) -> bool:
     return Path(found['file']).is_relative_to(_PACKAGE) or 'simmim_mm' in found['text']
 
 
-def run_tool(main: Callable[[], None], rank: int = 0) -> None:
+def run_tool(main: Callable[[], None], rank: int = 0, continues: bool = False) -> None:
     """Call ``main`` and end the process with code 2 and one line on an error of the user's.
 
+    Ctrl-C ends it with 130 and a line, which says whether the same command ``continues``.
     Errors of another kind keep their traceback, and so does everything if the environment variable
     ``SIMMIM_MM_DEBUG`` is set. Of the processes of a run, the one of ``rank`` 0 shows the line.
     Warnings of other libraries are not shown, see :func:`warnings_of_others_logged`.
@@ -347,6 +373,11 @@ def run_tool(main: Callable[[], None], rank: int = 0) -> None:
     try:
         with warnings_of_others_logged():
             main()
+    except KeyboardInterrupt:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        then = ': the same command continues from here' if continues else ''
+        end_interrupted(f'interrupted{then}' if rank == 0 else '')
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE) or not is_user_error(error):
             raise
@@ -362,7 +393,7 @@ def is_user_error(error: BaseException) -> bool:
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
         return True
-    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EROFS, ELOOP, ESTALE):
+    if isinstance(error, OSError) and error.errno in _OF_DISKS:
         return True
     if type(error).__module__.split('.')[0] == 'simmim_mm':
         return True

@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from simmim_mm.checkpoint import CheckpointError
+    from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
     from simmim_mm.interop import convert_checkpoint, families
 
     if args.config_out and Path(args.config_out).exists() and not args.force:
@@ -54,6 +55,5 @@ def run(args: argparse.Namespace) -> None:
         print('the file has no decoder: good for features and fine-tuning, not for reconstructions')
     print(f'wrote {args.target}')
     if args.config_out:
-        Path(args.config_out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.config_out).write_text(config.pretty_text, encoding='utf-8')
+        AtomicLocalBackend().put_text(config.pretty_text, args.config_out)
         print(f'wrote {args.config_out}')

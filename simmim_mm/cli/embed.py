@@ -12,6 +12,7 @@ Write the features that a pretrained backbone gives of every image of a folder, 
 pretraining, with the paths of the images. Files that cannot be read are listed and left out. An
 interrupted run continues where it was.
 """
+CONTINUES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

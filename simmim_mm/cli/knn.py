@@ -2,7 +2,7 @@
 
 import argparse
 
-from simmim_mm.cli.common import add_checkpoint_options, checkpoint_options
+from simmim_mm.cli.common import add_checkpoint_options, checkpoint_options, progress_ticks
 
 HELP = 'classify images by the nearest neighbors of their features'
 DESCRIPTION = """
@@ -39,8 +39,10 @@ def run(args: argparse.Namespace) -> None:
     extract = FeatureExtractor.from_checkpoint(
         args.checkpoint, *checkpoint_options(args), **loading
     )
-    features = extract(bank.paths)
-    others = None if queries is None else extract(queries.paths)
+    total = len(bank.paths) + (0 if queries is None else len(queries.paths))
+    with progress_ticks('features') as tick:
+        features = extract(bank.paths, lambda number: tick(total, number))
+        others = queries and extract(queries.paths, lambda number: tick(total, number))
     labels = bank.labels if queries is None else queries.labels
     by = 'by all others' if queries is None else f'by {len(bank.paths)}'
     print(f'{len(labels)} images of {len(bank.classes)} classes, each {by}')

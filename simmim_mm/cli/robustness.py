@@ -22,6 +22,7 @@ layouts of the folder DATA (without it: the validation data of the config)
 groups of corruptions
   noise, blur, weather, digital (together: common), extra, all; none: clean images alone
 """
+CONTINUES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ kept.txt, the list of the images that are left, which ImageDataset(ann_file='kep
 interrupted scan continues where it was. The images stay as they are: --move and --link say what
 would be done, and do it only with --apply. No file is ever deleted.
 """
+CONTINUES = True
 RENAMED = {'--bands': '--channels'}
 
 

@@ -15,6 +15,7 @@ count which of the two they decide for. Checkpoints of one NAME differ by their 
 needs at least two of the 16 categories, among which it then decides: those of ImageNet, CIFAR-10,
 and of classes that are called so.
 """
+CONTINUES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ folder of images does: simmim train CONFIG --data OUT. An interrupted run contin
 the same images and settings give the same bytes. Files that cannot be read are listed in errors.txt
 and left out.
 """
+CONTINUES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

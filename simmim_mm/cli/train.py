@@ -146,7 +146,7 @@ def scale_lr(cfg: 'Config') -> list[str]:
 
 
 def run(args: argparse.Namespace) -> None:
-    from simmim_mm.engine.disk import require_space
+    from simmim_mm.checkpoint.disk import require_space
     from simmim_mm.engine.launch import launched_rank
     from simmim_mm.engine.resume import choose_checkpoint
     from simmim_mm.engine.run_lock import RunLock

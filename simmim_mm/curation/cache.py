@@ -91,15 +91,15 @@ def _cache_file(file: str, root: str, out: str, short_side: int, quality: int) -
                 return CachedFile(path, 'done before')
         content = Path(file).read_bytes()
         small, ending = shrink(content, short_side, quality)
-        if small is None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            AtomicLocalBackend().put(content, target)
-            return CachedFile(path, 'copied')
-        if ending == '.png' and target.suffix.lower() != '.png':
-            target = Path(f'{target}.png')
-        AtomicLocalBackend().put(small, target)
     except Exception as error:  # decoders raise everything
         return CachedFile(path, 'unreadable', one_line(error))
+    # A copy that cannot be written, as on a full disk, is no fault of the image.
+    if small is None:
+        AtomicLocalBackend().put(content, target)
+        return CachedFile(path, 'copied')
+    if ending == '.png' and target.suffix.lower() != '.png':
+        target = Path(f'{target}.png')
+    AtomicLocalBackend().put(small, target)
     return CachedFile(path, 'resized')
 
 

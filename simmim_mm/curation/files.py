@@ -4,12 +4,15 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from simmim_mm._processes import end_with_parent
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.datasets.errors import DataError
 
@@ -19,15 +22,24 @@ T = TypeVar('T')
 
 
 def map_files(
-    function: Callable[[S], T], files: Sequence[S], workers: int, at_once: int = 64
+    function: Callable[[S], T], files: Sequence[S], workers: int, at_once: int = 16
 ) -> Iterator[T]:
     """``map``, in so many processes; 0 works in this one. A process takes ``at_once`` files."""
     if workers < 1:
         yield from map(function, files)
         return
-    # One thread each, as in a data loader: more would hang in a forked process, and gain nothing.
-    with multiprocessing.Pool(workers, torch.set_num_threads, (1,)) as pool:
+    with multiprocessing.Pool(workers, _prepare_worker) as pool:
         yield from pool.imap(function, files, chunksize=max(1, min(at_once, len(files) // workers)))
+
+
+def _prepare_worker() -> None:
+    # As in a data loader: more threads would hang in a forked process, and gain nothing.
+    torch.set_num_threads(1)
+    # A terminal sends Ctrl-C to all processes; the first one ends the others, by SIGTERM, and they
+    # remove what they have half written.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    end_with_parent(signal.SIGTERM)
 
 
 def check_outside(out: str | Path, root: str) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from simmim_mm.checkpoint.file_backend import named_failures
 from simmim_mm.curation.inspection import Inspection
 from simmim_mm.datasets.image_folder import time_of_change
 
@@ -51,16 +52,21 @@ class Journal:
     def writing(self, anew: bool) -> Iterator['Journal']:
         """Open it to :meth:`add` to."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open('w' if anew else 'a', encoding='utf-8') as self._file:
+        self._file = self.path.open('w' if anew else 'a', encoding='utf-8')
+        try:
             # behind what is perhaps half a line
             self._file.write(self.header if anew else '\n')
             self._added = 0
             yield self
+        finally:
+            with named_failures(self.path):
+                self._file.close()
 
     def add(self, index: int, seen: Inspection) -> None:
         """Note what was found in a file."""
         entry = [index, time_of_change(self.files[index]), seen._asdict()]
-        self._file.write(json.dumps(entry, default=bytes.hex) + '\n')
         self._added += 1
-        if self._added % _FLUSHED == 0:
-            self._file.flush()
+        with named_failures(self.path):
+            self._file.write(json.dumps(entry, default=bytes.hex) + '\n')
+            if self._added % _FLUSHED == 0:
+                self._file.flush()

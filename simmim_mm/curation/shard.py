@@ -180,7 +180,7 @@ def _portable_names(paths: Sequence[str], in_shards: bool) -> list[str]:
     """Names for a tar, of which no two are one to WebDataset: it ends a name at its first dot."""
     names, keys = [], set()
     for path in paths:
-        name = path.partition('/')[2] if in_shards else path.replace(os.sep, '/')
+        name = path.partition('/')[2].lstrip('/') if in_shards else path.replace(os.sep, '/')
         if not in_shards:
             name = _RESERVED.sub(lambda found: f'%{ord(found[0]):02X}', name)
         folder, slash, base = name.rpartition('/')

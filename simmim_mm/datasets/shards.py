@@ -36,6 +36,8 @@ _FORMAT = 'simmim shards 1'
 _REMOTE = ('http', 'https', 's3', 'gs', 'gcs', 'az', 'abfs', 'memory')
 _EXTRA = "pip install 'simmim_mm[remote]' reads http(s) and s3"
 _ADDRESS = re.compile(r'(?s)shards(?:\+|://)(.+?\.tar)(?:#(\d+)\+(\d+)(?:\+([0-9a-f]{8}))?)?/(.+)')
+_NAME = re.compile(r'[^/\0\n]+\.tar')
+_FAR = 1 << 62  # bytes: no file is as long
 _BRACES = re.compile(r'\{(\d+)\.\.(\d+)\}')
 _OPEN_FILES = 32  # for each thread
 _THREADS = 16
@@ -65,9 +67,16 @@ class Record(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> 'Record':
-        """From a line of an index."""
+        """From a line of an index.
+
+        Raises:
+            ValueError: If it is none.
+        """
         start, size, crc, name = line.rstrip('\n').split('\t', 3)
-        return cls(name, int(start), int(size), int(crc, 16) if crc else None)
+        record = cls(name, int(start), int(size), int(crc, 16) if crc else None)
+        if not 0 <= record.start < _FAR or not 0 <= record.size < _FAR:
+            raise ValueError(f'{record.size} bytes from byte {record.start} on')
+        return record
 
 
 class Shard(NamedTuple):
@@ -232,7 +241,13 @@ def read_manifest(root: str) -> list[Shard]:
         manifest = json.loads(read_bytes(path))
         if manifest['format'] != _FORMAT:
             raise ValueError(f'its format is {manifest["format"]!r}')
-        return [Shard(**shard) for shard in manifest['shards']]
+        shards = [Shard(**shard) for shard in manifest['shards']]
+        for shard in shards:
+            if not isinstance(shard.name, str) or not _NAME.fullmatch(shard.name):
+                raise ValueError(f'{shard.name!r} is no name of a shard in this folder')
+            if [type(value) for value in shard[1:]] != [int, int, str, str]:
+                raise ValueError(f'numbers and hashes of {shard.name} are of other types')
+        return shards
     except FileNotFoundError:
         raise DataError(
             f'there is no {path}: a remote folder can be read if it holds the shards that '
@@ -241,7 +256,7 @@ def read_manifest(root: str) -> list[Shard]:
         ) from None
     except DataError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f'{path} is no manifest of {_FORMAT!r}: {error}') from error
 
 
@@ -276,7 +291,21 @@ def read_index(shard: str, sha256: str = '') -> list[Record]:
             'shards again'
         )
     lines = content.decode('utf-8', 'surrogateescape').split('\n')
-    return [Record.parse(line) for line in lines if line and not line.startswith('#')]
+    records = []
+    for number, line in enumerate(lines, 1):
+        if line and not line.startswith('#'):
+            try:
+                records.append(Record.parse(line))
+            except ValueError as error:
+                raise DataError(f'{path} is no index, in line {number}: {error}') from error
+            _check_name(records[-1].name, path)
+    return records
+
+
+def _check_name(name: str, path: str) -> None:
+    """Refuse what would lead out of a folder in which a shard is unpacked."""
+    if '..' in name.split('/'):
+        raise DataError(f'{path} names {name!r}, outside of the shard')
 
 
 @lru_cache(maxsize=4)
@@ -297,6 +326,7 @@ def scan_tar(path: str) -> Iterator[Record]:
             for member in tar:
                 end = member.offset_data + -(-member.size // 512) * 512
                 if member.isreg():
+                    _check_name(member.name, path)
                     yield Record(member.name, member.offset_data, member.size)
                 tar.members = []  # type: ignore[attr-defined]  # they would grow with every file
         with open(path, 'rb') as file:
@@ -396,7 +426,8 @@ def _read_local(path: str, start: int, size: int | None) -> bytes:
         # Whoever takes two images of a shard takes more of them: the disk reads it in one go, and
         # not image by image. One image is what a look at some of a million takes.
         os.posix_fadvise(opened[0], 0, 0, os.POSIX_FADV_WILLNEED)
-    content = os.pread(opened[0], size, start)
+    # What an index claims may not fit into memory.
+    content = os.pread(opened[0], min(size, os.fstat(opened[0]).st_size), start)
     if len(content) < size:
         raise ValueError(f'the shard ends {size - len(content)} bytes too early')
     return content

@@ -6,8 +6,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from simmim_mm import _stack
+from simmim_mm.checkpoint.disk import require_space
 from simmim_mm.engine.checks import check_model, check_run
-from simmim_mm.engine.disk import require_space
 from simmim_mm.engine.failures import processes_explained
 from simmim_mm.engine.hooks import PreemptionHook
 from simmim_mm.engine.hooks.standard import add_standard_hooks

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simmim_mm.checkpoint.disk import DiskFull, require_space
 from simmim_mm.checkpoint.file_backend import remove_stale_files, write_lines, written_whole
 from simmim_mm.datasets.errors import DataError, first_few
 from simmim_mm.evaluation.features import FeatureExtractor
@@ -18,6 +19,7 @@ from simmim_mm.evaluation.kept_features import KeptFeatures
 
 FORMATS = ('.npy', '.csv', '.parquet')
 _BLOCK = 1 << 22  # numbers that are turned into rows of a table at a time
+_SAMPLE = 1000  # numbers that tell how long others are as text
 
 
 @dataclass
@@ -156,8 +158,15 @@ def _embed_to_file(
     check_format(out)
     with KeptFeatures(out, paths, [patches, extract.identity()]) as kept:
         done_before = kept.done
-        for batch in _batches(extract, paths, patches, progress, done_before):
-            kept.add(*batch)
+        for done, features, failed in _batches(extract, paths, patches, progress, done_before):
+            if kept.done == done_before and len(features):
+                try:
+                    _require_room(out, features, len(paths) - done_before, len(paths))
+                except DiskFull:
+                    if not done_before:
+                        kept.discard()
+                    raise
+            kept.add(done, features, failed)
         if not kept.rows:
             kept.discard()
         sound, array = _readable(paths, kept.unreadable), kept.array()
@@ -169,6 +178,19 @@ def _embed_to_file(
             found._write_table(out, array)
             kept.discard()
     return found
+
+
+def _require_room(out: Path, features: Tensor, left: int, count: int) -> None:
+    """Refuse a disk without room for the features of the images left, and the table of all.
+
+    Raises:
+        DiskFull: With what they take, by the first ``features``.
+    """
+    numbers = features[0].numel()
+    sample = features.flatten()[:_SAMPLE].tolist()
+    sizes = {'.csv': sum(len(f'{x},') for x in sample) / len(sample), '.parquet': 4}  # bytes
+    needed = numbers * (4 * left + sizes.get(out.suffix, 0) * count)
+    require_space(out.parent, int(needed), f'features of {count} images')
 
 
 def _batches(

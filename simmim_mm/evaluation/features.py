@@ -76,13 +76,18 @@ class FeatureExtractor:
         load_into(model, state, file=str(path), check=LoadReport.require_backbone)
         return found
 
-    def __call__(self, paths: Sequence[str]) -> Tensor:
-        """Features ``(N, C)`` of image files; ``UnreadableImage`` if one cannot be loaded."""
+    def __call__(self, paths: Sequence[str], tick: Callable[[int], None] | None = None) -> Tensor:
+        """Features ``(N, C)`` of image files; ``UnreadableImage`` if one cannot be loaded.
+
+        ``tick`` is called after each batch, with the number of images in it.
+        """
         features = []
         for batch, failed in self.batches(paths):
             for path, reason in failed.items():
                 raise UnreadableImage(path, reason)
             features.append(batch)
+            if tick is not None:
+                tick(len(batch))
         return torch.cat(features)
 
     def identity(self) -> list:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from simmim_mm.checkpoint.file_backend import sync_folder
+from simmim_mm.checkpoint.file_backend import named_failures, sync_folder
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.image_folder import time_of_change
 
@@ -88,7 +88,7 @@ class KeptFeatures:
         if len(features):
             self.shape = [*features.shape[1:]]
             with self._named():
-                self._file.write(features.numpy().astype('<f4', copy=False).data)
+                self._file.write(np.ascontiguousarray(features.numpy(), '<f4').data)
         self.done, self.rows = done, self.rows + len(features)
         self.unreadable.update(failed)
         self._lines.append(json.dumps([done, self.rows, self.shape, stamp, failed]) + '\n')
@@ -170,14 +170,15 @@ class KeptFeatures:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """A write that fails, as on a full disk, does not know its file, and is not tried again."""
+        """A write that fails is not tried again."""
         try:
-            yield
-        except OSError as error:
+            with named_failures(self.data):
+                yield
+        except OSError:
             self._lines = []
             with suppress(OSError):
                 self._file.close()
-            raise OSError(error.errno, error.strerror, str(self.data)) from error
+            raise
 
 
 def remove_finished(out: str | Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -12,7 +13,7 @@ from hashlib import sha256
 from importlib import import_module
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import registry
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.hooks import Hook
 from mmengine.registry import Registry
+from mmengine.runner import Runner
 
 from simmim_mm import datasets
 from simmim_mm._stack import require_mmcv_ops
@@ -111,12 +114,14 @@ class Evaluation(ABC):
             get corrupted crops, as ImageNet-C has them; detectors and segmenters corrupted files,
             as in the benchmark of Michaelis et al. (arXiv 1907.07484).
         channel_order: Of the images there.
+        progress: Called with what of the clean or corrupted images is done, and all of it.
     """
 
     key: str
     steps: list[Any]
     place: int
     channel_order: str = 'rgb'
+    progress: Callable[[int, int], None] | None = None
 
     @abstractmethod
     def _metrics(self, steps: list) -> dict[str, float]:
@@ -129,6 +134,18 @@ class Evaluation(ABC):
     def measure(self, corrupt: dict | None = None) -> dict[str, float]:
         """Metrics by name; ``corrupt`` has the arguments of :class:`Corrupt`, None = clean."""
         return self._metrics(self.corrupted(corrupt) if corrupt else self.steps)
+
+    def _count(self, total: int) -> Callable[[int], None]:
+        """What is told how many more are done, and reports it as ``progress``."""
+        done = 0
+
+        def tick(number: int) -> None:
+            nonlocal done
+            done += number
+            if self.progress is not None:
+                self.progress(done, total)
+
+        return tick
 
     def corrupted(self, corrupt: dict) -> list:
         """The pipeline with a corruption."""
@@ -209,6 +226,8 @@ class ModelEvaluation(Evaluation):
         with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
             self._runner = build_runner(cfg, checked.datasets | checked.evaluators)
             evaluator: Any = self._runner.val_loop.evaluator  # type: ignore[union-attr]
+        self._progress = _Progress(self)
+        self._runner.register_hook(self._progress)
         load_into(self._runner.model, state, file=checkpoint.path, check=_require_all)
         coco = [metric for metric in evaluator.metrics if hasattr(metric, 'img_ids')]
         # mmdet reports no AP, instead of 0, where nothing at all is detected
@@ -223,9 +242,24 @@ class ModelEvaluation(Evaluation):
     def _metrics(self, steps: list) -> dict[str, float]:
         for part in self._datasets:
             part.pipeline = Compose(steps)
+        self._progress.stdout = sys.stdout
         with redirect_stdout(io.StringIO()):  # pycocotools prints its table
             found = self._runner.val()
         return self._absent | {name: float(value) for name, value in found.items()}
+
+
+class _Progress(Hook):
+    stdout: TextIO  # the one that people see
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._evaluation = evaluation
+
+    def before_val(self, runner: Runner) -> None:
+        self._tick = self._evaluation._count(len(runner.val_dataloader))
+
+    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        with redirect_stdout(self.stdout):
+            self._tick(1)
 
 
 class KnnEvaluation(Evaluation):
@@ -261,9 +295,10 @@ class KnnEvaluation(Evaluation):
     def _metrics(self, steps: list) -> dict[str, float]:
         if self._features is None:
             self._extract.pipeline = Compose(self.steps)
-            self._features = self._extract(self._bank.paths)
+            self._features = self._extract(self._bank.paths, self._count(len(self._bank.paths)))
         self._extract.pipeline = Compose(steps)
-        features = self._extract(self._queries.paths)
+        paths = self._queries.paths
+        features = self._extract(paths, self._count(len(paths)))
         predicted = weighted_knn(self._features, self._bank.labels, features)
         return {KNN_METRIC: percent_right(predicted, self._queries.labels)}
 

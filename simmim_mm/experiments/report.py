@@ -129,10 +129,13 @@ def text_table(rows: Sequence[dict], number: str = '{:.4g}') -> str:
 
 def write_rows(folder: str | Path, rows: Sequence[dict], note: str = '') -> None:
     """Write ``results.csv`` and ``results.md``, the latter with a note below the table."""
+    from simmim_mm.checkpoint.file_backend import remove_stale_files, write_lines  # imports torch
+
     folder = Path(folder)
+    remove_stale_files(folder)
     write_csv(folder / 'results.csv', rows)
     text = markdown_table(rows, '{:.4g}')
-    (folder / 'results.md').write_text(f'{text}\n\n{note}\n' if note else f'{text}\n')
+    write_lines([text, '', note] if note else [text], folder / 'results.md')
 
 
 def trial_rows(outcomes: Sequence[Outcome]) -> list[dict]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from simmim_mm.checkpoint.file_backend import named_failures
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.transforms.corrupt import COMMON_CORRUPTIONS
 from simmim_mm.experiments import report
@@ -23,6 +24,7 @@ from simmim_mm.visualization.grid import compose, shrink
 
 DEFAULT_METRICS = ('accuracy/top1', 'coco/bbox_mAP', 'mIoU', 'masked_loss/loss', 'knn/accuracy')
 _CELLS = 'cells.jsonl'
+_MINUTE = 60.0  # seconds from one line of progress to the next
 
 
 class Condition(NamedTuple):
@@ -79,18 +81,31 @@ def measure(
             key = f'{evaluation.key} {seed} {condition}'
             metrics = known.get(key)
             if metrics is None:
+                what = f'{total - left} of {total}: {checkpoint.name}, {condition}'
+                evaluation.progress = _every_minute(what, tell)
                 metrics = evaluation.measure(_arguments(condition, seed))
                 _check_finite(metrics, checkpoint, condition)
                 _append(work_dir / _CELLS, dict(key=key, path=checkpoint.path, metrics=metrics))
                 measured, seconds = measured + 1, seconds + time.monotonic() - start
                 name = choose_metric(metrics, metric)
                 rest = f', about {report.duration(left * seconds / measured)} left' if left else ''
-                tell(
-                    f'{total - left} of {total}: {checkpoint.name}, {condition}: '
-                    f'{name} {metrics[name]:.4g}{rest}'
-                )
+                tell(f'{what}: {name} {metrics[name]:.4g}{rest}')
             cells.append(Cell(checkpoint, condition, metrics))
     return cells
+
+
+def _every_minute(what: str, tell: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Tells how much of a measurement is done, and how long the rest of it takes."""
+    start = said = time.monotonic()
+
+    def note(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= _MINUTE and done < total:
+            said, rest = now, (total - done) * (now - start) / done
+            tell(f'{what}: {done / total:.0%}, about {report.duration(rest)} left of it')
+
+    return note
 
 
 def choose_metric(metrics: dict, wanted: str | None = None) -> str:
@@ -325,7 +340,7 @@ def _read_cells(path: Path) -> dict[str, dict[str, float]]:
 
 def _append(path: Path, cell: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('a') as file:
+    with named_failures(path), path.open('a') as file:
         file.write(f'\n{json.dumps(cell)}')
 
 

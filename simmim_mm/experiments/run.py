@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _REPORT = 30.0  # seconds from one line about a running trial to the next
 _TAIL = 15  # lines of its log that are shown of a failed trial
+_LOCK = '.lock'
 _RESULTS = ('value', 'seconds', 'scalars')  # of an outcome that are kept
 
 
@@ -70,6 +72,17 @@ class Run:
         if result['key'] == self.key and not unscored:
             values = {name: result[name] for name in _RESULTS}
             self.outcome = Outcome(self.trial, self.work_dir, **values, cached=True)
+            self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """What a call leaves that is killed when it has written the result."""
+        from simmim_mm.engine.run_lock import WorkDirInUse  # imports torch
+
+        self._job_file.unlink(missing_ok=True)
+        if (self.work_dir / _LOCK).exists():
+            with suppress(WorkDirInUse):
+                self.lock()
+                self.unlock()
 
     @property
     def submitted(self) -> bool:
@@ -84,7 +97,7 @@ class Run:
         """
         from simmim_mm.engine.run_lock import RunLock  # imports torch
 
-        self._lock = RunLock(self.work_dir, '.lock').acquire()
+        self._lock = RunLock(self.work_dir, _LOCK).acquire()
 
     def unlock(self) -> None:
         """Let go of the folder, in which no process is training any more."""
@@ -98,14 +111,14 @@ class Run:
             ValueError: If that is the job of another executor.
         """
         self._executor, self._slot = executor, slot
-        config = self.work_dir / 'config.py'
-        if not config.is_file():
-            unfinished = config.with_name(f'.{os.getpid()}_{config.name}')
-            self.cfg.dump(unfinished)
-            os.replace(unfinished, config)
         if self.submitted:
             self._rejoin()
         else:
+            from simmim_mm.checkpoint.file_backend import AtomicLocalBackend  # imports torch
+
+            config = self.work_dir / 'config.py'
+            # Anew each time: one that is there may be of others, and would run.
+            AtomicLocalBackend().put_text(self.cfg.pretty_text, config)
             self._submit(config)
         self._reported = time.monotonic()
 

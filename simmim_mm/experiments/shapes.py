@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.datasets.errors import DataError
 
 CLASSES = ('circle', 'square', 'triangle', 'star')
@@ -213,8 +214,8 @@ def _run_lengths(mask: np.ndarray) -> list[int]:
 def _write_coco(path: Path, images: list[dict], annotations: list[dict]) -> None:
     categories = [dict(id=1 + i, name=name) for i, name in enumerate(CLASSES)]
     annotations = [dict(id=1 + i, **annotation) for i, annotation in enumerate(annotations)]
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    coco = dict(images=images, annotations=annotations, categories=categories)
+    AtomicLocalBackend().put_text(json.dumps(coco), path)
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:

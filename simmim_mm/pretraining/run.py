@@ -16,8 +16,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from simmim_mm.catalog import load_config
+from simmim_mm.checkpoint.disk import require_space
 from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
-from simmim_mm.engine.disk import require_space
 from simmim_mm.engine.launch import adapt_dataloaders
 from simmim_mm.engine.resume import choose_checkpoint
 from simmim_mm.engine.run_lock import RunLock

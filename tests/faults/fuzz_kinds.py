@@ -7,6 +7,8 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,12 @@ from PIL import Image, ImageCms
 from simmim_mm.catalog import ConfigError, load_config
 from simmim_mm.checkpoint import CheckpointError, load_backbone, load_weights
 from simmim_mm.cli.common import is_user_error
-from simmim_mm.curation import inspect_coco, read_report
+from simmim_mm.curation import check_shards, inspect_coco, read_report, shard_folder
 from simmim_mm.curation.inspection import inspect_file
 from simmim_mm.datasets import UnreadableImage
 from simmim_mm.datasets.decode import quiet_decoders
 from simmim_mm.datasets.errors import DataError
-from simmim_mm.datasets.image_folder import read_list
+from simmim_mm.datasets.image_folder import list_images, read_list
 from simmim_mm.datasets.image_headers import read_header
 from simmim_mm.datasets.readers.segmentation_maps import load_mapped, load_segmentation_map
 from simmim_mm.datasets.tiff import check_page_chain
@@ -404,6 +406,7 @@ def checkpoints() -> Iterator[Kind]:
 # ---- annotations ----
 def coco(folder: Path) -> list[dict]:
     """A json of two images, with polygons, run lengths and boxes alone."""
+    folder.mkdir(exist_ok=True)
     for name in ('a.png', 'b.png'):
         (folder / name).write_bytes(pillow('PNG'))
     sizes = dict(height=SIDE, width=SIDE + 8)
@@ -512,8 +515,51 @@ def read_work_dir(path: Path) -> None:
         raise DataError(f'{path.name}: {error}') from error
 
 
+def shards(name: str) -> Callable[[Path], list[bytes]]:
+    """Of a folder of shards, the file that is changed."""
+
+    def seeds(folder: Path) -> list[bytes]:
+        coco(folder / 'images')
+        shard_folder(str(folder / 'images'), str(folder / _of(name)), images=2)
+        (folder / _of(name) / 'settings.json').unlink()
+        seed = (folder / _of(name) / name).read_bytes()
+        if name.endswith('.tar'):  # those of others have no index
+            (folder / _of(name) / 'shard-000000.tsv').unlink()
+        if name != 'manifest.json':
+            (folder / _of(name) / 'manifest.json').unlink()
+        return [seed]
+
+    return seeds
+
+
+def _of(name: str) -> str:
+    return f'shards-{Path(name).suffix[1:]}'
+
+
+def read_shards(path: Path, name: str) -> None:
+    """As a training and `simmim shard --check` do."""
+    folder = path.parent / _of(name)
+    (folder / name).write_bytes(path.read_bytes())
+    try:
+        for image in list_images(str(folder)):
+            with suppress(UnreadableImage):
+                LoadImage()(dict(img_path=image))
+        if name == 'manifest.json':
+            check_shards(str(folder))
+    except DataError as error:
+        raise DataError(f'{path.name}: {error}') from error
+
+
 def annotations() -> Iterator[Kind]:
     errors = (DataError,)
+    for name, mutate in (
+        ('manifest.json', lambda seed, rng: mutate_json(json.loads(seed), rng)),
+        ('shard-000000.tsv', mutate_text),
+        ('shard-000000.tar', damaged),
+    ):
+        read = partial(read_shards, name=name)
+        suffix = Path(name).suffix
+        yield Kind(f'annotations/{_of(name)}', suffix, shards(name), mutate, read, errors)
     yield Kind('annotations/coco', '.json', coco, mutate_json, read_coco, errors)
     yield Kind(
         'annotations/list', '.txt', listed, mutate_text,

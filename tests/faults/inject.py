@@ -49,6 +49,7 @@ def install(fault: dict, folder: str, log: int) -> None:
         if event == 'open' and os.path.isdir(path):  # to flush a renaming
             return
         writes = event != 'open' or args[2] & (os.O_WRONLY | os.O_RDWR)
+        writes = writes and (event, code) != ('os.remove', errno.ENOSPC)  # which takes no room
         os.write(log, f'{event} {os.path.relpath(path, folder)}\n'.encode())
         if fault.get('event', event) == event and wanted.search(path):
             count += 1

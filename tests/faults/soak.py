@@ -5,8 +5,9 @@
 
 Every round takes one of the commands, ends it at random moments (before the n-th event of a file,
 or after a random time; by SIGKILL, SIGTERM or Ctrl-C) until it has come through, and compares what
-it has written with that of an uninterrupted run. ``--watch`` measures the memory, open files and
-threads of one long pretraining. It ends with code 1 at the first difference, and keeps the folder.
+it has written with that of an uninterrupted run. ``--watch`` measures the memory, open files,
+threads and shared memory of one long pretraining before that. It ends with code 1 at the first
+difference, and keeps the folder.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -59,45 +61,73 @@ def kill_until_done(
     raise RuntimeError(f'{command} makes no progress')
 
 
+def with_children(pid: int) -> list[int]:
+    """A process and all that it has started, while they run."""
+    lists = Path(f'/proc/{pid}/task').glob('*/children')
+    return [pid, *(x for path in lists for child in path.read_text().split()
+                   for x in with_children(int(child)))]  # fmt: skip
+
+
+def resources(pid: int) -> tuple[float, int, int, float, int, int]:
+    """Of a process: MB of its own, open files, threads; with its workers: MB shared, processes.
+
+    Last the names in ``/dev/shm``, of the whole machine. Pages of files, such as libraries, are
+    left out: they come and go with what else the machine does.
+    """
+    tree = []
+    for process in with_children(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a worker that has just ended
+            status = Path(f'/proc/{process}/status').read_text()
+            tree.append(dict(re.findall(r'(\w+):\s+(\d+)', status)))
+    shared = sum(int(status.get('RssShmem', 0)) for status in tree) / 1024
+    files = len(os.listdir(f'/proc/{pid}/fd'))
+    return (int(tree[0]['RssAnon']) / 1024, files, int(tree[0]['Threads']), shared, len(tree),
+            len(os.listdir('/dev/shm')))  # fmt: skip
+
+
 def watch(python: str, folder: Path, minutes: float) -> None:
-    """Print medians of the first and last fifth of a pretraining of that many minutes."""
+    """Print what a pretraining of that many minutes holds: a row of medians for each twelfth."""
     command = [sys.executable, '-m', 'simmim_mm.cli', *PRETRAINING[:-1], '--epochs', '1000000']
     command += ['--cfg-options', 'train_dataloader.num_workers=2', 'train_cfg.val_interval=20']
     command += ['default_hooks.checkpoint.interval=20']
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    samples = []
+    names = ('MB', 'open files', 'threads', 'MB shared', 'processes', 'in /dev/shm')
+    print('| minute | epoch | ' + ' | '.join(names) + ' |', flush=True)
     with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as process:  # fmt: skip
-        while process.poll() is None and not (folder / 'work/last_checkpoint').exists():
+        last = folder / 'work/last_checkpoint'
+        while process.poll() is None and not last.exists():
             time.sleep(1)
-        end = time.monotonic() + 60 * minutes
-        while process.poll() is None and time.monotonic() < end:
-            time.sleep(min(5.0, 60 * minutes / 50))
-            proc = Path(f'/proc/{process.pid}')
-            status = dict(re.findall(r'(\w+):\s+(\d+)', (proc / 'status').read_text()))
-            # Pages of files, such as libraries, come and go with what else the machine does.
-            samples.append((int(status['RssAnon']) / 1024, len(os.listdir(proc / 'fd')),
-                            int(status['Threads']), len(os.listdir('/dev/shm'))))  # fmt: skip
+        begin = time.monotonic()
+        for row in range(12):
+            samples = []
+            while process.poll() is None and time.monotonic() < begin + 5 * (row + 1) * minutes:
+                time.sleep(min(1.0, minutes / 2))
+                samples.append(resources(process.pid))
+            if process.poll() is not None:
+                break
+            medians = ' | '.join(f'{median(values):.1f}' for values in zip(*samples))
+            minute = (time.monotonic() - begin) / 60
+            print(
+                f'| {minute:.0f} | {last.read_text().split("_")[-1][:-4]} | {medians} |', flush=True
+            )
         process.terminate()
     if process.returncode != 75:
         sys.exit(f'the watched training ended with {process.returncode}')
-    fifth = len(samples) // 5
-    for name, values in zip(('MB', 'files', 'threads', 'shared memory'), zip(*samples)):
-        early, late = median(values[fifth : 2 * fifth]), median(values[-fifth:])
-        print(f'{name:14} {early:8.1f} in the second fifth, {late:8.1f} in the last')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--minutes', type=float, default=60)
+    parser.add_argument('--minutes', type=float, default=60, help='of faults')
     parser.add_argument('--kills', type=int, help='of each command, instead of --minutes')
     parser.add_argument('--only', choices=COMMANDS, nargs='+', default=list(COMMANDS))
     parser.add_argument('--seed', type=int, default=0)
-    text = 'first train every method with every number of workers and start method'
+    text = 'first, train every method with every number of workers and start method'
     parser.add_argument('--bits', action='store_true', help=text)
-    parser.add_argument('--watch', type=float, default=0, metavar='MINUTES')
+    text = 'first, train for so long, and print what that holds'
+    parser.add_argument('--watch', type=float, default=0, metavar='MINUTES', help=text)
     args = parser.parse_args()
-    dice, start = random.Random(args.seed), time.monotonic()
+    dice = random.Random(args.seed)
     if args.bits:
         subprocess.run([sys.executable, Path(__file__).with_name('same_bits.py')], check=True)
     root = Path(tempfile.mkdtemp(prefix='soak'))
@@ -105,7 +135,7 @@ def main() -> None:
     with preloaded(root) as python:
         if args.watch:
             watch(python, make_project(root / 'watched'), args.watch)
-        whole: dict = {}
+        start, whole = time.monotonic(), {}
         for number in range(10**9):
             if args.kills and min(map(Counter.total, kills.values())) >= args.kills:
                 break

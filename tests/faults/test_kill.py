@@ -66,9 +66,15 @@ def test_a_killed_command_is_run_again(verb, fault, python, project, tmp_path):
     assert run(python, whole, *COMMANDS[verb]).code == 0
     if verb == 'sweep':  # its first training has begun
         end = run(python, project, *COMMANDS[verb], at=1, do='SIGINT', file='train.log')
-        assert end.code == 1 and 'the same command continues from here' in end.output, end
+        assert end.code == 130 and 'the same command continues from here' in end.output, end
         end = run(python, project, *COMMANDS[verb], at=1, do='SIGTERM', file='train.log')
         assert end.code == 75 and 'Traceback' not in end.output, end
+    else:
+        end = run(python, project, *COMMANDS[verb], at=1, do='ENOSPC', **fault)
+        assert end.code == 2 and 'Traceback' not in end.output, end
+        error = next(line for line in end.output.splitlines() if line.startswith('error: '))
+        assert 'No space left on device' in error and fault['file'] in error
+        assert not [name for name in files(project) if 'simmim-tmp' in name]
     end = run(python, project, *COMMANDS[verb], at=1, do='SIGKILL', **fault)
     assert end.code in DEAD, end
     end = run(python, project, *COMMANDS[verb])

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import tarfile
 from collections.abc import Callable
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -25,7 +26,7 @@ from simmim_mm.checkpoint import (
     load_weights,
 )
 from simmim_mm.compression import prune_checkpoint
-from simmim_mm.curation import inspect_coco, scan_folder, write_html
+from simmim_mm.curation import inspect_coco, scan_folder, shard_folder, write_html
 from simmim_mm.curation.inspection import inspect_file
 from simmim_mm.datasets import ImageDataset, UnreadableImage
 from simmim_mm.datasets.errors import DataError
@@ -33,9 +34,11 @@ from simmim_mm.datasets.image_folder import is_inside
 from simmim_mm.datasets.image_headers import read_header
 from simmim_mm.datasets.readers.segmentation_maps import load_segmentation_map
 from simmim_mm.datasets.transforms.loading import LoadImage
+from simmim_mm.deploy.int8 import read_onnx
 from simmim_mm.engine.checks import check_run
 from simmim_mm.engine.resume import check_resumable
 from simmim_mm.evaluation.features import FeatureExtractor
+from simmim_mm.experiments.executors import make_executor
 from simmim_mm.experiments.pretrained import read_pretrained
 from simmim_mm.experiments.run_report import write_run_report
 from simmim_mm.interop import convert_checkpoint, read_source
@@ -247,6 +250,31 @@ def test_a_list_does_not_lead_out_of_the_data_root(data, name):
     assert len(ImageDataset(**given, trust_annotations=True)) == 4
 
 
+def test_shards_do_not_lead_out_of_their_folder(data):
+    """Neither does a manifest name a shard elsewhere, nor a shard a file elsewhere."""
+    for name in ('own', 'other'):
+        shard_folder(str(data / 'train'), str(data / name))
+    path = data / 'own/manifest.json'
+    manifest = json.loads(path.read_text())
+    for name in ('../other/shard-000000.tar', f'{data}/other/shard-000000.tar', '..'):
+        manifest['shards'][0]['name'] = name
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(DataError, match=r'manifest\.json is no manifest.*of a shard in this'):
+            len(ImageDataset(data_root=str(data / 'own')))
+    assert len(ImageDataset(data_root=f'{data}/own/../other')) == 1  # it would have been found
+    for name in ('manifest.json', 'settings.json'):
+        (data / 'own' / name).unlink()
+    index = data / 'own/shard-000000.tsv'
+    index.write_text(index.read_text().replace('in.png', '../../in.png'))
+    tar = data / 'foreign/a.tar'
+    tar.parent.mkdir()
+    with tarfile.open(tar, 'w') as file:
+        file.add(data / 'in.png', 'x/../../in.png')
+    for folder in (index.parent, tar.parent):
+        with pytest.raises(DataError, match=r"names '.*\.\./in\.png', outside of the shard"):
+            shard_folder(str(folder), str(data / 'again'))
+
+
 def test_a_list_without_a_data_root_leads_anywhere(data):
     (data / 'list.txt').write_text(f'{data.parent}/out.png\n')
     assert len(ImageDataset(ann_file=str(data / 'list.txt'))) == 1
@@ -309,6 +337,32 @@ def test_annotations_that_run_code_are_refused(data, trace, name):
     assert not trace.exists()
 
 
+def test_an_onnx_file_takes_no_weights_from_elsewhere(tmp_path):
+    onnx = pytest.importorskip('onnx', reason="needs onnx: pip install '.[deploy]'")
+    pytest.importorskip('onnxruntime', reason="needs onnxruntime: pip install '.[deploy]'")
+    (tmp_path / 'models').mkdir()
+    for name in ('secret.bin', 'models/own.bin'):
+        (tmp_path / name).write_bytes(np.ones((2, 2), 'f4').tobytes())
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [2, 2]) for name in 'xy']
+
+    def read(place: str) -> None:
+        weight = onnx.TensorProto(name='w', dims=[2, 2], data_type=1, data_location=1)
+        weight.external_data.add(key='location', value=place)
+        node = onnx.helper.make_node('MatMul', ['x', 'w'], ['y'])
+        graph = onnx.helper.make_graph([node], 'g', ends[:1], ends[1:], [weight])
+        opset = onnx.helper.make_opsetid('', 18)
+        model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
+        path = tmp_path / 'models' / 'x.onnx'
+        path.write_bytes(model.SerializeToString())
+        read_onnx(path)
+
+    for place in ('../secret.bin', str(tmp_path / 'secret.bin')):
+        with pytest.raises(ValueError, match=r'onnxruntime does not run .*x\.onnx'):
+            read(place)
+    with pytest.raises(ValueError, match=r'x\.onnx does not say how images are loaded'):
+        read('own.bin')  # it would have been read
+
+
 # ---- work dirs and pages ----
 NASTY = '"><script>x</script><img src=x onerror=y>'
 
@@ -343,6 +397,29 @@ def test_a_report_on_a_work_dir_of_others_runs_nothing_of_it(tmp_path, trace):
     page = write_run_report(work_dir(tmp_path / 'work', config))
     assert not trace.exists()
     exec(compile((page.parent / '20260101_000000/vis_data/config.py').read_text(), 'x', 'exec'), {})
+    assert trace.exists()
+
+
+def test_the_result_of_a_job_that_a_work_dir_names_runs_nothing(tmp_path, trace, monkeypatch):
+    pytest.importorskip('submitit', reason="needs submitit: pip install '.[cluster]'")
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    (tmp_path / 'squeue').write_text('#!/bin/sh\n')
+    (tmp_path / 'squeue').chmod(0o755)
+    monkeypatch.setattr('shutil.which', lambda name: str(tmp_path / name))
+    executor = make_executor('slurm', tmp_path / 'own', options=dict(timeout_min=9))
+    path = tmp_path / '7_0_result.pkl'
+
+    def wait_for(result):
+        path.write_bytes(pickle.dumps(result))
+        return executor.rejoin(dict(id='7', folder=str(tmp_path))).poll()
+
+    assert wait_for(('success', 3)) == 3
+    assert wait_for(('error', 'a reason\n')) == 'Slurm job 7 failed: a reason'
+    for hostile in (('success', LeavesATrace(trace)), LeavesATrace(trace)):
+        text = wait_for(hostile)
+        assert '7_0_result.pkl is not read as a result: it names posix.mkdir' in text
+    assert not trace.exists()
+    pickle.loads(path.read_bytes())
     assert trace.exists()
 
 

@@ -1,4 +1,6 @@
 import importlib.util
+import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import torch
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader, Dataset
 
+from simmim_mm.cli import common
 from simmim_mm.cli.common import load_config, run_tool
 from simmim_mm.engine.hooks import NonFiniteLossError
 from simmim_mm.masking import patchify, visible_ids
@@ -99,6 +102,18 @@ def test_an_error_of_a_package_below_our_folder_is_not_ours(tmp_path, place):
     spec.loader.exec_module(module)
     with pytest.raises(ValueError, match='unknown thing'):
         run_tool(module.fail)
+
+
+def test_a_line_a_minute_takes_the_place_of_a_bar(capsys, monkeypatch):
+    """Where there is no terminal; of the first image after a minute on."""
+    clock = itertools.count(0, 25)
+    monkeypatch.setattr('time.monotonic', lambda: float(next(clock)))
+    with common.progress_ticks('scanning') as tick:
+        for _ in range(8):
+            tick(100, 5)
+    lines = capsys.readouterr().out.splitlines()
+    wanted = r'scanning: \d+ of 100, about \d+ (s|min) left'
+    assert 1 < sum(bool(re.fullmatch(wanted, line)) for line in lines) < 4
 
 
 def test_similar_config_names_are_offered(tmp_path, monkeypatch):

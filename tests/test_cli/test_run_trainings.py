@@ -35,7 +35,7 @@ common.run_trainings([trial], Path('trials'), LocalExecutor())
     [
         (signal.SIGTERM, 75, ''),
         (signal.SIGUSR1, 75, ''),
-        (signal.SIGINT, 1, 'interrupted: the same command continues from here'),
+        (signal.SIGINT, 130, 'interrupted: the same command continues from here'),
     ],
 )
 def test_signals_end_the_trainings(number, code, message, tmp_path, python):

@@ -182,6 +182,7 @@ def test_a_damaged_image_is_skipped_named_and_counted(sharded, tmp_path):
         (lambda root: (root / 'shard-000002.tsv').write_text('x'), 'not the index that'),
         (lambda root: (root / 'shard-000002.tsv').unlink(), 'no .*000002.tsv, the index'),
         (lambda root: (root / 'manifest.json').write_text('{}'), 'is no manifest'),
+        (lambda root: (root / 'manifest.json').write_text('[' * 10**5), 'is no manifest'),
     ],
 )
 def test_what_is_wrong_with_shards_is_said_before_training(sharded, tmp_path, harm, message):
@@ -189,6 +190,26 @@ def test_what_is_wrong_with_shards_is_said_before_training(sharded, tmp_path, ha
     harm(root)
     with pytest.raises(DataError, match=message):
         dataset(root).full_init()
+
+
+@pytest.mark.parametrize(
+    'line',
+    ['x', 'a\t1\t\ta.png', '0\t-1\t\ta.png', '0\t9\tzz\ta.png', '0\t1' + '0' * 40 + '\t\ta.png'],
+)
+def test_a_damaged_index_is_told_with_its_line(sharded, tmp_path, line):
+    root = copy(sharded, tmp_path / 'shards')
+    for name in ('manifest.json', 'settings.json'):
+        (root / name).unlink()
+    with (root / 'shard-000002.tsv').open('a') as file:
+        file.write(line)
+    with pytest.raises(DataError, match=r'shard-000002\.tsv is no index, in line 7: '):
+        dataset(root).full_init()
+
+
+def test_a_size_that_an_index_claims_takes_no_memory(sharded):
+    tar = next(sharded.glob('*.tar'))
+    with pytest.raises(ValueError, match=r'ends .* too early'):
+        fileio.get(f'shards://{tar}#0+{1 << 50}/a.png')
 
 
 def foreign(path, numbers):

@@ -8,6 +8,7 @@ import pytest
 from mmengine import hooks
 
 from simmim_mm import engine
+from simmim_mm.cli import load_verb, main
 from simmim_mm.cli.common import interruption_explained, run_tool, warnings_of_others_logged
 from simmim_mm.engine.console import ConsoleFilter
 
@@ -57,16 +58,31 @@ def test_the_name_of_a_folder_makes_no_warning_ours(tmp_path, capsys):
     assert 'no operators' not in shown and 'slow' in shown
 
 
-def test_an_interruption_says_how_to_continue(tmp_path):
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_says_how_to_continue(tmp_path, capsys):
     command = 'simmim train c.py --resume'
-    with (
-        pytest.raises(SystemExit, match='before the first checkpoint'),
-        interruption_explained(tmp_path, command),
-    ):
-        raise KeyboardInterrupt
+    with pytest.raises(SystemExit, match='130'), interruption_explained(tmp_path, command):
+        _interrupt()
+    assert 'before the first checkpoint' in capsys.readouterr().err
     (tmp_path / 'last_checkpoint').write_text(f'{tmp_path}/epoch_3.pth')
-    with (
-        pytest.raises(SystemExit, match=rf'epoch_3\.pth.*`{re.escape(command)}` continues'),
-        interruption_explained(tmp_path, command),
-    ):
-        raise KeyboardInterrupt
+    with pytest.raises(SystemExit, match='130'), interruption_explained(tmp_path, command):
+        _interrupt()
+    shown = capsys.readouterr().err
+    assert re.search(rf'epoch_3\.pth.*`{re.escape(command)}` continues', shown)
+
+
+@pytest.mark.parametrize(
+    ('verb', 'line'),
+    [
+        ('scan', 'interrupted: the same command continues from here\n'),
+        ('knn', 'interrupted\n'),
+    ],
+)
+def test_ctrl_c_ends_every_verb_with_one_line(verb, line, monkeypatch, capsys):
+    monkeypatch.setattr(load_verb(verb), 'run', lambda args: _interrupt())
+    with pytest.raises(SystemExit, match='130'):
+        main([verb, 'a', 'b'][: 2 if verb == 'scan' else 3])
+    assert capsys.readouterr().err == line

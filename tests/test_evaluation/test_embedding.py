@@ -12,9 +12,11 @@ from PIL import Image
 from vis_toys import save_checkpoint, tiny_config, write_photos
 
 import simmim_mm
+from simmim_mm.checkpoint.disk import DiskFull
 from simmim_mm.cli import main
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.evaluation.embedding import Embedding
+from simmim_mm.evaluation.kept_features import KeptFeatures
 
 
 @pytest.fixture(scope='module')
@@ -239,6 +241,32 @@ def test_other_images_weights_and_settings_are_not_mixed(copied, tmp_path, caplo
         expected = _embed(copied, None, **others).features
         np.testing.assert_array_equal(np.load(out), expected)
         out.unlink()
+
+
+def test_features_of_any_layout_in_memory_are_kept(tmp_path):
+    """As a map of a ViT, whose channels become the last axis, has it."""
+    features = torch.arange(24.0).reshape(2, 3, 4).permute(0, 2, 1)
+    with KeptFeatures(tmp_path / 'f.npy', ['a', 'b'], 'model') as kept:
+        kept.add(2, features, {})
+        kept.become_npy()
+    np.testing.assert_array_equal(np.load(tmp_path / 'f.npy'), features)
+
+
+@pytest.mark.parametrize(('ending', 'bytes_a_number'), [('.npy', 4), ('.csv', 4 + 18)])
+def test_a_disk_without_room_is_refused_as_soon_as_the_size_is_known(
+    folder, tmp_path, monkeypatch, ending, bytes_a_number
+):
+    found = _embed(folder, None)
+    count = len(found.paths) + len(found.unreadable)
+    needed = bytes_a_number * count * found.features[0].numel()
+    usage, free = shutil.disk_usage(tmp_path), [0.8 * needed]
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=free[0]))
+    done = []
+    with pytest.raises(DiskFull, match=f'no space left for .*features of {count} images'):
+        _embed(folder, tmp_path / f'f{ending}', progress=done.append)
+    assert not done and not [*tmp_path.iterdir()]
+    free[0] = 1.2 * needed
+    _embed(folder, tmp_path / f'f{ending}')
 
 
 def test_two_calls_do_not_write_one_file(folder, tmp_path):

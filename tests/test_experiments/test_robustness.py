@@ -1,6 +1,7 @@
 """Models measured on corrupted images: what is kept, which classes count, and the tables."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +63,15 @@ def crops(root: Path, names: list[str]) -> tuple[list[np.ndarray], list[int]]:
     return images, labels
 
 
-def test_accuracy_is_that_of_the_corrupted_crops(tool, tmp_path):
+def test_accuracy_is_that_of_the_corrupted_crops(tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('simmim_mm.experiments.robustness._MINUTE', 0.0)
     names = ['a', 'b', 'c']
     data = write_images(tmp_path / 'data', names, 6)
     file = write_classifier(tmp_path / 'x.pth', names)
-    rows = tool(file, data, '--corruptions', 'contrast', '--severities', 2, 5)
+    rows = tool(
+        file, data, '--corruptions', 'contrast', '--severities', 2, 5,
+        '--cfg-options', 'val_dataloader.batch_size=4',
+    )  # fmt: skip
     images, labels = crops(data, names)
     for row, keep in zip(rows, (1, 0.3, 0.05)):
         changed = []
@@ -76,6 +81,9 @@ def test_accuracy_is_that_of_the_corrupted_crops(tool, tmp_path):
         expected = accuracy(file, changed, labels, [0, 1, 2])
         assert float(row['accuracy/top1']) == pytest.approx(expected)
     assert [row['severity'] for row in rows] == ['0', '2', '5']
+    # 18 images are five batches of four
+    line = r'2 of 3: .*contrast.*: (\d+)%, about 0 s left of it'
+    assert re.findall(line, capsys.readouterr().out) == ['20', '40', '60', '80']
 
 
 def test_images_of_mmcv_are_corrupted_in_rgb(tmp_path):

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,6 +57,26 @@ def test_values_come_from_the_last_validation_and_are_kept(run):
     assert [x.value for x in again] == [2.0, 4.0] and all(x.cached for x in again)
     assert [_calls(x) for x in again] == [1, 1]
     assert all('finished before' in line for line in lines)
+
+
+def test_what_a_kill_leaves_behind_the_result_is_removed(run):
+    (outcome,), _ = run(_trial())
+    before = sorted(path.name for path in outcome.work_dir.iterdir())
+    (outcome.work_dir / '.lock').write_text(json.dumps(dict(pid=1, host=socket.gethostname())))
+    (outcome.work_dir / 'job.json').write_text('{}')
+    (again,), _ = run(_trial())
+    assert again.cached
+    assert sorted(path.name for path in outcome.work_dir.iterdir()) == before
+
+
+def test_a_config_of_others_in_the_folder_of_a_trial_does_not_run(run):
+    (outcome,), _ = run(_trial())
+    config, result = (outcome.work_dir / name for name in ('config.py', 'result.json'))
+    own = config.read_text()
+    config.write_text("import os\nos.mkdir('trace')\n")
+    result.unlink()
+    run(_trial())
+    assert config.read_text() == own and result.is_file()
 
 
 def test_a_change_of_config_seed_figure_or_data_is_another_trial(tmp_path):

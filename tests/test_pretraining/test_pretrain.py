@@ -15,9 +15,9 @@ from mmpretrain.structures import DataSample
 import simmim_mm
 from simmim_mm.catalog import load_config
 from simmim_mm.checkpoint import CheckpointError
+from simmim_mm.checkpoint.disk import DiskFull
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.engine import timed
-from simmim_mm.engine.disk import DiskFull
 from simmim_mm.engine.run_lock import RunLock, WorkDirInUse
 from simmim_mm.engine.stop_request import Stopped
 from simmim_mm.models.algorithms import MaskedImageModel

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.logging import MMLogger
 
+from simmim_mm.checkpoint.file_backend import AtomicLocalBackend
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.datasets.readers.coco import CocoFile
 
@@ -79,7 +80,7 @@ class CocoReport:
         """Write the contents as they are now."""
         coco = self.coco
         lists = dict(images=coco.images, annotations=coco.annotations, categories=coco.categories)
-        Path(path).write_text(json.dumps(coco.others | lists))
+        AtomicLocalBackend().put_text(json.dumps(coco.others | lists), path)
 
     def conclude(self) -> None:
         """Raise what was refused, or log the rest.

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -55,6 +56,25 @@ def _is_ended_by_slurm() -> bool:
     command = ['squeue', '--noheader', '--format=%T', f'--jobs={job}']
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return answer.returncode == 0 and answer.stdout.strip() != 'RUNNING'
+
+
+class _Inert(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f'it names {module}.{name}')
+
+
+def _read_result(path: Path) -> tuple[str, Any]:
+    """What submitit has written of a job: 'success' and its exit code, or 'error' and a traceback.
+
+    A work dir of others may name a file of theirs, so that nothing in it runs.
+    """
+    try:
+        with path.open('rb') as file:
+            outcome, value = _Inert(file).load()
+    except Exception as error:  # a pickle can fail in any way
+        return 'error', f'{path} is not read as a result: {error}'
+    sound = outcome == 'success' and isinstance(value, int)
+    return ('success', value) if sound else ('error', str(value))
 
 
 class SubmititExecutor(Executor):
@@ -122,9 +142,8 @@ class SubmititJob(Job):
         over = self._is_over()  # before the look at its result
         if not self._job.paths.result_pickle.exists():
             return self._without_result() if over else None
-        if error := self._job.exception():
-            return f'{self.name} failed: {str(error).strip()}'
-        return self._job.result()
+        outcome, value = _read_result(self._job.paths.result_pickle)
+        return value if outcome == 'success' else f'{self.name} failed: {value.strip()}'
 
     def stop(self) -> None:
         from simmim_mm.engine.run_lock import LOCK_FILE

@@ -1,19 +1,18 @@
 """On the machine where a cluster runs a job: the training, and the signals for it."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import time
 from types import FrameType
 
+from simmim_mm._processes import end_with_parent
 from simmim_mm.experiments.executors.base import Task
 
 INTERRUPTED = os.EX_TEMPFAIL  # 75, with which a training ends that is to be continued
 # Preemption and the end of the time limit, as Slurm and submitit announce them, and canceling.
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 _POLL = 0.1  # seconds
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 def supervise(task: Task) -> int:
@@ -34,10 +33,8 @@ def supervise(task: Task) -> int:
         if process is not None:
             process.terminate()
 
-    prctl = ctypes.CDLL(None).prctl  # looked up before the fork
-
     def prepare() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        end_with_parent(signal.SIGTERM)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm may signal all processes of a job
 
     env = dict(os.environ)

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from simmim_mm.engine.disk import DiskFull, require_space
+from simmim_mm.checkpoint.disk import DiskFull, require_space
 
 
 def test_what_does_not_fit_is_refused_before_a_folder_is_made(tmp_path):
