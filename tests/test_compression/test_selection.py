@@ -84,7 +84,7 @@ def test_the_lowest_scores_go_first_and_no_more_than_needed():
 
 
 def test_channels_go_by_the_step_of_their_group():
-    """Of convolutions by 16, as processors with AVX-512 compute them; of small ones by an eighth."""
+    """Of convolutions by 16, as AVX-512 has them; of small groups by an eighth."""
     groups = build('resnet-50').unit_groups()
     assert {group.step for group in groups} == {16}
     costs = Costs([(6400, [0]), (1600, [1])], [64, 16])
