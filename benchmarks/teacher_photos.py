@@ -29,6 +29,7 @@ from PIL import Image
 from teacher import ARMS, pace, public_teacher, table, write
 
 from simmim_mm.catalog import configs_folder, load_config
+from simmim_mm.checkpoint import load_backbone
 from simmim_mm.experiments.coco_json import find_and_read_coco
 from simmim_mm.experiments.downstream import downstream_config
 from simmim_mm.experiments.segmentation_maps import find_segmentation_maps, read_segmentation_maps
@@ -167,7 +168,7 @@ def main() -> None:
                 model = MODELS.build(cfg.model)
                 model.init_weights()
                 if start.is_file():
-                    model.backbone.load_state_dict(torch.load(start), strict=False)
+                    load_backbone(model.backbone, start)
                 long = args.pretrain_seconds if arm == 'scratch' else 0
                 steps = len(train(cfg, model, seed, args.train_seconds + long))
                 state = dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict())
