@@ -23,8 +23,8 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from simmim_mm.deploy import DeployError, export_onnx
-from simmim_mm.deploy.int8 import METHODS, quantize
-from simmim_mm.deploy.measure import file_size, measure, processor
+from simmim_mm.deploy.int8 import METHODS, calibration_images, quantize, read_onnx
+from simmim_mm.deploy.measure import file_size, measure, processor, table
 from simmim_mm.experiments.tables import markdown_table
 from simmim_mm.registry import MODELS
 
@@ -63,49 +63,41 @@ def checkpoint(folder: Path, name: str) -> Path:
     return folder / f'{name}.pth'
 
 
-def run(name: str, folder: Path, args: argparse.Namespace) -> list[dict]:
-    """Rows of the table for a backbone."""
+def export(name: str, folder: Path) -> Path:
+    """The ONNX file of a backbone, compared with PyTorch; one that is there stays."""
     original, size = folder / f'{name}.onnx', MODELS_TO_RUN[name][1]
-    report = export_onnx(
-        checkpoint(folder, name), original, img_size=size, verify=True, overwrite=True
-    )
-    differences = {agreement.runtime: agreement.difference for agreement in report.agreements}
+    if original.is_file():
+        return original
+    report = export_onnx(checkpoint(folder, name), original, img_size=size, verify=True)
     try:
         free = folder / f'{name}-any.onnx'
         export_onnx(folder / f'{name}.pth', free, img_size=size, any_size=True, overwrite=True)
         any_size = 'yes'
     except DeployError:
         any_size = 'refused'
-    rows: list[dict] = []
+    agreement = ', '.join(f'{a.runtime} {a.difference:.1e}' for a in report.agreements)
+    print(f'{name}: {file_size(original):.1f} MB, {agreement}, any size: {any_size}', flush=True)
+    return original
+
+
+def run(name: str, folder: Path, args: argparse.Namespace) -> list[dict]:
+    """Rows of the table for a backbone."""
+    original, rows = export(name, folder), []
+    images = calibration_images(read_onnx(original), args.folder, args.num_images)
     for method in args.methods:
         out = folder / f'{name}-{method}{".xml" if method == "openvino" else ".onnx"}'
         try:
-            images = quantize(
-                original,
-                out,
-                method=method,
-                images=args.folder,
-                num_images=args.num_images,
-                overwrite=True,
-            )
+            if not out.is_file():
+                quantize(
+                    original, out, method=method, images=args.folder, num_images=args.num_images
+                )
         except DeployError as error:
             rows.append({'model': name, 'file': f'int8 {method}', 'MB': f'refused: {error}'})
             continue
+        if args.prepare:
+            continue
         measured = measure(original, out, images, threads=args.threads)
-        first = measured[0]
-        for row in measured[bool(rows) :]:
-            cells = {
-                'model': name,
-                'file': row.name,
-                'MB': f'{row.megabytes:.1f} ({row.megabytes / first.megabytes:.2f})',
-            }
-            for batch, value in row.latency.items():
-                cells[f'ms, batch {batch}'] = f'{value:.1f} ({value / first.latency[batch]:.2f})'
-            rows.append(cells | {'products': row.precisions, 'cosine': f'{row.cosine:.4f}'})
-    agreement = ', '.join(f'{k} {v:.1e}' for k, v in differences.items())
-    print(f'{name}: {file_size(original):.1f} MB, {agreement}, any size: {any_size}', flush=True)
-    if rows:
-        print(markdown_table(rows), flush=True)
+        rows += [{'model': name} | row for row in table(measured)[bool(rows) :]]
     return rows
 
 
@@ -116,15 +108,17 @@ def main() -> None:
     parser.add_argument('--methods', nargs='*', choices=METHODS, default=[*METHODS])
     parser.add_argument('--num-images', type=int, default=64)
     parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--work-dir', help='keep the files here')
+    parser.add_argument('--work-dir', help='keep the files here, and use those that are there')
+    parser.add_argument('--prepare', action='store_true', help='write the files, measure nothing')
     args = parser.parse_args()
     MMLogger.get_current_instance().setLevel('ERROR')  # init_weights lists every parameter
     print(f'{processor()}, {args.threads} threads\n')
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(args.work_dir or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in args.models:
-            run(name, folder, args)
+        rows = [row for name in args.models for row in run(name, folder, args)]
+        if rows:
+            print(markdown_table(rows))
 
 
 if __name__ == '__main__':

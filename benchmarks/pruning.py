@@ -2,6 +2,8 @@
 
     python benchmarks/pruning.py --threads 1
 
+In PyTorch, and exported in onnxruntime, which fuses normalizations into the layers before them.
+
 The weights make no difference to the time: pruned by their norms, blocks keep about equal parts.
 Gains of norms and layer scales are random, as some start at 0, where nothing of a block would show.
 """
@@ -16,6 +18,7 @@ from mmengine.registry import init_default_scope
 from simmim_mm.catalog import load_config
 from simmim_mm.compression import prune_checkpoint
 from simmim_mm.compression.bench_model import Variant, bench_models
+from simmim_mm.deploy import export_onnx
 from simmim_mm.deploy.measure import processor
 from simmim_mm.experiments.tables import markdown_table
 from simmim_mm.registry import MODELS
@@ -54,12 +57,23 @@ def main() -> None:
             state = dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict())
             torch.save(state, dense)
             report = prune_checkpoint(dense, pruned, operations=args.operations)
-            variants = [Variant('dense', str(dense)), Variant('pruned', str(pruned))]
-            rows = bench_models(variants, runs=args.runs, threads=args.threads)
+            files = [dense, pruned]
+            for file in (dense, pruned):
+                files.append(file.with_suffix('.onnx'))
+                export_onnx(file, files[-1], img_size=224)
+            variants = [Variant(file.name, str(file)) for file in files]
+            rows = bench_models(variants, runs=args.runs, threads=args.threads, memory=False)
         row: dict = dict(backbone=name)
-        for key in ('G operations', 'M parameters', 'ms, batch 1', 'ms, batch 8', 'peak MB'):
-            before, after = (r[key] for r in rows)
-            row[key] = f'{before:.3g} to {after:.3g} ({before / after:.2f})'
+
+        def put(key: str, column: str, before: dict, after: dict, row: dict = row) -> None:
+            was, now = before[key], after[key]
+            row[column] = f'{was:.3g} to {now:.3g} ({was / now:.2f})'
+
+        for key in ('G operations', 'M parameters'):
+            put(key, key, *rows[:2])
+        for runtime, pair in (('PyTorch', rows[:2]), ('onnxruntime', rows[2:])):
+            for batch in (1, 8):
+                put(f'ms, batch {batch}', f'{runtime}, ms, batch {batch}', *pair)
         row['difference'] = f'{report.difference:.1e}'
         print(row, flush=True)
         table.append(row)

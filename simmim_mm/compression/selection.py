@@ -73,20 +73,19 @@ class _Chunk(NamedTuple):
 
 
 def select_units(
-    groups: Sequence[UnitGroup], scores: Sequence[Tensor], costs: Costs, ratio: float, step: int = 8
+    groups: Sequence[UnitGroup], scores: Sequence[Tensor], costs: Costs, ratio: float
 ) -> list[Tensor]:
     """Units of each group to keep.
 
     Those of the lowest scores go first, over all groups, until the cost is at most ``ratio`` of the
-    whole. Channels go by ``step``, so that products stay fast and configs readable, heads one by
-    one. Of each group an eighth stays.
+    whole. Channels go by the ``step`` of their group, or by an eighth of one that is smaller than
+    four steps; heads one by one. Of each group a step and an eighth stay at least.
 
     Args:
         groups: Of the network.
         scores: ``(count,)`` of each group, comparable between groups: importance per cost.
         costs: Of the network.
         ratio: Of the cost of the whole network.
-        step: Number of channels that go at once.
 
     Returns:
         Indices of each group, ascending.
@@ -98,8 +97,9 @@ def select_units(
     for i, (group, score) in enumerate(zip(groups, scores)):
         orders.append(score.argsort(descending=True, stable=True))
         ranked = score[orders[-1]]
-        size = 1 if group.attention else max(1, min(step, group.count * group.size // 8))
-        size = max(1, size // group.size)
+        width = group.count * group.size
+        size = group.step if width >= 4 * group.step else width // 8
+        size = 1 if group.attention else max(1, size // group.size)
         least = max(size, ceil(ceil(group.count * MIN_KEPT) / size) * size)
         for left in range(least, group.count, size):
             chunks.append(_Chunk(float(ranked[left : left + size].mean()), i, left))

@@ -130,7 +130,7 @@ def read_exportable(
     else:
         run.model.backbone.update(changes)
         model = _build(run, state, path)
-        graph = _graph(type(model))(model, *statistics)
+        graph = _graph(type(model), path)(model, *statistics)
         backbone = model.backbone
     _refuse_counted_windows(model)
     size = size or getattr(backbone, 'img_size', None)
@@ -166,19 +166,19 @@ def _parts(path: Path, part: str | None, run: Config) -> list[tuple]:
             import_module(f'{scope}.models')
         except ImportError as error:
             raise ExportError(
-                f'the model is one of {scope}, which does not import ({error}): install it'
+                f'{path}: the model is one of {scope}, which does not import ({error}): install it'
             ) from None
     elif scope != 'simmim_mm':
-        raise ExportError(f'models of default_scope={scope!r} are not exported to ONNX')
+        raise ExportError(f'{path}: models of default_scope={scope!r} are not exported to ONNX')
     if not run.get('model', {}).get('backbone'):
-        raise ExportError('the config has no model with a backbone: nothing to export')
+        raise ExportError(f'{path}: the config has no model with a backbone: nothing to export')
     registries = [r.children[scope] for r in (root.MODELS, root.TASK_UTILS) if scope in r.children]
     if (part or _default_part(run)) == 'backbone':
         return [(run.model.backbone, *registries)]
     with refused_config(path, GIVE_CONFIG):  # its class may refuse the rest
         check_types(dict(type=run.model.type), *registries)
     kind: Any = registries[0].get(run.model.type)
-    _graph(kind)  # refuses others
+    _graph(kind, path)  # refuses others
     return [(untrained(run.model, 'test_cfg'), *registries)]
 
 
@@ -209,7 +209,7 @@ def _build(run: Config, state: Mapping[str, Tensor], path: Path) -> nn.Module:
     return model.eval()
 
 
-def _graph(model: type) -> type[Graph]:
+def _graph(model: type, path: Path) -> type[Graph]:
     """What is exported of whole models of a class."""
     names = [kind.__name__ for kind in model.__mro__]
     if graph := next((_GRAPHS[name] for name in names if name in _GRAPHS), None):
@@ -220,7 +220,7 @@ def _graph(model: type) -> type[Graph]:
         else ''
     )
     raise ExportError(
-        f'a whole {names[0]} is not exported{reason}. Export its backbone: --part backbone'
+        f'{path}: a whole {names[0]} is not exported{reason}. Export its backbone: --part backbone'
     )
 
 

@@ -68,23 +68,35 @@ def test_importance_by_weights_is_that_of_both_layers():
     torch.testing.assert_close(weight_importance(model, heads), expected / expected.mean())
 
 
-def toy_groups(*counts: int) -> list[UnitGroup]:
+def toy_groups(*counts: int, step: int) -> list[UnitGroup]:
     parts = (Part('a.weight'), Part('b.weight', 1))
-    return [UnitGroup('mlp_widths', (i,), count, parts) for i, count in enumerate(counts)]
+    return [UnitGroup('widths', (i,), count, parts, step=step) for i, count in enumerate(counts)]
 
 
 def test_the_lowest_scores_go_first_and_no_more_than_needed():
-    groups, costs = toy_groups(16, 32), Costs([(1000, []), (1600, [0]), (3200, [1])], [16, 32])
+    costs = Costs([(1000, []), (1600, [0]), (3200, [1])], [16, 32])
+    groups = toy_groups(16, 32, step=2)
     scores = [torch.arange(16.0), torch.arange(32.0) + 8]
-    kept = select_units(groups, scores, costs, 4000 / 5800, step=2)
+    kept = select_units(groups, scores, costs, 4000 / 5800)
     gone = [sorted(set(range(n)) - set(k.tolist())) for n, k in zip((16, 32), kept)]
     assert gone == [list(range(12)), list(range(6))]  # 18 units of 100 each; ties are of score 9
     assert costs.total([len(k) for k in kept]) <= 4000
 
 
+def test_channels_go_by_the_step_of_their_group():
+    """Of convolutions by 16, as AVX-512 has them; of small groups by an eighth."""
+    groups = build('resnet-50').unit_groups()
+    assert {group.step for group in groups} == {16}
+    costs = Costs([(6400, [0]), (1600, [1])], [64, 16])
+    for ratio, expected in ((0.9, [48, 16]), (0.7, [32, 16]), (0.5, [32, 8])):
+        scores = [torch.arange(64.0), torch.arange(16.0) + 24]
+        kept = select_units(toy_groups(64, 16, step=16), scores, costs, ratio)
+        assert [len(k) for k in kept] == expected
+
+
 def test_an_eighth_of_each_block_stays_and_less_is_refused():
-    groups, costs = toy_groups(16, 32), Costs([(1600, [0]), (3200, [1])], [16, 32])
+    groups, costs = toy_groups(16, 32, step=1), Costs([(1600, [0]), (3200, [1])], [16, 32])
     scores = [torch.arange(16.0), torch.arange(32.0)]
-    assert [len(k) for k in select_units(groups, scores, costs, 0.125, step=1)] == [2, 4]
+    assert [len(k) for k in select_units(groups, scores, costs, 0.125)] == [2, 4]
     with pytest.raises(ValueError, match=r'0\.125 is left when every block keeps an eighth'):
-        select_units(groups, scores, costs, 0.1, step=1)
+        select_units(groups, scores, costs, 0.1)

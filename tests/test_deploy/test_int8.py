@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 from PIL import Image
 
@@ -14,7 +15,7 @@ import deploy_toys as toys
 from simmim_mm.cli import main
 from simmim_mm.datasets.errors import DataError
 from simmim_mm.deploy import DeployError, OnnxRuntime, export_onnx
-from simmim_mm.deploy.int8 import calibration_images, quantize
+from simmim_mm.deploy.int8 import calibration_images, halve_constants, quantize
 from simmim_mm.deploy.measure import mean_cosine, open_model
 from simmim_mm.deploy.tasks import _knn, _mean_iou, find_task, results, score
 
@@ -78,6 +79,25 @@ def test_results_and_the_metric_stay(method, model, classes, tmp_path):
     right = [x.argmax() == i // 4 for i, x in enumerate(results(original, every, 'scores'))]
     assert task.name == 'accuracy' and before == pytest.approx(100 * np.mean(right))
     assert abs(before - after) <= 100 / 12
+
+
+def test_large_constants_are_stored_in_half_precision():
+    """Those that it can hold, and that are no scales; the model computes in float32 as before."""
+    ops, rng = openvino.opset13, np.random.default_rng(0)
+    x, sizes = ops.parameter([1, 5000], np.float32), ((1, 5000), (1, 5000), (1, 1))
+    large, huge, small = (rng.standard_normal(size).astype(np.float32) for size in sizes)
+    huge[0, 0] = 1e6
+    total = x
+    for constant in (large, huge, small):
+        total = ops.add(total, ops.constant(constant))
+    model = openvino.Model([total], [x])
+    halve_constants(model)
+    constants = [node for node in model.get_ops() if node.get_type_name() == 'Constant']
+    kinds = [node.get_element_type().to_string() for node in constants]
+    assert sorted(kinds) == ['f16', 'f32', 'f32']
+    found = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    expected = large.astype(np.float16).astype(np.float32) + huge + small
+    np.testing.assert_allclose(found(np.zeros((1, 5000), np.float32))[0], expected, rtol=1e-6)
 
 
 def test_the_command_reports_what_changed(model, classes, tmp_path, capsys):

@@ -216,6 +216,23 @@ def test_what_cannot_be_exported_is_refused_at_once(config, options, message, ch
         export_onnx(checkpoint(config), tmp_path / 'x.onnx', **options)
 
 
+@pytest.mark.parametrize(
+    ('scope', 'message'),
+    [
+        ('mmpretrain', 'a whole SimSiam is not exported. Export its backbone: --part backbone'),
+        ('simmim_mm', 'the config has no model with a backbone: nothing to export'),
+    ],
+)
+def test_models_of_other_kinds_are_refused_with_the_reason_alone(scope, message, tmp_path):
+    model = dict(type='SimSiam', backbone=dict(type='ResNet', depth=18))
+    config = Config(dict(default_scope=scope, **(dict(model=model) if 'pre' in scope else {})))
+    path = tmp_path / 'x.pth'
+    torch.save(dict(meta=dict(cfg=config.pretty_text), state_dict={'a': torch.zeros(1)}), path)
+    with pytest.raises(ExportError) as refused:
+        export_onnx(path, tmp_path / 'x.onnx')
+    assert str(refused.value) == f'{path}: {message}'
+
+
 def test_the_command(checkpoint, tmp_path, capsys):
     """Options of ONNX with other libraries, and files that exist or end otherwise, are errors."""
     path, out = str(checkpoint(toys.pretraining('MaskedViT'))), tmp_path / 'x.onnx'

@@ -55,8 +55,10 @@ class MaskedResNet(MaskedByHook, ResNet):
                     parts = [Part(f'{path}.conv{i}.weight')]
                     parts += [Part(f'{path}.{norm_name}.{tensor}') for tensor in tensors]
                     parts.append(Part(f'{path}.conv{i + 1}.weight', 1))
-                    place, size = (s, b, i - 1), channels // count
-                    groups.append(group_of(self, 'block_widths', place, count, parts, size=size))
+                    # CPUs with AVX-512 compute convolutions in blocks of 16 channels
+                    more = dict(size=channels // count, step=16)
+                    place = s, b, i - 1
+                    groups.append(group_of(self, 'block_widths', place, count, parts, **more))
         return groups
 
     def _measure(self, embed: nn.Module) -> None:

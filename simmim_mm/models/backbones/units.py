@@ -40,6 +40,7 @@ class UnitGroup:
         parts: All tensors with a place for each unit. The last is the weight of the layer that
             takes the units: without its inputs, the units are nothing to the rest.
         size: How much a unit adds to the number in the argument.
+        step: Channels that go at once, so that products of what is left stay fast.
         attention: Names of the modules that compute with the heads, if they are heads.
     """
 
@@ -48,6 +49,7 @@ class UnitGroup:
     count: int
     parts: tuple[Part, ...]
     size: int = 1
+    step: int = 8
     attention: tuple[str, ...] = ()
 
     @property
