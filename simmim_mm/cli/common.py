@@ -296,8 +296,9 @@ def run_trainings(trials: 'Sequence[Trial]', folder: Path, executor: 'Executor')
 
 
 def end_interrupted(text: str) -> NoReturn:
-    """End the process after a Ctrl-C as shells expect it, with one line."""
-    sys.stderr.write(f'{text}\n')
+    """End the process after a Ctrl-C as shells expect it, with one line, if there is a text."""
+    if text:
+        sys.stderr.write(f'{text}\n')
     sys.exit(128 + signal.SIGINT)
 
 
