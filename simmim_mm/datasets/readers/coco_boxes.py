@@ -69,9 +69,11 @@ def check_boxes(report: CocoReport) -> None:
     inside = _inside(boxes, sizes)
     outside = left & (inside < 0.5)
     if outside.all() or outside.sum() > max(2, _MANY * len(boxes)):
+        width, height = sizes[outside][0]
         advice = (
-            'write pixels of the image file as it is now: was it cropped, resized or turned after '
-            'the boxes were drawn?'
+            f'scale, shift or turn them as the images were changed since ({width:g} x {height:g} '
+            'pixels now, the first), or let data_prefix.img name the images on which they were '
+            'drawn; if no image was changed, correct image_id'
         )
         note(outside, REFUSED, 'boxes lie mostly outside their image', advice)
     else:

@@ -92,16 +92,21 @@ def repair_fields(report: CocoReport) -> None:
     """Fill in ``area``, ids and ``info`` as pycocotools and mmdet need them."""
     _repair_areas(report)
     annotations = report.coco.annotations
-    ids = Counter(str(a.get('id')) for a in annotations)
+    given = [i for i, a in enumerate(annotations) if a.get('id') is not None]
+    missing = sorted({*range(len(annotations))} - {*given})
+    ids = Counter(str(annotations[i]['id']) for i in given)
     bad = [
         i
-        for i, a in enumerate(annotations)
-        if type(a.get('id')) is not int or a['id'] == 0 or ids[str(a['id'])] > 1
+        for i in given
+        if type(known := annotations[i]['id']) is not int or known == 0 or ids[str(known)] > 1
     ]
+    advice = 'all are numbered from 1'
+    report.add_annotations(REPAIRED, missing, 'annotations have no id', advice)
+    if '0' in ids:
+        advice += ', for pycocotools counts a match with the id 0 as missed'
     what = 'annotations have an id that is 0, repeated or no whole number'
-    advice = 'all are numbered from 1, for pycocotools counts a match with the id 0 as missed'
     report.add_annotations(REPAIRED, bad, what, advice)
-    if bad:
+    if missing or bad:
         for number, annotation in enumerate(annotations, 1):
             annotation['id'] = number
     version = installed_version('pycocotools')

@@ -99,7 +99,7 @@ def test_sound_data_have_no_problem(tmp_path):
             10,
             'fractions of their image',
         ),
-        (boxes(lambda x, y, w, h: [x + 200, y, w, h]), 10, 'mostly outside'),
+        (boxes(lambda x, y, w, h: [x + 200, y, w, h]), 10, f'{WIDTH} x {HEIGHT} pixels now'),
         (boxes(lambda x, y, w, h: [x - 30, y, w, h]), 5, 'mostly outside'),
         (boxes(lambda x, y, w, h: [x, y, -w, h]), 10, 'negative width or height'),
         (
@@ -240,7 +240,7 @@ def missing(key):
         (first(area=0), 1, 'annotations have no area above 0'),
         (first(area='12'), 1, 'annotations have no area above 0'),
         (first(area=float('nan')), 1, 'annotations have no area above 0'),
-        (missing('id'), 10, 'annotations have an id that is 0, repeated or no whole number'),
+        (missing('id'), 10, 'annotations have no id'),
         (first(id=0), 1, 'annotations have an id that is 0, repeated or no whole number'),
         (first(id=5), 2, 'annotations have an id that is 0, repeated or no whole number'),
         (first(id='a3f'), 1, 'annotations have an id that is 0, repeated or no whole number'),
