@@ -25,7 +25,7 @@ from simmim_mm.datasets.readers.segmentation_maps import (
 from simmim_mm.datasets.transforms import LoadSegmentationMap
 from simmim_mm.engine.checks.images import read_once
 
-_HEADS = 'in all data sets, set num_classes of the heads to'
+_HEADS = 'in all data sets, and set num_classes of the heads to'
 
 
 def check_segmentation_maps(
@@ -198,9 +198,10 @@ def _advice(
     if path.lower().endswith(('.jpg', '.jpeg')):
         return 'JPEG changes values: save maps as PNG'
     if used == list(range(1, count + 1)) and not skips:
-        more = _add_classes(beyond, count, first)
-        return f'{text}, without 0: if 1 is the first class, {zero}; if 0 is, of which '
-        f'these maps have no pixel, {more}'
+        return (
+            f'{text}, without 0: if 1 is the first class, {zero}; if 0 is, of which these maps '
+            f'have no pixel, {_add_classes(beyond, count, first)}'
+        )
     if used == list(range(count + 1)) and not skips:
         return (
             f'{text}, one more than classes: if 0 stands for what is not labeled, '
@@ -217,17 +218,20 @@ def _advice(
     labeled = [v for v in used if v or not skips]
     values = {old: new for new, old in enumerate(labeled, first) if old != new}
     taken = sorted({v - first for v in values.values()} & {*trained})
-    leave_out = f'to leave out their pixels, {advise_loading(dict.fromkeys(beyond, 255))}'
+    ignore = dict.fromkeys(beyond, 255)
     if len(labeled) == count and not taken:
-        line = config_line('LoadSegmentationMap', values=dict.fromkeys(beyond, 255))
+        line = config_line('LoadSegmentationMap', values=ignore)
         text = f'{text}: if they are the classes in their order, {advise_loading(values)}'
         return f'{text}; to leave out the pixels of those that are no class, {line} there'
     if len(labeled) == count:
         names = first_few(repr(classes[i]) for i in taken)
         text = f'{text}, and the maps of the training have {names}, too'
-    which = f'{first_few(beyond)} {"are classes" if len(beyond) > 1 else "is a class"}'
+    which = 'they are classes' if len(beyond) > 1 else 'it is a class'
     add = _add_classes(beyond, count, first)
-    return f'{text}: {leave_out}; if {which} that metainfo.classes does not list, {add}'
+    return (
+        f'{text}: to leave out the pixels of {first_few(beyond)}, {advise_loading(ignore)}; '
+        f'if {which} that metainfo.classes does not list, {add}'
+    )
 
 
 def _add_classes(beyond: Sequence[int], count: int, first: int) -> str:
@@ -237,4 +241,4 @@ def _add_classes(beyond: Sequence[int], count: int, first: int) -> str:
     what = 'a class' if number == 1 else f'{number} classes'
     text = f'add {what} at the end of metainfo.classes {_HEADS} {whole}'
     line = config_line('LoadSegmentationMap', values=values)
-    return f'{text}, and load the maps by {line}, there, too' if values else text
+    return f'{text}; then load the maps by {line}, in all pipelines, too' if values else text

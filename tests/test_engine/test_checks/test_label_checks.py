@@ -282,6 +282,7 @@ def test_a_bad_map_is_named(data, segmentation_map):
             lambda x: x + 1,
             '5, without 0: if 1 is the first class, set reduce_zero_label=True',
         ),
+        (lambda x: x + 1, 'of which these maps have no pixel, add a class at the end of metainfo'),
         (lambda x: 10 * x, 'values={10: 1, 20: 2, 30: 3, 40: 4}'),
         (lambda x: np.where(x == 4, 254, x).astype(np.uint8), 'values={254: 4}'),
         (lambda x: cv2.blur(40 * x, (3, 3)), 'were the maps resized'),
@@ -463,10 +464,10 @@ def test_a_value_that_only_the_validation_has_is_not_made_another_class(data):
     cfg = segmenter(data)
     message = error(cfg)
     assert "the maps of the training have 'star', too" in message and '{7: 4}' not in message
-    leave_out, _, add = message.partition('; if 7 is a class that metainfo.classes does not list')
+    leave_out, _, add = message.partition('; if it is a class that metainfo.classes does not list')
     check_run(load_maps(cfg, **pasted(leave_out)))
-    text = 'add a class at the end of metainfo.classes in all data sets, set num_classes of'
-    assert f'{text} the heads to 6, and load the maps by' in add
+    text = 'add a class at the end of metainfo.classes in all data sets, and set num_classes of'
+    assert f'{text} the heads to 6; then load the maps by' in add
     cfg = load_maps(segmenter(data, classes=('background', *CLASSES, 'cross')), **pasted(add))
     for head in cfg.model.values():
         head.num_classes = 6
