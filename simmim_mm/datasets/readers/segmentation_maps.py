@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from mmengine import fileio
@@ -47,13 +47,13 @@ def load_segmentation_map(
     return values
 
 
-def advise_loading(values: Values | None = None) -> str:
+def advise_loading(values: Mapping[Any, int] | None = None) -> str:
     """The setting that loads maps with other values, as a message tells it."""
     line = config_line('LoadSegmentationMap', **(dict(values=dict(values)) if values else {}))
     return f'load the maps by {line} in the place of LoadAnnotations, {EVERYWHERE}'
 
 
-def advise_colors(colors: Values) -> str:
+def advise_colors(colors: Mapping[Any, int]) -> str:
     """The setting that makes classes of colors, with what becomes of others."""
     return (
         f'{advise_loading(colors)}, with the number of the class of each color, or 255 to leave '

@@ -97,7 +97,7 @@ def tell_palettes(found: Mapping[str, dict[str, Any]]) -> None:
         for value, color in look['palette']:
             other, other_path = seen.setdefault(value, (color, path))
             if other != color:
-                colors: dict[int | str, int] = {}
+                colors: dict[str, int] = {}
                 for number, rgb in (pair for look in found.values() for pair in look['palette']):
                     colors.setdefault('#' + bytes(rgb).hex(), number)
                 MMLogger.get_current_instance().warning(
