@@ -56,5 +56,7 @@ def reason_of(error: Exception, path: str) -> str:
     if osp.isfile(path) and osp.getsize(path) == 0:
         return 'empty file'
     source = error.__cause__ or error
-    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or one_line(source, 300)
-    return str(text).replace(path, '').strip(": '").partition('\n')[0][:300] or type(error).__name__
+    most = 2000 if isinstance(error, UnsuitableFile) else 300  # settings to paste are kept whole
+    text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or one_line(source, most)
+    text = str(text).replace(path, '').strip(": '").partition('\n')[0][:most]
+    return text or type(error).__name__

@@ -112,7 +112,7 @@ def _compare_sizes(
         advice += (
             'if the boxes fit the upright image, write its width and height into the json; if the '
             "unturned one, load the images by dict(type='LoadImageFromFile', "
-            "color_type='color_ignore_orientation')"
+            "color_type='color_ignore_orientation') in all pipelines (train, val, test)"
         )
     else:
         advice += (

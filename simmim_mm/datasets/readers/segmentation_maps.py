@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from mmengine import fileio
@@ -15,7 +15,8 @@ from simmim_mm.datasets.errors import DataError, UnsuitableFile, UnsupportedImag
 from simmim_mm.datasets.limits import MAX_PIXELS
 
 Values: TypeAlias = Mapping[int | str, int]
-OF_COLORS = config_line('LoadSegmentationMap', values={'#000000': 0, '#ff0000': 1})
+_MOST_COLORS = 32  # more are no classes, but blurred or compressed
+EVERYWHERE = 'in all pipelines (train, val, test)'
 _LARGEST = 1 << 53  # below which a float tells whole numbers apart
 
 
@@ -41,10 +42,23 @@ def load_segmentation_map(
     if values.ndim != 2:
         raise UnsuitableFile(
             f'{path} has {values.shape[-1]} channels, not one with the number of the class in each '
-            f'pixel; if colors are classes{_colors(values)}, list all of them: {OF_COLORS} in the '
-            'place of LoadAnnotations, in all pipelines'
+            f'pixel{_way_out(values)}'
         )
     return values
+
+
+def advise_loading(values: Mapping[Any, int] | None = None) -> str:
+    """The setting that loads maps with other values, as a message tells it."""
+    line = config_line('LoadSegmentationMap', **(dict(values=dict(values)) if values else {}))
+    return f'load the maps by {line} in the place of LoadAnnotations, {EVERYWHERE}'
+
+
+def advise_colors(colors: Mapping[Any, int]) -> str:
+    """The setting that makes classes of colors, with what becomes of others."""
+    return (
+        f'{advise_loading(colors)}, with the number of the class of each color, or 255 to leave '
+        'it out; a color that is not listed is an error, which names it'
+    )
 
 
 def load_mapped(
@@ -119,20 +133,30 @@ def _read(path: str | Path, backend_args: dict | None, rgb: bool = False) -> np.
         raise DataError(f'{path} cannot be read ({reason})') from error
 
 
-def _colors(values: np.ndarray) -> str:
-    """Some of the colors of an 8-bit map, in words."""
+def _way_out(values: np.ndarray) -> str:
+    """What to do with a map of several channels, with its colors."""
+    if values.shape[-1] >= 3 and (values[..., 1:3] == values[..., :1]).all():
+        return f', but the same number three times: {advise_loading()}, which takes one of them'
     if values.dtype != np.uint8 or values.shape[-1] < 3:
-        return ''
+        return ': save one channel'
     codes = np.unique(values[..., :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1]))
-    return f' (here {first_few((f"#{code:06x}" for code in codes.tolist()), 3)})'
+    colors = [f'#{code:06x}' for code in codes.tolist()]
+    if len(colors) > _MOST_COLORS:
+        return (
+            f', but {len(colors)} colors, such as {first_few(colors, 3, total=False)}: is it the '
+            'map? If colors are classes, save it as PNG, without interpolation or losses'
+        )
+    numbers = {color: number for number, color in enumerate(colors)}
+    return f'; if colors are classes, of which this map has {len(colors)}, {advise_colors(numbers)}'
 
 
 def _numbers_of_colors(path: str | Path, rgb: np.ndarray, colors: dict[str, int]) -> np.ndarray:
     codes = rgb.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     there, index = np.unique(codes, return_inverse=True)
     if unknown := [code for code in (f'#{c:06x}' for c in there.tolist()) if code not in colors]:
-        raise DataError(
-            f'{path} has colors that are in no class: {first_few(unknown)}; list them in values, '
-            f'such as {unknown[0]!r}: 255 for what is not labeled'
+        raise UnsuitableFile(
+            f'{path} has colors that are in no class: {first_few(unknown)}; list them in values of '
+            f'LoadSegmentationMap, {EVERYWHERE}, such as {unknown[0]!r}: 255 for what has no '
+            'label'
         )
     return np.array([colors[f'#{c:06x}'] for c in there.tolist()])[index.reshape(codes.shape)]

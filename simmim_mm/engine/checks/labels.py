@@ -2,7 +2,7 @@
 
 import os.path as osp
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from mmengine import fileio
@@ -10,11 +10,11 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
 
-from simmim_mm._text import config_line
 from simmim_mm.datasets.errors import DataError, error_at, first_few
 from simmim_mm.datasets.image_dataset import single_datasets
 from simmim_mm.datasets.readers.class_folders import check_class_folders, nested_groups
 from simmim_mm.datasets.readers.coco_report import CocoReport
+from simmim_mm.datasets.readers.segmentation_maps import advise_loading
 from simmim_mm.engine.checks.coco import check_coco, check_evaluator, evaluators
 from simmim_mm.engine.checks.images import image_sizes
 from simmim_mm.engine.checks.segmentation_maps import check_segmentation_maps
@@ -86,7 +86,8 @@ def check_labels(
     train: Any | None = None,
     model: dict | None = None,
     most: int | None = None,
-) -> None:
+    trained: Collection[int] = (),
+) -> set[int]:
     """Check images, labels and classes of a built data set.
 
     Args:
@@ -97,6 +98,10 @@ def check_labels(
             with one less, all later labels would change.
         model: Config of the model, whose heads must have as many classes.
         most: Open this many images and segmentation maps, spread over the data set; None opens all.
+        trained: Classes that occur in the segmentation maps of the training, by their number.
+
+    Returns:
+        Classes that occur in segmentation maps.
 
     Raises:
         DataError: If there is no sample, an image cannot be read, a class folder has none, a
@@ -104,6 +109,7 @@ def check_labels(
             the training or the heads.
     """
     unused: set[str] | None = None
+    occurring: set[int] = set()
     for place, part in single_datasets(dataset, name):
         label_format = _format_of(type(part))
         with error_at(place):
@@ -117,7 +123,8 @@ def check_labels(
             _check_names(classes, label_format)
             if label_format == 'maps':
                 _check_ignored(part.ignore_index, model, place)
-                seen = check_segmentation_maps(part, sizes)
+                seen = check_segmentation_maps(part, sizes, trained)
+                occurring |= seen
                 absent = {str(c) for i, c in enumerate(classes) if i not in seen}
                 unused = absent if unused is None else unused & absent
             elif label_format == 'classes':
@@ -144,8 +151,10 @@ def check_labels(
         MMLogger.get_current_instance().warning(
             f'{name}: no pixel of the segmentation maps is {first_few(map(repr, sorted(unused)))}: '
             'a class that does not occur is not learned, and has an IoU of 0 where it is '
-            'predicted; add maps that have it, or take it out of metainfo.classes'
+            'predicted; add maps that have it, or leave it listed: without it, all later classes '
+            'would have other numbers than the maps'
         )
+    return occurring
 
 
 def _format_of(cls: type) -> str | None:
@@ -200,9 +209,7 @@ def _check_ignored(value: int, model: dict | None, place: str) -> None:
         if number not in (value, None):
             raise DataError(
                 f'ignore_index is {value}, but that of {path} is {number}, and mmseg pads with '
-                f'255: take out {place}.ignore_index, and load the maps by '
-                f'{config_line("LoadSegmentationMap", values={value: 255})} in the place of '
-                'LoadAnnotations, in all pipelines'
+                f'255: take out {place}.ignore_index, and {advise_loading({value: 255})}'
             )
 
 

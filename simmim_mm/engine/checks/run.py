@@ -78,6 +78,7 @@ def check_run(cfg: Config) -> CheckedRun:
     places = {name: f'{name}.dataset' for name in _MODES if cfg.get(name)}
     with TemporaryDirectory() as folder:
         copies = RepairedCopies(folder)
+        trained: set[int] = set()  # classes in the segmentation maps of the training, checked first
         known: set[str] = set()  # places of data sets whose paths the report on their json covers
         reports: list[CocoReport] = []  # logged when nothing is refused
         configs: dict[str, Any] = {name: deepcopy(cfg[name].dataset) for name in places}
@@ -113,7 +114,7 @@ def check_run(cfg: Config) -> CheckedRun:
                     check_annotated_paths(part)
             if not any(image_datasets(dataset)):
                 train = checked.datasets.get('train_dataloader')
-                check_labels(dataset, place, train, cfg.get('model'), most)
+                trained |= check_labels(dataset, place, train, cfg.get('model'), most, trained)
             if name == 'train_dataloader':
                 check_batches(cfg[name], dataset, launched_processes(cfg.get('launcher') or 'none'))
             checked.datasets[name] = dataset
@@ -133,13 +134,14 @@ def _look_at_images(cfg: Config, traces: dict[str, list[Trace]]) -> list[str]:
     """Warnings about values, of the training data, and sizes, of the first data that have any."""
     preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or cfg.get('data_preprocessor')
     values, sizes = [], []
+    trained = traces.get('train_dataloader', [])
     for name, found in traces.items():
         place = f'{name}.dataset'
         if name == 'train_dataloader':
             values = check_values(found, preprocessor or {}, place)
             targets = (cfg.get('model') or {}).get('target') or []
             values = values or check_contrast(found, preprocessor or {}, targets, place)
-        sizes = check_sizes(found, cfg.get('default_scope') or '', place) or sizes
+        sizes = check_sizes(found, cfg.get('default_scope') or '', place, trained) or sizes
     return values + sizes
 
 

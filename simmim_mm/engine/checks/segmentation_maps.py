@@ -3,7 +3,7 @@
 import json
 import os.path as osp
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,24 +16,29 @@ from simmim_mm._text import config_line
 from simmim_mm.datasets.decode import open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import DataError, UnsuitableFile, first_few
 from simmim_mm.datasets.readers.segmentation_maps import (
-    OF_COLORS,
     Values,
+    advise_colors,
+    advise_loading,
     load_mapped,
     load_segmentation_map,
 )
 from simmim_mm.datasets.transforms import LoadSegmentationMap
 from simmim_mm.engine.checks.images import read_once
 
-_LOAD = 'load the maps by {} in the place of LoadAnnotations, in all pipelines'
+_HEADS = 'in all data sets, and set num_classes of the heads to'
 
 
-def check_segmentation_maps(dataset: Any, sizes: Mapping[str, tuple[int, int]]) -> set[int]:
+def check_segmentation_maps(
+    dataset: Any, sizes: Mapping[str, tuple[int, int]], trained: Collection[int] = ()
+) -> set[int]:
     """Check names, sizes and values of the maps of a ``BaseSegDataset``.
 
     Args:
         dataset: It. Maps that neither mmseg's ``LoadAnnotations`` nor ``LoadSegmentationMap`` loads
             are looked for, not at.
         sizes: Height and width of the loaded images whose maps are read, by path.
+        trained: Classes that occur in the maps of the training, whose numbers are no advice for
+            other values of the validation.
 
     Returns:
         The classes that occur, by their number.
@@ -64,7 +69,7 @@ def check_segmentation_maps(dataset: Any, sizes: Mapping[str, tuple[int, int]]) 
             f'{path} is of {map_width}x{map_height} pixels, its image of {width}x{height}: resize '
             'such maps with nearest-neighbor interpolation, or correct the names that pair them'
         )
-    return _check_values(found, dataset, ignored)
+    return _check_values(found, dataset, ignored, trained)
 
 
 def read_maps(
@@ -92,10 +97,13 @@ def tell_palettes(found: Mapping[str, dict[str, Any]]) -> None:
         for value, color in look['palette']:
             other, other_path = seen.setdefault(value, (color, path))
             if other != color:
+                colors: dict[str, int] = {}
+                for number, rgb in (pair for look in found.values() for pair in look['palette']):
+                    colors.setdefault('#' + bytes(rgb).hex(), number)
                 MMLogger.get_current_instance().warning(
-                    f'The value {value} has the color {tuple(other)} in {other_path}, and '
-                    f'{tuple(color)} in {path}: if classes are colors, not values, load the maps '
-                    f'by {OF_COLORS} in the place of LoadAnnotations, with all of their colors'
+                    f'The value {value} has the color #{bytes(other).hex()} in {other_path}, and '
+                    f'#{bytes(color).hex()} in {path}: if classes are colors, not values, '
+                    f'{advise_colors(colors)}'
                 )
                 return
 
@@ -119,9 +127,8 @@ def _look(path: str, values: Values | None, as_mmseg: bool) -> dict[str, Any]:
         orientation = ExifTags.Base.Orientation
         if as_mmseg and 'exif' in image.info and image.getexif().get(orientation, 1) != 1:
             raise UnsuitableFile(
-                "has an EXIF orientation, which mmseg's LoadAnnotations does not apply: load "
-                f'maps by {config_line("LoadSegmentationMap")} in its place, in all '
-                'pipelines, which turns them upright'
+                "has an EXIF orientation, which mmseg's LoadAnnotations does not apply: "
+                f'{advise_loading()}, which turns them upright'
             )
         palette = image.getpalette() or [] if image.mode == 'P' and not values else []
     colors = [(n, palette[3 * n : 3 * n + 3]) for n in numbers] if palette else []
@@ -136,7 +143,9 @@ def _count(pixels: np.ndarray) -> tuple[list[int], list[int]]:
     return [int(number) for number in numbers], counts.tolist()
 
 
-def _check_values(found: Mapping[str, dict[str, Any]], dataset: Any, ignored: int) -> set[int]:
+def _check_values(
+    found: Mapping[str, dict[str, Any]], dataset: Any, ignored: int, trained: Collection[int]
+) -> set[int]:
     classes, skips_zero = dataset.metainfo['classes'], bool(dataset.reduce_zero_label)
     number = len(dataset.label_map or classes) + skips_zero  # values that a map may have, from 0
     seen: Counter[int] = Counter()
@@ -154,12 +163,11 @@ def _check_values(found: Mapping[str, dict[str, Any]], dataset: Any, ignored: in
             f'as {path}: {first_few(wrong)} ({fraction:.1%} of its pixels). The {len(classes)} '
             f'classes of the config are the values {int(skips_zero)} to {number - 1}; {ignored}'
             f'{" and 0 are" if skips_zero else " is"} left out. '
-            f'{_advice(seen, path, len(classes), ignored, skips_zero)}'
+            f'{_advice(seen, path, classes, ignored, skips_zero, trained)}'
         )
     labeled = {v for v in seen if v != ignored and not (skips_zero and v == 0)}
     if len(labeled) < 2 <= len(classes) and found:
-        line = config_line('LoadSegmentationMap', values={255: 1})
-        hint = f' If 255 is the class 1, {_LOAD.format(line)}' if 255 in seen else ''
+        hint = f' If 255 is the class 1, {advise_loading({255: 1})}' if 255 in seen else ''
         raise DataError(
             f'the maps of {osp.dirname(next(iter(found)))} have only the values {sorted(seen)}, '
             f'and {ignored} is left out of training and scoring: give each pixel the number of '
@@ -170,39 +178,67 @@ def _check_values(found: Mapping[str, dict[str, Any]], dataset: Any, ignored: in
     return {labels[v] for v in labeled if v in labels}
 
 
-def _advice(seen: Mapping[int, int], path: str, classes: int, ignored: int, skips: bool) -> str:
+def _advice(
+    seen: Collection[int],
+    path: str,
+    classes: Sequence[str],
+    ignored: int,
+    skips: bool,
+    trained: Collection[int],
+) -> str:
     """What may be meant by values that are no classes."""
+    count, first = len(classes), int(skips)
     used = sorted(v for v in seen if v != ignored)
-
-    def load(values: dict[int, int]) -> str:
-        return _LOAD.format(config_line('LoadSegmentationMap', values=values))
-
-    left_out = {v: 255 for v in used if v < 0 or v >= classes + skips}
-    all_values = f'In all maps of this data set together there are the values {first_few(used, 10)}'
+    beyond = [v for v in used if not 0 <= v < count + first]
+    text = f'In all maps of this data set together there are the values {first_few(used, 10)}'
     zero = (
         'set reduce_zero_label=True in train_dataloader.dataset, val_dataloader.dataset and '
         'test_dataloader.dataset: 0 is then left out, and 1 becomes the first class'
     )
     if path.lower().endswith(('.jpg', '.jpeg')):
         return 'JPEG changes values: save maps as PNG'
-    if used == list(range(1, classes + 1)) and not skips:
-        return f'{all_values}, without 0: if 1 is the first class, {zero}'
-    if used == list(range(classes + 1)) and not skips:
+    if used == list(range(1, count + 1)) and not skips:
         return (
-            f'{all_values}, one more than classes: if 0 stands for what is not labeled, '
+            f'{text}, without 0: if 1 is the first class, {zero}; if 0 is, of which these maps '
+            f'have no pixel, {_add_classes(beyond, count, first)}'
+        )
+    if used == list(range(count + 1)) and not skips:
+        return (
+            f'{text}, one more than classes: if 0 stands for what is not labeled, '
             f'{zero}; if 0 is a class, too, such as a background, list it first in '
-            f'metainfo.classes and set num_classes of the heads to {classes + 1}'
+            f'metainfo.classes {_HEADS} {count + 1}'
         )
-    if len(used) == classes:
-        values = {old: new for new, old in enumerate(used) if old != new}
-        text = f'{all_values}: if they are the classes in their order, {load(values)}'
-        line = config_line('LoadSegmentationMap', values=left_out)
-        return f'{text}; to leave out the pixels of those that are no class, {line} there'
-    if len(used) > 3 * classes:
+    if len(used) > 3 * count:
         return (
-            f'{all_values}: were the maps resized with interpolation, or saved with losses? '
-            'Then make them again with nearest-neighbor interpolation, saved as PNG; if not, list '
-            'all classes in metainfo.classes'
+            f'{text}: were the maps resized with interpolation, or saved with losses? '
+            'Then make them again with nearest-neighbor interpolation, saved as PNG. If each of '
+            f'these values is a class, list all {len(used)} in metainfo.classes {_HEADS} '
+            f'{len(used)}; the next start tells how to number them'
         )
-    rest = load(left_out)
-    return f'{all_values}: list all classes in metainfo.classes, or, to leave these out, {rest}'
+    labeled = [v for v in used if v or not skips]
+    values = {old: new for new, old in enumerate(labeled, first) if old != new}
+    taken = sorted({v - first for v in values.values()} & {*trained})
+    ignore = dict.fromkeys(beyond, 255)
+    if len(labeled) == count and not taken:
+        line = config_line('LoadSegmentationMap', values=ignore)
+        text = f'{text}: if they are the classes in their order, {advise_loading(values)}'
+        return f'{text}; to leave out the pixels of those that are no class, {line} there'
+    if len(labeled) == count:
+        names = first_few(repr(classes[i]) for i in taken)
+        text = f'{text}, and the maps of the training have {names}, too'
+    which = 'they are classes' if len(beyond) > 1 else 'it is a class'
+    add = _add_classes(beyond, count, first)
+    return (
+        f'{text}: to leave out the pixels of {first_few(beyond)}, {advise_loading(ignore)}; '
+        f'if {which} that metainfo.classes does not list, {add}'
+    )
+
+
+def _add_classes(beyond: Sequence[int], count: int, first: int) -> str:
+    """How values become classes that follow those that are listed."""
+    values = {old: new for new, old in enumerate(beyond, count + first) if old != new}
+    number, whole = len(beyond), count + len(beyond)
+    what = 'a class' if number == 1 else f'{number} classes'
+    text = f'add {what} at the end of metainfo.classes {_HEADS} {whole}'
+    line = config_line('LoadSegmentationMap', values=values)
+    return f'{text}; then load the maps by {line}, in all pipelines, too' if values else text

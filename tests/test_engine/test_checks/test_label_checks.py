@@ -214,7 +214,9 @@ def test_maps_that_are_color_images_or_of_another_size(data, segmentation_map):
     path, pixels = segmentation_map
     cv2.imwrite(str(path), np.stack([pixels] * 3, -1))
     message = error(segmenter(data))
-    assert '3 channels' in message and '(here #' in message and 'repair' not in message
+    assert '3 channels' in message and 'the same number three times' in message
+    assert 'repair' not in message and 'in all pipelines (train, val, test)' in message
+    check_run(load_maps(segmenter(data)))
     cv2.imwrite(str(path), pixels[:20])
     assert 'is of 32x20 pixels, its image of 32x32' in error(segmenter(data))
     path.unlink()
@@ -246,6 +248,12 @@ def test_an_image_that_cannot_be_read_is_named(data, config):
     assert str(path) in error(cfg)
 
 
+def pasted(message) -> dict:
+    """The last settings of LoadSegmentationMap in a message, as a user copies them."""
+    values = message.rpartition("dict(type='simmim_mm.LoadSegmentationMap', values=")[2]
+    return dict(values=eval(values[: values.index('}') + 1]))
+
+
 def change_maps(data, change, folders=('train', 'val')):
     for folder in folders:
         for path in sorted((data / 'semantic' / folder).glob('*.png')):
@@ -274,6 +282,7 @@ def test_a_bad_map_is_named(data, segmentation_map):
             lambda x: x + 1,
             '5, without 0: if 1 is the first class, set reduce_zero_label=True',
         ),
+        (lambda x: x + 1, 'of which these maps have no pixel, add a class at the end of metainfo'),
         (lambda x: 10 * x, 'values={10: 1, 20: 2, 30: 3, 40: 4}'),
         (lambda x: np.where(x == 4, 254, x).astype(np.uint8), 'values={254: 4}'),
         (lambda x: cv2.blur(40 * x, (3, 3)), 'were the maps resized'),
@@ -359,14 +368,16 @@ def test_a_class_that_never_occurs_is_told(data, capsys):
 
 
 def test_palettes_in_which_a_value_has_two_colors_are_told(data, segmentation_map, capsys):
-    for i, path in enumerate(sorted((data / 'semantic' / 'train').glob('*.png'))):
+    for i, path in enumerate(sorted((data / 'semantic').rglob('*.png'))):
         image = Image.fromarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), 'P')
         colors = [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9]
         image.putpalette(colors if i < 3 else colors[:3] + colors[6:] + colors[3:6])
         image.save(path)
     check_run(segmenter(data))
     (told,) = [line for line in capsys.readouterr().out.splitlines() if 'WARNING' in line]
-    assert 'has the color (' in told and str(segmentation_map[0]) in told
+    assert 'has the color #' in told and str(segmentation_map[0]) in told
+    assert 'in all pipelines (train, val, test)' in told
+    check_run(load_maps(segmenter(data), **pasted(told)))
 
 
 def test_a_map_with_an_orientation_that_mmseg_would_not_apply(data, segmentation_map):
@@ -441,3 +452,71 @@ def test_the_last_class_stays_where_maps_have_no_zero(data):
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.reduce_zero_label = True
     assert 'values={9: 255}' in error(cfg)
+
+
+def test_a_value_that_only_the_validation_has_is_not_made_another_class(data):
+    def spoil(pixels):
+        pixels = np.where(pixels == 4, 0, pixels)
+        pixels[0, :4], pixels[1:3] = range(4), 7
+        return pixels
+
+    change_maps(data, spoil, ['val'])  # 0 to 3 and 7, as many values as classes
+    cfg = segmenter(data)
+    message = error(cfg)
+    assert "the maps of the training have 'star', too" in message and '{7: 4}' not in message
+    leave_out, _, add = message.partition('; if it is a class that metainfo.classes does not list')
+    check_run(load_maps(cfg, **pasted(leave_out)))
+    text = 'add a class at the end of metainfo.classes in all data sets, and set num_classes of'
+    assert f'{text} the heads to 6; then load the maps by' in add
+    cfg = load_maps(segmenter(data, classes=('background', *CLASSES, 'cross')), **pasted(add))
+    for head in cfg.model.values():
+        head.num_classes = 6
+    check_run(cfg)
+
+
+def test_values_of_classes_that_do_not_start_at_zero(data):
+    change_maps(data, lambda x: np.where(x == 4, 9, x + 1).astype(np.uint8))  # 1 to 4 and 9
+    cfg = segmenter(data)
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.reduce_zero_label = True
+    message = error(cfg)
+    assert 'values={9: 5}) in the place' in message
+    check_run(load_maps(cfg, values={9: 5}))
+
+
+def test_colors_of_a_map_are_settings_to_paste(data):
+    colors = np.array([[0, 0, 0], [9, 9, 200], [3, 70, 5], [0, 255, 0], [80, 0, 80]], np.uint8)
+    change_maps(data, lambda x: colors[x])
+    cfg, values = segmenter(data), {}
+    for _ in range(6):  # each map may have colors of its own
+        message = error(load_maps(cfg, values=values) if values else cfg)
+        if not values:
+            assert 'of which this map has' in message and message.endswith('which names it')
+            assert 'in all pipelines (train, val, test)' in message
+            values = pasted(message)['values']
+        else:
+            color = message.partition('in no class: ')[2][:7]
+            values[color] = len(values)
+        if len(values) == 5:
+            break
+    check_run(load_maps(cfg, values=values))
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    change_maps(data, lambda x: noise, ['train'])
+    assert 'without interpolation or losses' in error(segmenter(data))
+
+
+def test_boxes_of_the_unturned_image_are_loaded_as_the_message_says(data):
+    path = data / 'images' / 'train' / '000002.png'
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).resize((32, 24)).save(path, exif=exif)
+    edit(data, lambda c: c['images'][2].update(width=32, height=24))
+    edit(data, lambda c: [a.update(bbox=[2, 2, 8, 8], segmentation=[]) for a in c['annotations']])
+    cfg = detector(data, with_mask=False)
+    message = error(cfg)
+    assert message.endswith(' in all pipelines (train, val, test)')
+    line = 'dict(' + message.rpartition(' by dict(')[2].partition(')')[0] + ')'
+    for name in ('train_dataloader', 'val_dataloader'):
+        dataset = cfg[name].dataset
+        dataset.get('dataset', dataset).pipeline[0] = eval(line)
+    check_run(cfg)

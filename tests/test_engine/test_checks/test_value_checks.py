@@ -174,7 +174,11 @@ def test_large_images_are_told_in_numbers(tmp_path):
     assert 'an object 20 pixels wide becomes 0.7 pixels wide' in text
     line = "dict(type='simmim_mm.RandomResizedCrop', scale=32, crop_ratio_range=(0.001, 0.004))"
     assert f'keep them 10 pixels wide: crop smaller parts of the images, by {line}' in text
-    assert "mode='slide'" in check_sizes(traces(tmp_path), 'mmseg', 'x')[0]
+    crop = traces(tmp_path, dict(type='mmpretrain.RandomCrop', crop_size=96), MASK, PACK)
+    for trained, window, stride in ((traces(tmp_path), 384, 288), (crop, 96, 72)):
+        (text,) = check_sizes(traces(tmp_path), 'mmseg', 'x', trained)  # 400 pixels high
+        assert f'crop_size=({window}, {window}) in RandomCrop' in text
+        assert f"slide', crop_size=({window}, {window}), stride=({stride}, {stride})" in text
     assert 'scale=(600, 400), which is half' in check_sizes(traces(tmp_path), 'mmdet', 'x')[0]
 
 
