@@ -67,8 +67,8 @@ def run_trials(
                 if run.poll(clock.left):
                     del running[slot]
     finally:
-        jobs = [run.job for run in running.values() if hasattr(run, 'job')]
-        if jobs and (said := executor.leave(jobs)):
+        given = [run.job for run in running.values() if hasattr(run, 'job')]
+        if given and (said := executor.leave(given)):
             report(said)
         for run in runs:
             run.unlock()
