@@ -18,6 +18,7 @@ seconds, as on a busy network drive; a flush is the event ``os.fsync``, which th
 Every event is a line in $FAULT_LOG. Only this process counts, not those that it forks.
 """
 
+import atexit
 import errno
 import json
 import os
@@ -74,8 +75,9 @@ def install(fault: dict, folder: str, log: int) -> None:
 
     os.fsync = slow_flush
     if 'file_size' in fault:
-        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (fault['file_size'], hard))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (fault['file_size'], before[1]))
+        atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, before)  # for coverage's file
         deadly = fault.get('do') == 'SIGKILL'
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL if deadly else signal.SIG_IGN)
 

@@ -35,8 +35,8 @@ def check_files(
     outside = [p for p in paths if roots and not any(is_inside(p, root) for root in roots)]
     if outside:
         advice = (
-            'move them there, or, if you trust the file, write trust_annotations=True at the top '
-            'level of the config'
+            'move them into it and correct their file_name, or, if you trust the file, write '
+            'trust_annotations=True at the top level of the config'
         )
         report.add(REFUSED, outside, len(images), f'images are outside of {roots[-1]}', advice)
         return

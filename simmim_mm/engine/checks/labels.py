@@ -132,6 +132,7 @@ def check_labels(
                 if not len(part):
                     raise DataError(f'no sample in {part.ann_file or part.img_prefix}')
                 if folders := getattr(part, 'folder_to_idx', None):
+                    _check_same_folders(folders, train)
                     check_class_folders(part.img_prefix, folders, part.extensions)
                     _check_nesting(part, warn=train is None)
             _check_same(classes, (getattr(train, 'metainfo', None) or {}).get('classes'))
@@ -216,18 +217,37 @@ def _check_ignored(value: int, model: dict | None, place: str) -> None:
 def _check_same(classes: Sequence[str], expected: Sequence[str] | None) -> None:
     if not expected or tuple(classes) == tuple(expected):
         return
-    missing = first_few(repr(c) for c in expected if c not in classes)
-    unknown = first_few(repr(c) for c in classes if c not in expected)
-    if missing == unknown == 'none':
+    if not (differ := _difference(classes, expected)):
         order = f'{first_few(map(repr, classes))} instead of {first_few(map(repr, expected))}'
         raise DataError(
             f'its classes are in another order than those of the training: {order}; give both '
             'the same metainfo.classes'
         )
     raise DataError(
-        f'its classes are not those of the training: missing {missing}, unknown {unknown}; give '
-        'both the same class folders, or the same metainfo.classes'
+        f'its classes are not those of the training: {differ}; give both the same metainfo.classes'
     )
+
+
+def _check_same_folders(folders: Collection[str], train: Any) -> None:
+    """mmpretrain numbers class folders by their names, whatever metainfo.classes calls them."""
+    parts = single_datasets(train, '') if train is not None else ()
+    for _, part in parts:
+        if differ := _difference(folders, getattr(part, 'folder_to_idx', folders)):
+            raise DataError(
+                f'its class folders are not those of the training: {differ}; rename folders so '
+                'that both have the same'
+            )
+
+
+def _difference(names: Collection[str], expected: Collection[str]) -> str:
+    """Which names are missing and unknown; empty if they are the same."""
+    missing, unknown = (
+        [repr(name) for name in some if name not in others]
+        for some, others in ((expected, names), (names, expected))
+    )
+    if not missing and not unknown:
+        return ''
+    return f'missing {first_few(missing)}, unknown {first_few(unknown)}'
 
 
 def _heads(cfg: Any, path: str, names: tuple[str, ...] = _HEADS) -> Iterator[tuple[str, dict]]:

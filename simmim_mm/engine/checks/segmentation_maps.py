@@ -25,7 +25,10 @@ from simmim_mm.datasets.readers.segmentation_maps import (
 from simmim_mm.datasets.transforms import LoadSegmentationMap
 from simmim_mm.engine.checks.images import read_once
 
-_HEADS = 'in all data sets, and set num_classes of the heads to'
+_HEADS = (
+    'in all data sets (with a color in metainfo.palette, if there is one), and set num_classes of '
+    'the heads to'
+)
 
 
 def check_segmentation_maps(
@@ -48,12 +51,14 @@ def check_segmentation_maps(
     """
     classes, ignored = dataset.metainfo['classes'], dataset.ignore_index
     pairs = [dataset.get_data_info(i) for i in range(len(dataset))]
-    missing = [p['seg_map_path'] for p in pairs if not osp.isfile(p['seg_map_path'])]
+    missing = [p for p in pairs if not osp.isfile(p['seg_map_path'])]
     if missing:
+        first = missing[0]
         raise DataError(
-            f'{len(missing)} of {len(pairs)} images are without a segmentation map: '
-            f'{first_few(missing, 3)}; name the maps as the images, with seg_map_suffix '
-            f'({dataset.seg_map_suffix!r})'
+            f'{len(missing)} of {len(pairs)} images have no segmentation map: there is no '
+            f'{first["seg_map_path"]} for {first["img_path"]}; maps are named as their images, '
+            f'with seg_map_suffix ({dataset.seg_map_suffix!r}): correct names or suffix, add the '
+            'maps, or take images without one out of the data'
         )
     read = _reader(dataset.pipeline.transforms)
     if read is None:
@@ -199,8 +204,8 @@ def _advice(
         return 'JPEG changes values: save maps as PNG'
     if used == list(range(1, count + 1)) and not skips:
         return (
-            f'{text}, without 0: if 1 is the first class, {zero}; if 0 is, of which these maps '
-            f'have no pixel, {_add_classes(beyond, count, first)}'
+            f'{text}, without 0: if 1 is the first class, {zero}; if 0 is the first class, which '
+            f'happens to occur in no map, {_add_classes(beyond, count, first)}'
         )
     if used == list(range(count + 1)) and not skips:
         return (
@@ -224,12 +229,12 @@ def _advice(
         text = f'{text}: if they are the classes in their order, {advise_loading(values)}'
         return f'{text}; to leave out the pixels of those that are no class, {line} there'
     if len(labeled) == count:
-        names = first_few(repr(classes[i]) for i in taken)
-        text = f'{text}, and the maps of the training have {names}, too'
+        names = first_few(f'{i + first} ({classes[i]!r})' for i in taken)
+        text = f'{text}, and those of the training have {names}, too'
     which = 'they are classes' if len(beyond) > 1 else 'it is a class'
     add = _add_classes(beyond, count, first)
     return (
-        f'{text}: to leave out the pixels of {first_few(beyond)}, {advise_loading(ignore)}; '
+        f'{text}. To leave out the pixels of {first_few(beyond)}, {advise_loading(ignore)}; '
         f'if {which} that metainfo.classes does not list, {add}'
     )
 

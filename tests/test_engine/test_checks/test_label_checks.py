@@ -220,7 +220,7 @@ def test_maps_that_are_color_images_or_of_another_size(data, segmentation_map):
     cv2.imwrite(str(path), pixels[:20])
     assert 'is of 32x20 pixels, its image of 32x32' in error(segmenter(data))
     path.unlink()
-    assert 'without a segmentation map' in error(segmenter(data))
+    assert 'have no segmentation map: there is no ' in error(segmenter(data))
 
 
 def test_foreground_painted_as_255_would_be_left_out(data):
@@ -282,7 +282,7 @@ def test_a_bad_map_is_named(data, segmentation_map):
             lambda x: x + 1,
             '5, without 0: if 1 is the first class, set reduce_zero_label=True',
         ),
-        (lambda x: x + 1, 'of which these maps have no pixel, add a class at the end of metainfo'),
+        (lambda x: x + 1, 'which happens to occur in no map, add a class at the end of metainfo'),
         (lambda x: 10 * x, 'values={10: 1, 20: 2, 30: 3, 40: 4}'),
         (lambda x: np.where(x == 4, 254, x).astype(np.uint8), 'values={254: 4}'),
         (lambda x: cv2.blur(40 * x, (3, 3)), 'were the maps resized'),
@@ -428,7 +428,15 @@ def test_class_folders_are_checked(data, capsys):
     assert "'circle' in " in capsys.readouterr().out
 
     (train / 'square').rename(train / 'Square')
-    assert "missing 'Square', unknown 'square'" in error(classifier(data))
+    names = ['circle', 'square', 'star', 'triangle']
+    for classes in (None, names):  # mmpretrain goes by the folders in any case
+        cfg = classifier(data)
+        for part in ('train', 'val') if classes else ():
+            dataset = cfg[f'{part}_dataloader'].dataset
+            for single in dataset.get('datasets', [dataset]):
+                single.metainfo = dict(classes=classes)
+        message = error(cfg)
+        assert "class folders are not those of the training: missing 'Square'" in message
     path = next((data / 'classification' / 'val').rglob('*.png'))
     path.write_bytes(b'')
     (train / 'Square').rename(train / 'square')
@@ -463,11 +471,11 @@ def test_a_value_that_only_the_validation_has_is_not_made_another_class(data):
     change_maps(data, spoil, ['val'])  # 0 to 3 and 7, as many values as classes
     cfg = segmenter(data)
     message = error(cfg)
-    assert "the maps of the training have 'star', too" in message and '{7: 4}' not in message
+    assert "those of the training have 4 ('star'), too" in message and '{7: 4}' not in message
     leave_out, _, add = message.partition('; if it is a class that metainfo.classes does not list')
     check_run(load_maps(cfg, **pasted(leave_out)))
-    text = 'add a class at the end of metainfo.classes in all data sets, and set num_classes of'
-    assert f'{text} the heads to 6; then load the maps by' in add
+    assert 'add a class at the end of metainfo.classes in all data sets (with a color' in add
+    assert 'set num_classes of the heads to 6; then load the maps by' in add
     cfg = load_maps(segmenter(data, classes=('background', *CLASSES, 'cross')), **pasted(add))
     for head in cfg.model.values():
         head.num_classes = 6
