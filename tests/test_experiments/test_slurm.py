@@ -52,7 +52,7 @@ done
     'squeue': """
 case "$*" in
     *--me*) for job in "$JOBS"/*.job; do
-        [ -e "$job" ] && echo "$(basename "$job" .job) $(cat "$job")"
+        state=$(cat "$job" 2>/dev/null) && echo "$(basename "$job" .job) $state"
     done
     exit 0 ;;
     *) job=${!#}
