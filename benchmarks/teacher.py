@@ -191,18 +191,39 @@ def table(out: Path, arms, columns) -> None:
         print(f'| {arm} | {" | ".join(cells)} |')
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def first_and_last(logged: list[dict], last: int) -> dict[str, float]:
+    """The first step of a training, and the mean of the last ones."""
+    parts = dict(first=logged[:1], last=logged[-last:])
+    return {
+        f'{name} {key}': float(np.mean([step[key] for step in steps]))
+        for name, steps in parts.items()
+        for key in logged[0]
+    }
+
+
+def study_parser(description: str, out: str, seconds: float) -> argparse.ArgumentParser:
+    """The arguments of a study of the arms, pretrained for ``seconds``."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument('weights', type=Path, help='of the teacher')
-    parser.add_argument('data', type=Path)
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/teacher'))
+    parser.add_argument('--out', type=Path, default=Path(out))
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
     parser.add_argument('--arms', nargs='+', default=ARMS, choices=ARMS)
-    parser.add_argument('--pretrain-seconds', type=float, default=150)
-    parser.add_argument('--finetune-seconds', type=float, default=30)
-    args = parser.parse_args()
+    parser.add_argument('--pretrain-seconds', type=float, default=seconds)
+    return parser
+
+
+def on_one_thread() -> None:
+    """Prepare this process: times are those of one thread."""
     torch.set_num_threads(1)
     MMLogger.get_current_instance().setLevel('WARNING')
+
+
+def main() -> None:
+    parser = study_parser(__doc__.splitlines()[0], 'work_dirs/teacher', 150)
+    parser.add_argument('data', type=Path)
+    parser.add_argument('--finetune-seconds', type=float, default=30)
+    args = parser.parse_args()
+    on_one_thread()
     args.out.mkdir(parents=True, exist_ok=True)
     data, test = load(args.data, 'train'), load(args.data, 'test')
 
@@ -237,12 +258,8 @@ def main() -> None:
                 steps = train(model.parameters(), data, loss_of, args.pretrain_seconds, 2e-3)
                 wall = (time.perf_counter() - begun) / args.pretrain_seconds
                 backbone = model.backbone
-                parts = dict(first=history[:1], last=history[-50:])
-                result = dict(pretrain_steps=steps, wall_per_cpu_second=wall) | {
-                    f'{name} {k}': float(np.mean([h[k] for h in part]))
-                    for name, part in parts.items()
-                    for k in history[0]
-                }
+                result = dict(pretrain_steps=steps, wall_per_cpu_second=wall)
+                result |= first_and_last(history, 50)
             frozen = features(backbone, data[0]), features(backbone, test[0])
             result.update(probe(*frozen, data[1], test[1]))
             accuracy, steps = classify(backbone, data, test, seconds)

@@ -12,21 +12,18 @@ together, "scratch, short" for that of training. Times, data loading included, a
 processor; each result is written at once, as in ``teacher.py``.
 """
 
-import argparse
 import copy
 import json
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from PIL import Image
-from teacher import ARMS, pace, public_teacher, table, write
+from teacher import first_and_last, on_one_thread, pace, public_teacher, study_parser, table, write
 
 from simmim_mm.catalog import configs_folder, load_config
 from simmim_mm.checkpoint import load_backbone
@@ -123,20 +120,14 @@ def evaluate(cfg, model) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('weights', type=Path, help='of the teacher')
+    parser = study_parser(__doc__.splitlines()[0], 'work_dirs/teacher_photos', 100)
     for name in ('photos', 'camvid', 'bccd'):
         parser.add_argument(f'--{name}', type=Path, required=True)
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/teacher_photos'))
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
-    parser.add_argument('--arms', nargs='+', default=ARMS, choices=ARMS)
     tasks = ('segmentation', 'detection')
     parser.add_argument('--tasks', nargs='+', default=tasks, choices=tasks)
-    parser.add_argument('--pretrain-seconds', type=float, default=100)
     parser.add_argument('--train-seconds', type=float, default=30)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    MMLogger.get_current_instance().setLevel('WARNING')
+    on_one_thread()
     if not (images := args.out / 'images').is_dir():
         shrink(args.photos, args.camvid, args.bccd, images)
     for seed in args.seeds:
@@ -151,12 +142,8 @@ def main() -> None:
                 begun = time.perf_counter()
                 logged = train(cfg, model, seed, args.pretrain_seconds)
                 wall = (time.perf_counter() - begun) / args.pretrain_seconds
-                parts = dict(first=logged[:1], last=logged[-20:])
-                result = dict(steps=len(logged), wall_per_cpu_second=wall) | {
-                    f'{name} {k}': float(np.mean([step[k] for step in part]))
-                    for name, part in parts.items()
-                    for k in logged[0]
-                }
+                result = dict(steps=len(logged), wall_per_cpu_second=wall)
+                result |= first_and_last(logged, 20)
                 torch.save(model.backbone.state_dict(), start)
                 write(args.out / f'pretraining {arm}_{seed}.json', result)
             for task in args.tasks:

@@ -5,6 +5,8 @@ from typing import Any
 
 from simmim_mm._renamed import renamed_arguments
 
+EVERYWHERE = 'in all pipelines (train, val, test)'  # where a setting is to be written
+
 
 def one_line(error: BaseException, most: int = 200) -> str:
     """What an error says, in one line; its class, if it says nothing."""

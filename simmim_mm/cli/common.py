@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 DEBUG_VARIABLE = 'SIMMIM_MM_DEBUG'
 _OF_DISKS = (ENOSPC, EDQUOT, EFBIG, EROFS, EIO, ELOOP, ESTALE)
-_LINE = 60.0  # seconds from one line of progress to the next
 _MISFIT = re.compile(r"unexpected keyword argument '|missing \d+ required ")
 _PACKAGE = Path(__file__).parents[1]
 _WARNING = re.compile(r'(?P<file>.*?):\d+: \w+: (?P<text>.*)')
@@ -221,20 +219,17 @@ def progress_ticks(title: str) -> Iterator[Callable[..., None]]:
     """
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from simmim_mm.experiments.report import left_each_minute
+
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
-        task = progress.add_task(title, total=None)
-        said = time.monotonic()
+        task, left_of = progress.add_task(title, total=None), left_each_minute()
 
         def tick(total: int, number: int = 1) -> None:
-            nonlocal said
             progress.update(task, total=total, advance=number)
-            if not progress.console.is_terminal and time.monotonic() - said > _LINE:
-                from simmim_mm.experiments.report import duration
-
-                said, (state,) = time.monotonic(), progress.tasks
-                left = (total - state.completed) / state.completed * (state.elapsed or 0)
-                say(f'{title}: {state.completed:g} of {total}, about {duration(left)} left')
+            done = progress.tasks[0].completed
+            if not progress.console.is_terminal and (left := left_of(done, total)):
+                say(f'{title}: {done:g} of {total}, about {left} left')
 
         try:
             yield tick

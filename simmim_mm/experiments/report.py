@@ -1,12 +1,15 @@
 """Mean and spread over seeds: as rows, text, and plots."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
 from simmim_mm.experiments.tables import markdown_table, write_csv
 from simmim_mm.experiments.trial import Outcome
+
+_MINUTE = 60.0  # seconds from one line of progress to the next
 
 
 def duration(seconds: float) -> str:
@@ -15,6 +18,24 @@ def duration(seconds: float) -> str:
         return f'{seconds:.0f} s'
     minutes = round(seconds / 60)
     return f'{minutes} min' if minutes < 90 else f'{minutes // 60} h {minutes % 60:02} min'
+
+
+def left_each_minute() -> Callable[[float, float], str]:
+    """For lines of progress: what is called with what is done, and all of it, gives the time left.
+
+    It gives nothing until a minute has passed, since the start or since it last gave something.
+    """
+    start = said = time.monotonic()
+
+    def left(done: float, total: float) -> str:
+        nonlocal said
+        now = time.monotonic()
+        if now - said < _MINUTE:
+            return ''
+        said = now
+        return duration((total - done) * (now - start) / done)
+
+    return left
 
 
 def mean_and_sd(values: Sequence[float]) -> dict[str, float | None]:

@@ -24,7 +24,6 @@ from simmim_mm.visualization.grid import compose, shrink
 
 DEFAULT_METRICS = ('accuracy/top1', 'coco/bbox_mAP', 'mIoU', 'masked_loss/loss', 'knn/accuracy')
 _CELLS = 'cells.jsonl'
-_MINUTE = 60.0  # seconds from one line of progress to the next
 
 
 class Condition(NamedTuple):
@@ -82,7 +81,7 @@ def measure(
             metrics = known.get(key)
             if metrics is None:
                 what = f'{total - left} of {total}: {checkpoint.name}, {condition}'
-                evaluation.progress = _every_minute(what, tell)
+                evaluation.progress = _tell_progress(what, tell)
                 metrics = evaluation.measure(_arguments(condition, seed))
                 _check_finite(metrics, checkpoint, condition)
                 _append(work_dir / _CELLS, dict(key=key, path=checkpoint.path, metrics=metrics))
@@ -94,16 +93,13 @@ def measure(
     return cells
 
 
-def _every_minute(what: str, tell: Callable[[str], None]) -> Callable[[int, int], None]:
+def _tell_progress(what: str, tell: Callable[[str], None]) -> Callable[[int, int], None]:
     """Tells how much of a measurement is done, and how long the rest of it takes."""
-    start = said = time.monotonic()
+    left_of = report.left_each_minute()
 
     def note(done: int, total: int) -> None:
-        nonlocal said
-        now = time.monotonic()
-        if now - said >= _MINUTE and done < total:
-            said, rest = now, (total - done) * (now - start) / done
-            tell(f'{what}: {done / total:.0%}, about {report.duration(rest)} left of it')
+        if done < total and (left := left_of(done, total)):
+            tell(f'{what}: {done / total:.0%}, about {left} left of it')
 
     return note
 

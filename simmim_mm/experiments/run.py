@@ -76,10 +76,10 @@ class Run:
 
     def _remove_leftovers(self) -> None:
         """What a call leaves that is killed when it has written the result."""
-        from simmim_mm.engine.run_lock import WorkDirInUse  # imports torch
-
         self._job_file.unlink(missing_ok=True)
         if (self.work_dir / _LOCK).exists():
+            from simmim_mm.engine.run_lock import WorkDirInUse  # imports torch
+
             with suppress(WorkDirInUse):
                 self.lock()
                 self.unlock()

@@ -64,7 +64,7 @@ def crops(root: Path, names: list[str]) -> tuple[list[np.ndarray], list[int]]:
 
 
 def test_accuracy_is_that_of_the_corrupted_crops(tool, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr('simmim_mm.experiments.robustness._MINUTE', 0.0)
+    monkeypatch.setattr('simmim_mm.experiments.report._MINUTE', 0.0)
     names = ['a', 'b', 'c']
     data = write_images(tmp_path / 'data', names, 6)
     file = write_classifier(tmp_path / 'x.pth', names)

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from simmim_mm._text import EVERYWHERE
 from simmim_mm.datasets.image_folder import is_inside
 from simmim_mm.datasets.image_headers import Header, read_headers
 from simmim_mm.datasets.readers.coco_report import KEPT, REFUSED, REPAIRED, CocoReport
@@ -112,7 +113,7 @@ def _compare_sizes(
         advice += (
             'if the boxes fit the upright image, write its width and height into the json; if the '
             "unturned one, load the images by dict(type='LoadImageFromFile', "
-            "color_type='color_ignore_orientation') in all pipelines (train, val, test)"
+            f"color_type='color_ignore_orientation') {EVERYWHERE}"
         )
     else:
         advice += (

@@ -92,17 +92,17 @@ def repair_fields(report: CocoReport) -> None:
     """Fill in ``area``, ids and ``info`` as pycocotools and mmdet need them."""
     _repair_areas(report)
     annotations = report.coco.annotations
-    given = [i for i, a in enumerate(annotations) if a.get('id') is not None]
-    missing = sorted({*range(len(annotations))} - {*given})
-    ids = Counter(str(annotations[i]['id']) for i in given)
+    ids = [a.get('id') for a in annotations]
+    counts = Counter(map(str, ids))
+    missing = [i for i, known in enumerate(ids) if known is None]
     bad = [
         i
-        for i in given
-        if type(known := annotations[i]['id']) is not int or known == 0 or ids[str(known)] > 1
+        for i, known in enumerate(ids)
+        if known is not None and (type(known) is not int or known == 0 or counts[str(known)] > 1)
     ]
     advice = 'all are numbered from 1'
     report.add_annotations(REPAIRED, missing, 'annotations have no id', advice)
-    if '0' in ids:
+    if '0' in counts:
         advice += ', for pycocotools counts a match with the id 0 as missed'
     what = 'annotations have an id that is 0, repeated or no whole number'
     report.add_annotations(REPAIRED, bad, what, advice)

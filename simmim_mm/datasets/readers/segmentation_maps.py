@@ -9,14 +9,13 @@ import numpy as np
 from mmengine import fileio
 from PIL import ImageOps
 
-from simmim_mm._text import config_line
+from simmim_mm._text import EVERYWHERE, config_line
 from simmim_mm.datasets.decode import decode, open_pillow, quiet_decoders
 from simmim_mm.datasets.errors import DataError, UnsuitableFile, UnsupportedImage, first_few
 from simmim_mm.datasets.limits import MAX_PIXELS
 
 Values: TypeAlias = Mapping[int | str, int]
 _MOST_COLORS = 32  # more are no classes, but blurred or compressed
-EVERYWHERE = 'in all pipelines (train, val, test)'
 _LARGEST = 1 << 53  # below which a float tells whole numbers apart
 
 

@@ -224,11 +224,11 @@ def _advice(
     values = {old: new for new, old in enumerate(labeled, first) if old != new}
     taken = sorted({v - first for v in values.values()} & {*trained})
     ignore = dict.fromkeys(beyond, 255)
-    if len(labeled) == count and not taken:
-        line = config_line('LoadSegmentationMap', values=ignore)
-        text = f'{text}: if they are the classes in their order, {advise_loading(values)}'
-        return f'{text}; to leave out the pixels of those that are no class, {line} there'
     if len(labeled) == count:
+        if not taken:
+            line = config_line('LoadSegmentationMap', values=ignore)
+            text = f'{text}: if they are the classes in their order, {advise_loading(values)}'
+            return f'{text}; to leave out the pixels of those that are no class, {line} there'
         names = first_few(f'{i + first} ({classes[i]!r})' for i in taken)
         text = f'{text}, and those of the training have {names}, too'
     which = 'they are classes' if len(beyond) > 1 else 'it is a class'
