@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,18 +29,27 @@ def map_files(
     if workers < 1:
         yield from map(function, files)
         return
+    chunk = max(1, min(at_once, len(files) // workers))
     with multiprocessing.Pool(workers, _prepare_worker) as pool:
-        yield from pool.imap(function, files, chunksize=max(1, min(at_once, len(files) // workers)))
+        yield from pool.imap(partial(_interruptible, function), files, chunk)
 
 
 def _prepare_worker() -> None:
     # As in a data loader: more threads would hang in a forked process, and gain nothing.
     torch.set_num_threads(1)
-    # A terminal sends Ctrl-C to all processes; the first one ends the others, by SIGTERM, and they
-    # remove what they have half written.
+    # A terminal sends Ctrl-C to all processes; the first one ends the others, by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(signal.SIGTERM)
+
+
+def _interruptible(function: Callable[[S], T], file: S) -> T:
+    """Call a function that SIGTERM ends as an exception: it removes what it has half written."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        return function(file)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def check_outside(out: str | Path, root: str) -> None:

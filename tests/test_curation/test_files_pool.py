@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simmim_mm.checkpoint.file_backend import written_whole
-from simmim_mm.curation.files import map_files
+from simmim_mm.curation.files import _interruptible, _prepare_worker, map_files
 from simmim_mm.engine.stop_request import StopRequest
 
 
@@ -20,6 +20,18 @@ def test_the_processes_end_at_once_before_a_training():
         start = time.monotonic()
         results.close()
     assert time.monotonic() - start < 20
+
+
+def test_between_two_files_a_process_is_ended_without_an_exception():
+    """One would be told by what runs at the exit of a process that was spawned, not forked."""
+    if (process := os.fork()) == 0:
+        _prepare_worker()
+        _interruptible(str, 1)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGTERM
 
 
 def _write_for_long(folder, number):
