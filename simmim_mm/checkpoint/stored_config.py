@@ -147,7 +147,7 @@ def parse_config(text: str) -> Config:
                 with suppress(ValueError, TypeError, RecursionError):
                     values[name] = ast.literal_eval(_Literals().visit(value))
                     continue
-        source = ast.unparse(statement)[:60]
+        source = ' '.join((ast.get_source_segment(text, statement) or '').split())[:60]
         raise ValueError(f'line {statement.lineno} is code, not a setting: {source}')
     return Config(values)
 
