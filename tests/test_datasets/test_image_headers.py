@@ -1,9 +1,12 @@
 import io
+import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from simmim_mm.datasets import image_headers
 from simmim_mm.datasets.image_headers import Header, read_header, read_headers
 
 
@@ -41,3 +44,19 @@ def test_what_cannot_be_read_has_a_reason(tmp_path, kind):
     assert found[:2] == [Header(40, 24)] * 2  # bytes after the end do no harm
     assert all(header.fault and not header.width for header in found[2:])
     assert 'No such file' in found[-1].fault
+
+
+def test_where_files_are_waited_for_threads_take_over(monkeypatch, tmp_path):
+    Image.new('RGB', (30, 20)).save(tmp_path / 'a.png')
+    threads, parse = set(), image_headers._parse
+
+    def watched(file):
+        threads.add(threading.get_ident())
+        time.sleep(0.001)
+        return parse(file)
+
+    monkeypatch.setattr(image_headers, '_parse', watched)
+    paths = [str(tmp_path / 'a.png'), str(tmp_path / 'none.png')] * 600
+    headers = image_headers.read_headers(paths)
+    assert [header.width for header in headers] == [30, 0] * 600
+    assert len(threads) > 1

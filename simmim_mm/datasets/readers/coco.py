@@ -66,6 +66,8 @@ def load_coco(
         content = fileio.get(path)
     except FileNotFoundError:
         raise DataError(f'there is no file {path}: check ann_file and data_root') from None
+    except IsADirectoryError:
+        raise DataError(f'{path} is a folder: name the json file in it') from None
     except OSError as error:
         raise DataError(f'{path} cannot be read: {error}') from error
     try:
@@ -151,9 +153,12 @@ def _entries(data: Any, key: str, fields: Sequence[str], strict: bool) -> Entrie
     if twice := [i for i, count in ids.items() if count > 1]:
         kind, name, user = _OWNERS.get(key, ('annotation', 'id', ''))
         alike = [str(e.get(name, '?')) for e in entries if e['id'] == twice[0]]
+        is_same = len(set(alike)) == 1 and key == 'images'
+        same = 'if both are one image, keep one of them; else ' if is_same else ''
         correct = f', and correct {user} of the annotations of those that get a new one'
         raise DataError(
             f'{kind} ids are given to several entries: {first_few(twice)} (the first to '
-            f'{first_few(alike, 3)}); give each entry an id of its own{correct if user else ""}'
+            f'{first_few(alike, 3)}); {same}give each entry an id of its own'
+            f'{correct if user else ""}'
         )
     return entries

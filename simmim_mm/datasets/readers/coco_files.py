@@ -44,7 +44,7 @@ def check_files(
     headers = read_headers(paths)
     missing = [n for n, p, h in zip(names, paths, headers) if h.fault and not os.path.isfile(p)]
     if missing:
-        advice = _where_it_is(missing[0], folder, root)
+        advice = _where_it_is(missing[0], folder, root, len(missing) < len(images))
         report.add(REFUSED, missing, len(images), f'images are not in {folder or "."}', advice)
         return
     bad = [f'{p} ({h.fault})' for p, h in zip(paths, headers) if h.fault]
@@ -124,8 +124,8 @@ def _compare_sizes(
     report.add(REFUSED, wrong, len(images), what, advice)
 
 
-def _where_it_is(name: str, folder: str, root: str) -> str:
-    """Where an image of that name lies, as an advice."""
+def _where_it_is(name: str, folder: str, root: str, is_one_of_some: bool) -> str:
+    """Where an image of that name lies, as an advice; others may lie where they should."""
     stem = os.path.splitext(os.path.basename(name))[0]
     near, listed = '', 0
     for start in dict.fromkeys(path for path in (folder, root) if path):
@@ -141,6 +141,8 @@ def _where_it_is(name: str, folder: str, root: str) -> str:
             if listed > _MOST_LISTED:
                 break
     advice = 'set data_prefix.img to the folder that the file names start from'
+    if is_one_of_some:
+        advice = 'add them to it, or take them and their annotations out of the json'
     if not near:
         return advice
     new = os.path.relpath(near, folder or '.')

@@ -75,8 +75,8 @@ def check_masks(report: CocoReport, advice: str) -> None:
     what = 'masks have polygons of fewer than three points'
     note(REPAIRED, shortened, what, 'read without these polygons')
     what = (
-        'annotations have no segmentation that is a polygon of 3 points (6 numbers) or more, or '
-        'run lengths'
+        'annotations have no segmentation that is a polygon of 3 points (6 numbers, no text) or '
+        'more, or run lengths with size and counts'
     )
     note(REFUSED, without, what, advice)
     what = 'run-length masks cannot be decoded'

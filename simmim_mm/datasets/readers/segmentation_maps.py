@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from mmengine import fileio
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from simmim_mm._text import EVERYWHERE, config_line
 from simmim_mm.datasets.decode import decode, open_pillow, quiet_decoders
@@ -128,8 +128,13 @@ def _read(path: str | Path, backend_args: dict | None, rgb: bool = False) -> np.
             array = decode(content, channels=(1, 3), max_pixels=MAX_PIXELS).array
             return array[..., 0] if array.shape[-1] == 1 else array
     except Exception as error:  # decoders raise everything
-        reason = getattr(error, 'strerror', None) or error  # the text of an OSError has the path
-        raise DataError(f'{path} cannot be read ({reason})') from error
+        if reason := getattr(error, 'strerror', None):  # the text of an OSError has the path
+            raise DataError(f'{path} cannot be read ({reason})') from error
+        is_known = not isinstance(error, UnidentifiedImageError)
+        raise DataError(
+            f'{path} cannot be read ({error if is_known else "it is damaged, or no image"}): save '
+            'it anew, or take it out of the data'
+        ) from error
 
 
 def _way_out(values: np.ndarray) -> str:

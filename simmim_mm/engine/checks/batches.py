@@ -21,7 +21,10 @@ def check_batches(
             the batch is left out.
     """
     if len(dataset) == 1:
-        raise DataError(f'{place}: one image is too few to train on; name a folder of some hundred')
+        raise DataError(
+            f'{place}: one image is too few to train on: let data_root, or the folder given for '
+            'training, be one of some hundred'
+        )
     drop_last = loader.get('drop_last') or (loader.get('batch_sampler') or {}).get('drop_last')
     endless = 'Infinite' in str((loader.get('sampler') or {}).get('type'))
     batch = loader.get('batch_size') or 1

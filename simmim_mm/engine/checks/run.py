@@ -173,7 +173,10 @@ def _first_sample(dataset: Any, samples: list[dict], name: str) -> dict:
     if not any(image_datasets(dataset)):
         return dataset[0]
     if any('inputs' not in sample for sample in samples):
-        raise DataError(f"{name}: the pipeline does not end in dict(type='mmpretrain.PackInputs')")
+        raise DataError(
+            f"{name}: the pipeline does not end in dict(type='mmpretrain.PackInputs'): add it as "
+            "the last step, with algorithm_keys=['mask'] if a step before makes masks"
+        )
     shapes = {tuple(sample['inputs'].shape) for sample in samples}
     if len(shapes) > 1:
         raise DataError(

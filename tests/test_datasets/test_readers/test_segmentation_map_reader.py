@@ -35,7 +35,7 @@ def test_gray_that_is_stored_with_colors(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('content', 'message'), [(None, 'No such file'), (b'text', 'cannot identify')]
+    ('content', 'message'), [(None, 'No such file'), (b'text', 'it is damaged, or no image')]
 )
 def test_files_that_cannot_be_read(tmp_path, content, message):
     if content is not None:
