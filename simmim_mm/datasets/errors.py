@@ -56,7 +56,9 @@ def reason_of(error: Exception, path: str) -> str:
     if osp.isfile(path) and osp.getsize(path) == 0:
         return 'empty file'
     source = error.__cause__ or error
-    most = 2000 if isinstance(error, UnsuitableFile) else 300  # settings to paste are kept whole
+    most = 2000 if isinstance(error, UnsuitableFile) else 500  # settings to paste are kept whole
     text = getattr(error, 'reason', '') or getattr(source, 'strerror', '') or one_line(source, most)
-    text = str(text).replace(path, '').strip(": '").partition('\n')[0][:most]
+    for name in (f"'{path}'", path):
+        text = str(text).replace(name, '')
+    text = text.strip(': ').partition('\n')[0][:most]
     return text or type(error).__name__

@@ -1,6 +1,12 @@
 import pytest
 
-from simmim_mm.datasets.errors import DataError, error_at, first_few
+from simmim_mm.datasets.errors import (
+    DataError,
+    UnreadableImage,
+    error_at,
+    first_few,
+    reason_of,
+)
 
 
 def test_an_error_says_where_it_is():
@@ -18,3 +24,13 @@ def test_an_error_says_where_it_is():
 )
 def test_the_first_few(values, text):
     assert first_few(values, 3) == text
+
+
+def test_a_reason_keeps_its_quotes_and_settings_to_paste():
+    try:
+        None.shape  # noqa: B018
+    except AttributeError as error:
+        assert reason_of(error, 'a.png') == "'NoneType' object has no attribute 'shape'"
+    assert reason_of(ValueError("no such file: 'a.png'"), 'a.png') == 'no such file'
+    settings = 'x' * 400
+    assert reason_of(UnreadableImage('a.png', settings), 'a.png') == settings

@@ -140,7 +140,7 @@ def test_an_empty_or_broken_json(data, content, problem):
             lambda c: c['annotations'][0].update(category_id=77),
             ['id that no category', '77'],
         ),
-        (lambda c: c['images'][0].update(file_name='gone.png'), ['gone.png', 'data_prefix.img']),
+        (lambda c: c['images'][0].update(file_name='gone.png'), ['gone.png', 'add them to it']),
         (
             lambda c: [a.update(bbox=[0.1, 0.1, 0.2, 0.2]) for a in c['annotations']],
             ['fractions of their image', '[left, top, width, height]'],
