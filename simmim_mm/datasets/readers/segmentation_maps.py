@@ -128,13 +128,11 @@ def _read(path: str | Path, backend_args: dict | None, rgb: bool = False) -> np.
             array = decode(content, channels=(1, 3), max_pixels=MAX_PIXELS).array
             return array[..., 0] if array.shape[-1] == 1 else array
     except Exception as error:  # decoders raise everything
-        if reason := getattr(error, 'strerror', None):  # the text of an OSError has the path
-            raise DataError(f'{path} cannot be read ({reason})') from error
-        is_known = not isinstance(error, UnidentifiedImageError)
-        raise DataError(
-            f'{path} cannot be read ({error if is_known else "it is damaged, or no image"}): save '
-            'it anew, or take it out of the data'
-        ) from error
+        reason = getattr(error, 'strerror', None)  # the text of an OSError has the path
+        advice = '' if reason else ': save it anew, or take it out of the data'
+        if isinstance(error, UnidentifiedImageError):  # its text has an address in memory
+            reason = 'it is damaged, or no image'
+        raise DataError(f'{path} cannot be read ({reason or error}){advice}') from error
 
 
 def _way_out(values: np.ndarray) -> str:
