@@ -230,7 +230,10 @@ def _advice(
             text = f'{text}: if they are the classes in their order, {advise_loading(values)}'
             return f'{text}; to leave out the pixels of those that are no class, {line} there'
         names = first_few(f'{i + first} ({classes[i]!r})' for i in taken)
-        text = f'{text}, and those of the training have {names}, too'
+        text = (
+            f'{text}, and those of the training have {names}, too: if {first_few(beyond)} means '
+            'that here, make the maps of this data set anew, with the values of the training'
+        )
     which = 'they are classes' if len(beyond) > 1 else 'it is a class'
     add = _add_classes(beyond, count, first)
     return (

@@ -472,6 +472,7 @@ def test_a_value_that_only_the_validation_has_is_not_made_another_class(data):
     cfg = segmenter(data)
     message = error(cfg)
     assert "those of the training have 4 ('star'), too" in message and '{7: 4}' not in message
+    assert 'if 7 means that here, make the maps of this data set anew' in message
     leave_out, _, add = message.partition('; if it is a class that metainfo.classes does not list')
     check_run(load_maps(cfg, **pasted(leave_out)))
     assert 'add a class at the end of metainfo.classes in all data sets (with a color' in add
