@@ -9,12 +9,11 @@ both labeled sets, without labels: by SimMIM alone, by the teacher alone (Effici
 its public ImageNet weights; whole images), by both. UPerNet on CamVid at 320 x 240 and Faster R-CNN
 on BCCD at 240 x 180 begin with it. "scratch" trains for the time of pretraining and training
 together, "scratch, short" for that of training. Times, data loading included, are those of the
-processor; each result is written at once, as in ``teacher.py``.
+wall clock or of the processor, and each result is written at once, as in ``teacher.py``.
 """
 
 import copy
 import json
-import time
 from pathlib import Path
 
 import torch
@@ -23,7 +22,16 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from PIL import Image
-from teacher import first_and_last, on_one_thread, pace, public_teacher, study_parser, table, write
+from teacher import (
+    Timer,
+    first_and_last,
+    on_one_thread,
+    pace,
+    public_teacher,
+    study_parser,
+    table,
+    write,
+)
 
 from simmim_mm.catalog import configs_folder, load_config
 from simmim_mm.checkpoint import load_backbone
@@ -91,14 +99,14 @@ def batches(cfg, seed: int):
     return Runner.build_dataloader(cfg, seed=seed)
 
 
-def train(cfg, model, seed: int, seconds: float) -> list[dict]:
-    """Train for a time of the processor; returns what was logged of each step."""
+def train(cfg, model, seed: int, seconds: float, clock) -> list[dict]:
+    """Train for a time; returns what was logged of each step."""
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     rates = [group['lr'] for group in wrapper.param_groups]
     loader, logged = batches(cfg.train_dataloader, seed), []
     endless = (batch for _ in iter(int, 1) for batch in loader)
     model.train()
-    for factor in pace(seconds):
+    for factor in pace(seconds, clock):
         for group, rate in zip(wrapper.param_groups, rates):
             group['lr'] = rate * factor
         losses = model.train_step(next(endless), wrapper)
@@ -125,7 +133,7 @@ def main() -> None:
         parser.add_argument(f'--{name}', type=Path, required=True)
     tasks = ('segmentation', 'detection')
     parser.add_argument('--tasks', nargs='+', default=tasks, choices=tasks)
-    parser.add_argument('--train-seconds', type=float, default=30)
+    parser.add_argument('--train-seconds', type=float, default=60)
     args = parser.parse_args()
     on_one_thread()
     if not (images := args.out / 'images').is_dir():
@@ -139,10 +147,9 @@ def main() -> None:
                 cfg = pretraining(arm, images, args.weights)
                 model = MODELS.build(cfg.model)
                 model.init_weights()
-                begun = time.perf_counter()
-                logged = train(cfg, model, seed, args.pretrain_seconds)
-                wall = (time.perf_counter() - begun) / args.pretrain_seconds
-                result = dict(steps=len(logged), wall_per_cpu_second=wall)
+                timer = Timer()
+                logged = train(cfg, model, seed, args.pretrain_seconds, args.clock)
+                result = dict(timer.read('pretraining'), steps=len(logged))
                 result |= first_and_last(logged, 20)
                 torch.save(model.backbone.state_dict(), start)
                 write(args.out / f'pretraining {arm}_{seed}.json', result)
@@ -157,11 +164,13 @@ def main() -> None:
                 if start.is_file():
                     load_backbone(model.backbone, start)
                 long = args.pretrain_seconds if arm == 'scratch' else 0
-                steps = len(train(cfg, model, seed, args.train_seconds + long))
+                timer = Timer()
+                steps = len(train(cfg, model, seed, args.train_seconds + long, args.clock))
+                times = timer.read('training')
                 state = dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict())
                 torch.save(state, file.with_suffix('.pth'))
                 metrics = evaluate(cfg, model)
-                write(file, dict(metrics, steps=steps))
+                write(file, dict(metrics, steps=steps, **times))
     for task, metric in zip(tasks, ('mIoU', 'coco/bbox_mAP')):
         table(args.out, [f'{task} {arm}' for arm in args.arms], (metric, 'steps'))
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from simmim_mm._renamed import old_names
 from simmim_mm.masking import visible_ids
 from simmim_mm.models.backbones.base import BaseMaskedBackbone
+from simmim_mm.models.backbones.cpu_attention import use_attention
 from simmim_mm.models.backbones.position import sincos_position_embedding
 from simmim_mm.registry import MODELS
 
@@ -192,6 +193,7 @@ class MaskedConvViT(BaseMaskedBackbone):
             TransformerEncoderLayer(dims[2], *sizes, drop_path_rate=r, norm_cfg=norm)
             for r in rates[j:]
         )
+        use_attention(self.blocks3)
         self.norm = nn.LayerNorm(dims[2], eps=1e-6) if final_norm else nn.Identity()
 
     def reset_weights(self) -> None:

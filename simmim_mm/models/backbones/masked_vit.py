@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from simmim_mm.masking import visible_ids
 from simmim_mm.models.backbones.base import BaseMaskedBackbone, as_python_rates
+from simmim_mm.models.backbones.cpu_attention import use_attention
 from simmim_mm.models.backbones.position import sincos_position_embedding
 from simmim_mm.models.backbones.units import UnitGroup, head_units, mlp_units, narrow
 from simmim_mm.registry import MODELS
@@ -45,6 +46,7 @@ class MaskedViT(BaseMaskedBackbone, VisionTransformer):
             raise ValueError(f"mask_mode must be 'token' or 'gather', got {mask_mode!r}")
         super().__init__(*args, out_type=out_type, **kwargs)
         as_python_rates(self)
+        use_attention(self)
         narrow(self, num_heads=num_heads, mlp_widths=mlp_widths)
         self.mask_mode = mask_mode
         self.token_stride = self.patch_embed.projection.stride[0]

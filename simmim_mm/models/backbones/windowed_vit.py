@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor
 
+from simmim_mm.models.backbones.cpu_attention import attention
 from simmim_mm.models.backbones.masked_vit import MaskedViT
 from simmim_mm.registry import MODELS
 
@@ -54,7 +55,7 @@ class WindowedAttention(BaseModule):
             real = F.pad(windows(x.new_ones(1, h * w, 1))[..., 0], (extra, 0), value=1) > 0
             keys = real.expand(B, -1, -1).flatten(0, 1)[:, None, None]
         dropout = self.attn_drop if self.training else 0.0
-        out = F.scaled_dot_product_attention(*qkv, attn_mask=keys, dropout_p=dropout)
+        out = attention(*qkv, attn_mask=keys, dropout_p=dropout)
 
         # and back to one map
         out = out.transpose(1, 2).flatten(2).unflatten(0, (B, -1))

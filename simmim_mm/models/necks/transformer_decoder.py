@@ -7,6 +7,7 @@ from mmpretrain.models.utils import to_2tuple
 from torch import Tensor, nn
 
 from simmim_mm.masking import unpatchify, visible_ids
+from simmim_mm.models.backbones.cpu_attention import use_attention
 from simmim_mm.models.backbones.position import sincos_position_embedding
 from simmim_mm.models.necks.pixel_shuffle_decoder import BaseDecoder
 from simmim_mm.registry import MODELS
@@ -46,6 +47,7 @@ class TransformerDecoder(BaseDecoder, MAEPretrainDecoder):
         self.grid = height // patch_size, width // patch_size
         num_patches = self.grid[0] * self.grid[1]
         super().__init__(num_patches, patch_size, out_channels, in_channels, **kwargs)
+        use_attention(self)
         self.patch_size = patch_size
         self.in_channels, self.out_channels = in_channels, out_channels
         self.num_extra_tokens = int(with_cls_token)
