@@ -1,5 +1,6 @@
 import gc
 import io
+import itertools
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from PIL import Image
 from preloaded_python import preloaded
+
+CACHES = itertools.count()
 
 
 @pytest.fixture(scope='session')
@@ -85,7 +88,9 @@ def short_joins():
 @pytest.fixture(autouse=True)
 def fresh_cache(tmp_path_factory, monkeypatch):
     """What a test remembers of files is forgotten after it."""
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+    # not by mktemp, which looks through all folders of the tests before
+    caches = tmp_path_factory.getbasetemp() / 'caches'
+    monkeypatch.setenv('XDG_CACHE_HOME', str(caches / str(next(CACHES))))
 
 
 def _jpeg(seed: int, size: tuple = (48, 40)) -> bytes:

@@ -1,6 +1,7 @@
 """Plan, time, write the config, train."""
 
 import gc
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -240,12 +241,13 @@ def _timed(
     seconds: float,
     report: Callable[[str], None],
 ) -> tuple[Plan, Timing]:
+    most = (plan.epochs or math.inf) * plan.batches_per_epoch
     while True:
         trial = plan if plan.epochs else plan.lasting(1.0, 1.0)
         cfg = _config(trial, work_dir, cfg_options)
         adapt_dataloaders(cfg)
         try:
-            return plan, time_steps(cfg, seconds)
+            return plan, time_steps(cfg, seconds, most=most)
         except torch.OutOfMemoryError:
             plan = plan.halved()
         torch.cuda.empty_cache()

@@ -1,6 +1,7 @@
 """What a step of a training takes, before it begins."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,11 @@ class Timing(NamedTuple):
 
 
 def time_steps(
-    cfg: Config, seconds: float, skip: int = 3, clock: Callable[[], float] = time.perf_counter
+    cfg: Config,
+    seconds: float,
+    skip: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+    most: float = math.inf,
 ) -> Timing:
     """Train some batches, of a model that is thrown away.
 
@@ -42,6 +47,7 @@ def time_steps(
             take long.
         skip: First batches, which are not timed; fewer where they take long.
         clock: Seconds; ``time.process_time`` on a machine that others use too, without workers.
+        most: Batches to time, of a training that is as short itself; three are timed anyway.
 
     Raises:
         torch.OutOfMemoryError: If a batch does not fit.
@@ -79,7 +85,7 @@ def time_steps(
                     waited += loaded - before
                 before = now
                 enough = 3 if now - begun < 3 * seconds else 1
-                if steps >= enough and now - start >= seconds:
+                if steps >= enough and (now - start >= seconds or steps >= most):
                     took = now - start
                     return Timing(took / steps, waited / took, size + 2 * trained)
 

@@ -110,6 +110,19 @@ def test_minutes_hold_where_the_machine_becomes_slower(folder, tmp_path, monkeyp
     assert int(path.stem.removeprefix('iter_')) < 0.6 * planned
 
 
+def test_a_short_training_is_timed_no_longer_than_it_takes(folder, tmp_path, monkeypatch):
+    step, calls = MaskedImageModel.train_step, []
+
+    def counted(self, *args, **kwargs):
+        calls.append(self)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(MaskedImageModel, 'train_step', counted)
+    monkeypatch.setattr(run_module, '_TIMING', 3600.0)
+    run(folder, tmp_path, wishes=dict(epochs=2))
+    assert [calls.count(model) for model in dict.fromkeys(calls)] == [3 + 4, 4]  # 3 are not timed
+
+
 def test_batch_is_halved_where_memory_ends(folder, tmp_path, monkeypatch):
     step, calls = MaskedImageModel.train_step, []
 
@@ -258,7 +271,7 @@ def test_ctrl_c_leaves_a_state_that_continues(folder, tmp_path, monkeypatch, fre
         return step(self, data, optim_wrapper)
 
     monkeypatch.setattr(MaskedImageModel, 'train_step', interrupted)
-    monkeypatch.setattr(run_module, 'time_steps', lambda *args: timing.Timing(0.01, 0.0, 1000))
+    monkeypatch.setattr(run_module, 'time_steps', lambda *_, **__: timing.Timing(0.01, 0.0, 1000))
     with pytest.raises(Stopped):
         run(folder, tmp_path, wishes=dict(epochs=3))
     assert (tmp_path / 'out' / 'iter_3.pth').is_file()
