@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 from mmengine.optim import OptimWrapper
 from mmengine.structures import BaseDataElement
-from simmim_step import OURS, SIZE, machine, resident
+from step import OURS, SIZE, machine, resident
 
 from simmim_mm.engine.amp import AmpOptimWrapper
 from simmim_mm.engine.optimizers import FusedAdamW

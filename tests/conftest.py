@@ -2,11 +2,13 @@ import gc
 import io
 import itertools
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import utils
 from mmengine.device import get_device
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
@@ -15,6 +17,7 @@ from PIL import Image
 from preloaded_python import preloaded
 
 CACHES = itertools.count()
+frozen_modules = 0
 
 
 @pytest.fixture(scope='session')
@@ -53,10 +56,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in long)
 
 
-def pytest_collection_finish():
+def freeze_imports() -> None:
     """Keep the garbage collector from what is imported: mmengine calls it for every data set."""
-    gc.collect()
-    gc.freeze()
+    global frozen_modules
+    if len(sys.modules) > frozen_modules + 20:
+        gc.collect()
+        gc.freeze()
+        frozen_modules = len(sys.modules)
 
 
 def forget_runs() -> None:
@@ -74,6 +80,7 @@ def forget_runs() -> None:
 @pytest.fixture(autouse=True)
 def fresh_process():
     """Each test begins as in a process of its own; returns what makes it so again."""
+    freeze_imports()
     forget_runs()
     yield forget_runs
     forget_runs()
@@ -83,6 +90,12 @@ def fresh_process():
 def short_joins():
     """Workers of a loader that an error has left are waited for, in vain, when it is collected."""
     torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5  # seconds, of 5
+
+
+@pytest.fixture(autouse=True, scope='session')
+def metafiles_once():
+    """For each config of mmdet or mmseg that one builds on, mmengine reads all their metafiles."""
+    utils.load = cache(utils.load)
 
 
 @pytest.fixture(autouse=True)

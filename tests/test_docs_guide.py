@@ -16,9 +16,9 @@ FEW = (  # proposals
 # What is made smaller: each is in the tutorials, and nothing else of it is changed.
 SHORTER = {
     '--train 100 --val 50 --unlabeled 600': '--train 8 --val 4 --unlabeled 40',
-    '--epochs 20': '--epochs 2',
-    'epoch_20.pth': 'epoch_2.pth',
-    'epochs = 8': 'epochs = 2',
+    '--epochs 20': '--epochs 1',
+    'epoch_20.pth': 'epoch_1.pth',
+    'epochs = 8': 'epochs = 1',
     'max_epochs=2': 'max_epochs=1',
     'model = dict(roi_head=dict(bbox_head=dict(num_classes=len(classes))))': (
         f'model = dict({FEW}, roi_head=dict(bbox_head=dict(num_classes=4, fc_out_channels=32)))'
@@ -43,7 +43,7 @@ def test_every_command_writes_what_the_tutorials_say(run):
     folder, printed = run
     for name in (
         *('scan/report.html', 'split/train.txt', 'data/pretraining/train', 'reconstruction.png'),
-        *('work_dirs/pretraining/epoch_2.pth', 'work_dirs/detector', 'swin_mmdet.pth'),
+        *('work_dirs/pretraining/epoch_1.pth', 'work_dirs/detector', 'swin_mmdet.pth'),
         *('work_dirs/compare_detection/results.png', 'work_dirs/compare_classification/results.md'),
     ):
         assert (folder / name).exists(), name

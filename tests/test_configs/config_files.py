@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -26,10 +28,13 @@ def names(*folders: str) -> list[str]:
 FILES = names(*METHODS)
 
 
+read = cache(load_config)
+
+
 def load(name: str) -> Config:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)  # old names
-        return load_config(ROOT / name)
+        return deepcopy(read(ROOT / name))
 
 
 def image_side(cfg: Config) -> int:

@@ -67,9 +67,17 @@ def group_of(
     model: nn.Module, argument: str, place: Sequence[int], count: int, parts: Iterable[Part], **more
 ) -> UnitGroup:
     """A group of those of the ``parts`` that the model has."""
-    own = model.state_dict(keep_vars=True)
-    found = tuple(part for part in parts if part.tensor in own)
+    found = tuple(part for part in parts if _has(model, part))
     return UnitGroup(argument, tuple(place), count, found, **more)
+
+
+def _has(model: nn.Module, part: Part) -> bool:
+    try:
+        module = model.get_submodule(part.module)
+    except AttributeError:
+        return False
+    # a layer without a bias has None
+    return isinstance(getattr(module, part.tensor.rpartition('.')[2], None), Tensor)
 
 
 def mlp_units(
@@ -173,10 +181,9 @@ def narrow(model: Any, **arguments: Sequence | None) -> None:
     Raises:
         ValueError: If an argument has not a number for each place, or one that is out of range.
     """
-    groups = model.unit_groups()
-    for argument, given in arguments.items():
-        if given is None:
-            continue
+    wanted = {argument: given for argument, given in arguments.items() if given is not None}
+    groups = model.unit_groups() if wanted else []
+    for argument, given in wanted.items():
         own = [group for group in groups if group.argument == argument]
         if not own:
             needed = ', '.join(f'{k}={v!r}' for k, v in model.pruned_arguments.items())

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[2] / 'benchmarks' / 'simmim_step.py'
+SCRIPT = Path(__file__).parents[2] / 'benchmarks' / 'step.py'
 
 
 @pytest.fixture
 def benchmark():
-    spec = importlib.util.spec_from_file_location('simmim_step', SCRIPT)
+    spec = importlib.util.spec_from_file_location('step', SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,11 +1,12 @@
-"""A training step of SimMIM, ours against mmpretrain's, on the same weights, images and masks.
+"""A step of SimMIM or MAE, ours against mmpretrain's, on the same weights, images and masks.
 
-Swin-T at 192 pixels, window 6, blocks of 32 pixels at ratio 0.6, no drop path. Loss, gradients and
-AdamW, as a runner does them. The contenders take turns in one process, so that a busy machine slows
-all of them; peak memory is taken in a process of its own for each::
+SimMIM: Swin-T at 192 pixels, window 6, blocks of 32 pixels at ratio 0.6, no drop path. MAE: ViT-B
+at 224 pixels, ratio 0.75. Loss, gradients and AdamW, as a runner does them. The contenders take
+turns in one process, so that a busy machine slows all of them; peak memory is taken in a process of
+its own for each::
 
-    python benchmarks/simmim_step.py [--batch 8] [--steps 15] [--device cuda] [--no-amp]
-    python benchmarks/simmim_step.py --check    # only whether the losses agree
+    python benchmarks/step.py [--method mae] [--batch 8] [--steps 15] [--device cuda] [--no-amp]
+    python benchmarks/step.py --check    # only whether the losses agree
 
 Prints markdown.
 """
@@ -25,6 +26,7 @@ import mmpretrain
 import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper as TheirAmpOptimWrapper
 from mmengine.optim import OptimWrapper
 from mmengine.structures import BaseDataElement
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
@@ -36,12 +38,15 @@ from simmim_mm.processor import cpu_has_bfloat16
 from simmim_mm.registry import MODELS
 
 SIZE, WINDOW = 192, 6
+MAE_SIZE, PATCHES = 224, 14
 CONTENDERS = {
     'mmpretrain, float32': 'theirs',
     'simmim_mm, float32': 'ours',
+    'mmpretrain, bfloat16': 'their_amp',
     'simmim_mm, --amp': 'amp',
 }
 TOLERANCE = 1e-5
+SEED = 2  # of each step
 STATS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 OURS = dict(
@@ -69,41 +74,78 @@ THEIRS = dict(
     ),
 )
 
+OUR_MAE = dict(
+    type='MaskedImageModel',
+    data_preprocessor=dict(type='MIMDataPreprocessor', **STATS),
+    backbone=dict(type='MaskedViT', arch='b', img_size=MAE_SIZE, mask_mode='gather'),
+    neck=dict(type='TransformerDecoder'),
+    target=[dict(type='NormPix')],
+    head=dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l2')),
+)
+THEIR_MAE = dict(
+    type='mmpretrain.MAE',
+    data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor', **STATS),
+    backbone=dict(type='mmpretrain.MAEViT', arch='b', img_size=MAE_SIZE, mask_ratio=0.75),
+    neck=dict(type='mmpretrain.MAEPretrainDecoder', embed_dim=768),
+    head=dict(
+        type='mmpretrain.MAEPretrainHead',
+        norm_pix=True,
+        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
+    ),
+)
+MODELS_OF = dict(simmim=(OURS, THEIRS), mae=(OUR_MAE, THEIR_MAE))
+
 
 def build(contender: str, args: argparse.Namespace) -> tuple[BaseModel, OptimWrapper]:
     """Model and optimizer of a contender; all of them start from the same weights."""
     MMLogger.get_current_instance().setLevel('ERROR')  # init_weights lists every parameter
     torch.manual_seed(0)
-    model = MMPRETRAIN_MODELS.build(THEIRS) if contender == 'theirs' else MODELS.build(OURS)
+    ours, theirs = MODELS_OF[args.method]
+    registry = MMPRETRAIN_MODELS if contender.startswith('their') else MODELS
+    model = registry.build(theirs if contender.startswith('their') else ours)
     torch.manual_seed(0)
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             if 'norm' not in name:
                 torch.nn.init.trunc_normal_(p, std=0.02)
     model = model.to(args.device).train()
-    adamw = torch.optim.AdamW if contender == 'theirs' else FusedAdamW  # as the configs have them
+    # as the configs have them
+    adamw = torch.optim.AdamW if contender.startswith('their') else FusedAdamW
     optimizer = adamw(model.parameters(), lr=1e-4, weight_decay=0.05)
+    if contender == 'their_amp':
+        return model, TheirAmpOptimWrapper(optimizer=optimizer, dtype='bfloat16')
     wrapper = AmpOptimWrapper if contender == 'amp' else OptimWrapper
     return model, wrapper(optimizer=optimizer)
 
 
-def batch(size: int, device: str) -> tuple[Tensor, list[BaseDataElement]]:
-    """Normalized images and samples with masks of 22 of 36 blocks, as SimMIM's at ratio 0.6."""
+def batch(size: int, device: str, method: str) -> tuple[Tensor, list[BaseDataElement]]:
+    """Normalized images and samples with masks.
+
+    For SimMIM of 22 of 36 blocks, as at ratio 0.6; for MAE those that mmpretrain draws itself at
+    :data:`SEED`.
+    """
     generator = torch.Generator().manual_seed(1)
-    images = torch.randn(size, 3, SIZE, SIZE, generator=generator).to(device)
-    order = torch.rand(size, 36, generator=generator).argsort(1).argsort(1)
-    masks = (order < 22).view(-1, 6, 6).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    side = MAE_SIZE if method == 'mae' else SIZE
+    images = torch.randn(size, 3, side, side, generator=generator).to(device)
+    if method == 'mae':
+        torch.manual_seed(SEED)
+        order = torch.rand(size, PATCHES**2, device=device).argsort(1).argsort(1)
+        masks = (order >= PATCHES**2 // 4).view(-1, PATCHES, PATCHES)
+    else:
+        order = torch.rand(size, 36, generator=generator).argsort(1).argsort(1)
+        masks = (order < 22).view(-1, 6, 6).repeat_interleave(8, 1).repeat_interleave(8, 2)
     return images, [BaseDataElement(mask=mask.to(device)) for mask in masks]
 
 
 def step_function(contender: str, args: argparse.Namespace) -> Callable[[], float]:
     """A function that makes one training step and returns its loss."""
     model, wrapper = build(contender, args)
-    images, samples = batch(args.batch, args.device)
+    images, samples = batch(args.batch, args.device, args.method)
 
     def step() -> float:
+        torch.manual_seed(SEED)
         with wrapper.optim_context(model):
-            loss = model.loss(images, samples)['loss']
+            loss = sum(model.loss(images, samples).values())
         wrapper.update_params(loss)
         return loss.item()  # waits for a GPU
 
@@ -112,7 +154,7 @@ def step_function(contender: str, args: argparse.Namespace) -> Callable[[], floa
 
 def measure(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     """Losses and seconds of each step and contender, in turn; the first steps are not timed."""
-    names = [name for name, key in CONTENDERS.items() if args.amp or key != 'amp']
+    names = [name for name, key in CONTENDERS.items() if args.amp or not key.endswith('amp')]
     steps = {name: step_function(CONTENDERS[name], args) for name in names}
     results = {name: dict(loss=[], seconds=[]) for name in names}
     for i in range(args.warm_up + args.steps):
@@ -152,7 +194,7 @@ def resident(field: str) -> float:
 
 def peak_memory_elsewhere(contender: str, args: argparse.Namespace) -> float:
     command = [sys.executable, '-W', 'ignore', __file__, '--memory-of', contender]
-    for option in ('batch', 'device', 'threads'):
+    for option in ('method', 'batch', 'device', 'threads'):
         command += [f'--{option}', str(getattr(args, option))]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(result.stdout.splitlines()[-1])
@@ -218,6 +260,7 @@ def difference(results: dict, step: int) -> float:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--method', choices=MODELS_OF, default='simmim')
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--steps', type=int, default=15, help='timed steps of each contender')
     parser.add_argument('--warm-up', type=int, default=3)
