@@ -18,7 +18,7 @@ SHORTER = {
     '--train 100 --val 50 --unlabeled 600': '--train 8 --val 4 --unlabeled 40',
     '--epochs 20': '--epochs 1',
     'epoch_20.pth': 'epoch_1.pth',
-    'epochs = 8': 'epochs = 1',
+    'epochs = 8': 'epochs = 2',
     'max_epochs=2': 'max_epochs=1',
     'model = dict(roi_head=dict(bbox_head=dict(num_classes=len(classes))))': (
         f'model = dict({FEW}, roi_head=dict(bbox_head=dict(num_classes=4, fc_out_channels=32)))'

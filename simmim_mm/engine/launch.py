@@ -1,9 +1,11 @@
 """Bringing a config to the machine that it runs on: processes, GPUs or none."""
 
+import math
 import multiprocessing
 import os
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import timedelta
 from inspect import signature
@@ -225,6 +227,7 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
     for name in ('sharded', 'checkpoint_activations'):
         if cfg.get(name) and (cfg.get('compile') or cfg.model.get('compile')):
             raise ValueError(f'{name}: compile is not supported with it; set one of them to False')
+    _check_schedule(cfg.get('param_scheduler'), 'param_scheduler')
     if cfg.get('compile') and MODELS.gives(cfg.model.type, MaskedImageModel):
         cfg.model.compile, cfg.compile = cfg.compile, False
     settings = {key: cfg[key] for key in signature(Runner).parameters if key in cfg}
@@ -240,6 +243,23 @@ def build_runner(cfg: Config, built: dict[str, Any]) -> Runner:
             'later runs (TORCHINDUCTOR_CACHE_DIR names the cache).'
         )
     return runner
+
+
+def _check_schedule(part: Any, place: str) -> None:
+    """ValueError if a scheduler ends before it begins, which a shorter training may have done."""
+    if isinstance(part, Sequence):
+        for i, scheduler in enumerate(part):
+            _check_schedule(scheduler, f'{place}.{i}')
+    elif isinstance(part, Mapping) and 'type' not in part:  # of several optimizers
+        for name, schedulers in part.items():
+            _check_schedule(schedulers, f'{place}.{name}')
+    elif isinstance(part, Mapping):
+        begin, end = part.get('begin', 0), part.get('end', math.inf)
+        if begin >= end:
+            raise ValueError(
+                f'{place} ({part["type"]}) begins at {begin} and ends at {end}: give it an end '
+                'after its begin, or leave it out'
+            )
 
 
 def load_runner(cfg: Config, built: dict[str, Any] | None = None) -> tuple[Runner, BaseModel]:

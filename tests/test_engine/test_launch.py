@@ -154,3 +154,22 @@ def test_what_a_validation_says_stays_and_without_one_there_is_none():
     cfg = _pretraining()
     complete_validation(cfg)
     assert 'val_dataloader' not in cfg
+
+
+@pytest.mark.parametrize(
+    ('schedule', 'place'),
+    [
+        (
+            [dict(type='LinearLR', end=1), dict(type='CosineAnnealingLR', begin=1, end=1)],
+            r'param_scheduler\.1 \(CosineAnnealingLR\) begins at 1 and ends at 1',
+        ),
+        (dict(type='ConstantLR', begin=3, end=2), r'param_scheduler \(ConstantLR\)'),
+        (dict(generator=[dict(type='StepLR', end=0)]), r'param_scheduler\.generator\.0 \(StepLR\)'),
+    ],
+)
+def test_a_scheduler_that_ends_before_it_begins_is_named(schedule, place):
+    """As in a config with a warm-up of an epoch, trained for one epoch."""
+    cfg = tiny_config()
+    cfg.param_scheduler = schedule
+    with pytest.raises(ValueError, match=place):
+        build_runner(cfg, {})
