@@ -91,7 +91,10 @@ def fresh_compiler():
 
 @pytest.mark.parametrize('name', ['swin', 'swin_v2', 'vit', 'mae', 'conv_mae'])
 def test_the_traced_losses_and_gradients_are_the_plain_ones(name):
-    assert_same(build(name, False), build(name, dict(backend='aot_eager_decomp_partition')))
+    """Methods with mask tokens as one graph; where visible tokens are gathered there are breaks."""
+    whole = name not in ('mae', 'conv_mae')
+    traced = build(name, dict(backend='aot_eager_decomp_partition', fullgraph=whole))
+    assert_same(build(name, False), traced)
 
 
 @pytest.mark.slow  # the C++ compiler
@@ -100,19 +103,14 @@ def test_the_compiled_losses_and_gradients_are_the_plain_ones():
     assert_same(build('small', False), compiled)
 
 
-@pytest.mark.parametrize('name', ['swin', 'swin_v2', 'vit'])
-def test_methods_with_mask_tokens_are_one_graph(name):
-    step(build(name, dict(backend='aot_eager', fullgraph=True)), 0)
-
-
 def test_a_copy_is_compiled_for_itself_and_validation_is_plain():
-    model = build('vit', dict(backend='aot_eager'))
+    model = build('small', dict(backend='aot_eager'))
     step(model, 0)
     other = copy.deepcopy(model)  # as for an average of the weights
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.mul_(0.5)
-    plain = build('vit', False)
+    plain = build('small', False)
     plain.load_state_dict(other.state_dict())
     assert_same(plain, other)
     assert model.state_dict().keys() == plain.state_dict().keys()
@@ -120,4 +118,4 @@ def test_a_copy_is_compiled_for_itself_and_validation_is_plain():
 
 def test_off_by_default(monkeypatch):
     monkeypatch.setattr(torch, 'compile', None)
-    step(build('vit', False), 0)
+    step(build('small', False), 0)
