@@ -22,6 +22,7 @@ def test_losses_agree_with_mmpretrain(benchmark):
 
 def test_a_difference_is_an_error(benchmark, monkeypatch):
     head = dict(type='PixelHead', loss=dict(type='MaskedPixelLoss', criterion='l2'))
-    monkeypatch.setattr(benchmark, 'OURS', {**benchmark.OURS, 'head': head})
+    ours, theirs = benchmark.MODELS_OF['simmim']
+    monkeypatch.setitem(benchmark.MODELS_OF, 'simmim', ({**ours, 'head': head}, theirs))
     with pytest.raises(SystemExit, match='losses differ'):
         benchmark.main(['--check', '--threads', str(torch.get_num_threads())])
