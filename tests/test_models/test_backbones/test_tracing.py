@@ -25,6 +25,9 @@ SWIN_V2 = dict(SWIN, extra_norm_every_n_blocks=0)
 VIT = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
 CONV_VIT = dict(embed_dims=(8, 16, 24), depths=(1, 1, 2), num_heads=2)
 CONVNEXT = dict(depths=[1, 1, 1, 1], channels=[8, 16, 24, 32])
+POOLFORMER = dict(
+    layers=[1] * 4, embed_dims=[8, 16, 24, 32], mlp_ratios=[2] * 4, layer_scale_init_value=1e-5
+)
 BACKBONES = dict(
     swin=lambda: MaskedSwin(SWIN, 64, window_size=4, out_indices=(0, 1)),
     padded_swin=lambda: MaskedSwin(SWIN, 64, window_size=7, pad_small_map=True, out_indices=(1,)),
@@ -36,7 +39,7 @@ BACKBONES = dict(
     conv_vit=lambda: MaskedConvViT(CONV_VIT, 64, out_indices=(0, 1, 2)),
     convnext=lambda: MaskedConvNeXt(CONVNEXT),
     resnet=lambda: MaskedResNet(18, base_channels=8, stem_channels=8),
-    poolformer=lambda: build_masked_backbone(dict(type='PoolFormer', arch='s12')),
+    poolformer=lambda: build_masked_backbone(dict(type='PoolFormer', arch=POOLFORMER)),
 )
 
 
