@@ -101,16 +101,15 @@ def build(contender: str, args: argparse.Namespace) -> tuple[BaseModel, OptimWra
     MMLogger.get_current_instance().setLevel('ERROR')  # init_weights lists every parameter
     torch.manual_seed(0)
     ours, theirs = MODELS_OF[args.method]
-    registry = MMPRETRAIN_MODELS if contender.startswith('their') else MODELS
-    model = registry.build(theirs if contender.startswith('their') else ours)
+    is_theirs = contender.startswith('their')
+    model = MMPRETRAIN_MODELS.build(theirs) if is_theirs else MODELS.build(ours)
     torch.manual_seed(0)
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             if 'norm' not in name:
                 torch.nn.init.trunc_normal_(p, std=0.02)
     model = model.to(args.device).train()
-    # as the configs have them
-    adamw = torch.optim.AdamW if contender.startswith('their') else FusedAdamW
+    adamw = torch.optim.AdamW if is_theirs else FusedAdamW  # as the configs have them
     optimizer = adamw(model.parameters(), lr=1e-4, weight_decay=0.05)
     wrapper = AmpOptimWrapper if contender == 'amp' else OptimWrapper
     return model, wrapper(optimizer=optimizer)
@@ -139,11 +138,13 @@ def step_function(contender: str, args: argparse.Namespace) -> Callable[[], floa
     """A function that makes one training step and returns its loss."""
     model, wrapper = build(contender, args)
     images, samples = batch(args.batch, args.device, args.method)
-    autocast = partial(torch.autocast, torch.device(args.device).type, torch.bfloat16)
+    context = partial(wrapper.optim_context, model)
+    if contender == 'their_amp':
+        context = partial(torch.autocast, torch.device(args.device).type, torch.bfloat16)
 
     def step() -> float:
         torch.manual_seed(SEED)
-        with autocast() if contender == 'their_amp' else wrapper.optim_context(model):
+        with context():
             loss = sum(model.loss(images, samples).values())
         wrapper.update_params(loss)
         return loss.item()  # waits for a GPU
