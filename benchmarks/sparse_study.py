@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from mmengine.structures import BaseDataElement
 from PIL import Image
-from teacher import load, probe
+from teacher import features, load, probe
 from torch import Tensor, nn
 
 from simmim_mm.datasets.image_folder import list_images
@@ -163,7 +163,7 @@ def pretrain(model: Any, method: str, images: list[Tensor], setup: Setup, second
         with autocast():
             loss = model.loss(batch, masks(len(batch), grid, RATIO[method]))['loss']
         optimizer.step(loss, done)
-        history.append(float(loss))
+        history.append(loss.item())
         step += 1
     spent = time.process_time() - begun
     epochs = step * setup.batch / len(images)
@@ -330,7 +330,8 @@ def main() -> None:
                         dense = json.loads((args.out / f'{name}_dense_{seed}.json').read_text())
                         budget = dense['seconds']
                     result = pretrain(model.train(), method, images, setup, budget)
-                result.update(probe(model.backbone, *splits))
+                bank, queries = (features(model.backbone, x) for x, _ in splits)
+                result.update(probe(bank, queries, *(y for _, y in splits)))
                 if name == 'photos':
                     state = model.backbone.state_dict()
                     for kind, frozen in (('mIoU, frozen', True), ('mIoU, fine-tuned', False)):
