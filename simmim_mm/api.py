@@ -316,7 +316,7 @@ def _files(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
     if not isinstance(images, (str, Path)):
         return list(images)
     if Path(images).is_dir() or are_shards(str(images)):
-        return [*list_images(str(images))]
+        return [*list_images(images)]
     if not Path(images).is_file():
         raise FileNotFoundError(f'no image or folder at {images}')
     return [images]

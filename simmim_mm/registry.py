@@ -79,6 +79,7 @@ def _child(name: str, parent: Registry, *locations: str) -> _Registry:
 DATASETS = _child('dataset', _root.DATASETS, 'simmim_mm.datasets')
 DATA_SAMPLERS = _child('data sampler', _root.DATA_SAMPLERS, 'simmim_mm.datasets')
 TRANSFORMS = _child('transform', _root.TRANSFORMS, 'simmim_mm.datasets.transforms')
+FUNCTIONS = _child('function', _root.FUNCTIONS, 'simmim_mm.datasets')
 
 _PRETRAINING = (
     'algorithms mask_fill heads losses necks target_generators teachers data_preprocessor'

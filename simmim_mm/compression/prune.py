@@ -160,7 +160,7 @@ def prune_checkpoint(
         model = _pretraining(cfg, settings, state, checkpoint)
         model.to(device)
         steps = Compose(evaluation_pipeline(cfg))
-        found = list_images(str(images))
+        found = list_images(images)
         files = [found[i] for i in spread(len(found), num_images)]
         importance = loss_importance(
             cast(nn.Module, model.backbone),

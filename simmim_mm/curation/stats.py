@@ -89,7 +89,7 @@ def folder_stats(
     Raises:
         DataError: If the folder is missing, or none of its images can be read.
     """
-    files = list_images(str(root))
+    files = list_images(root)
     chosen = [files[i] for i in spread(len(files), max_images)]
     if channels is None:
         channels = _usual_channels(chosen[:: -(-len(chosen) // _TRIED)])

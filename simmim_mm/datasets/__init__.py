@@ -1,4 +1,5 @@
 from simmim_mm._renamed import old_names
+from simmim_mm.datasets.collate import stack_images
 from simmim_mm.datasets.errors import DataError, TooManyBadFiles, UnreadableImage
 from simmim_mm.datasets.image_dataset import ImageDataset, image_datasets, single_datasets
 from simmim_mm.datasets.samplers import ReproducibleSampler
@@ -16,6 +17,7 @@ __all__ = [
     'sample_seed',
     'seeded_rng',
     'single_datasets',
+    'stack_images',
 ]
 
 __getattr__ = old_names(__name__)

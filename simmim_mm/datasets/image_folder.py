@@ -27,7 +27,9 @@ def spread(count: int, most: int | None) -> list[int]:
 
 
 def list_images(
-    root: str, extensions: Sequence[str] = IMAGE_EXTENSIONS, exclude: Sequence[str] = ()
+    root: str | os.PathLike[str],
+    extensions: Sequence[str] = IMAGE_EXTENSIONS,
+    exclude: Sequence[str] = (),
 ) -> list[str]:
     """Paths of all image files below ``root``, sorted.
 
@@ -50,6 +52,7 @@ def list_images(
     """
     endings = tuple(extension.lower() for extension in extensions)
     excluded = re.compile('|'.join(translate(pattern) for pattern in exclude) or r'(?!)').match
+    root = os.fspath(root)
     if are_shards(root):
         return _images_of_shards(root, endings, excluded)
     _check_folder(root)

@@ -41,9 +41,9 @@ class DeferredImage:
     ) -> tuple[np.ndarray, tuple[int, int, int, int]]:
         """The pixels of a box, reduced as far as a resize to ``size`` allows.
 
-        Where 1/n of its size, n = 2, 4 or 8, is at least twice ``size``, a box is decoded at that:
-        the inverse cosine transform then gives means of n x n pixels for a fraction of the time,
-        and the filter of the resize still has enough of them. The edges of the box move to
+        Where 1/n of its size, n = 2, 4 or 8, is at least one and a half times ``size``, a box is
+        decoded at that: the inverse cosine transform then gives means of n x n pixels for a
+        fraction of the time, and the filter of the resize still has enough of them. The edges of the box move to
         multiples of n, so that nothing is shifted against it.
 
         Args:
@@ -55,7 +55,7 @@ class DeferredImage:
         """
         top, left, height, width = box
         ratio = min(height / size[0], width / size[1])
-        n = next((n for n in (8, 4, 2) if ratio >= 2 * n), 1)
+        n = next((n for n in (8, 4, 2) if ratio >= 1.5 * n), 1)
         image = self._decode(n)
         # The last row or column may stand for less than n pixels: it is left out then.
         (first, last), (begin, end) = (
@@ -85,16 +85,23 @@ def open_deferred(
     Others (CMYK, a rotation by EXIF, damaged headers, ...) are for the general decoder, which knows
     what to do with them or what to say of them.
     """
-    if not content.startswith(b'\xff\xd8'):
-        return None
     try:
-        with quiet_decoders():
-            image = Image.open(io.BytesIO(content), formats=['JPEG'])
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            width, height = image.size
-    except Exception:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
+    except ValueError:  # no JPEG, or none of these
         return None
-    plain = image.mode in ('L', 'RGB') and not turned
+    plain = colors in ('Gray', 'YCbCr', 'RGB') and not _may_be_turned(content)
     if not plain or (max_pixels is not None and height * width > max_pixels):
         return None
     return DeferredImage(content, (height, width), decode_all)
+
+
+def _may_be_turned(content: bytes) -> bool:
+    """Whether EXIF, or XMP in its place, turns a JPEG; also if its metadata cannot be read."""
+    if b'Exif' not in content and b'Orientation' not in content:
+        return False
+    try:
+        with quiet_decoders():
+            exif = Image.open(io.BytesIO(content), formats=['JPEG']).getexif()
+        return exif.get(ExifTags.Base.Orientation, 1) != 1
+    except Exception:
+        return True

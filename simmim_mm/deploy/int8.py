@@ -96,7 +96,7 @@ def calibration_images(model: OnnxRuntime, folder: str | Path, count: int = NUM_
     if count < 1:
         raise DeployError(f'--num-images must be at least 1, got {count}')
     try:
-        files = list_images(str(folder))
+        files = list_images(folder)
     except DataError as error:
         raise DataError(f'--images: {error}') from None
     return load_images(model, [files[i] for i in spread(len(files), count)])

@@ -91,8 +91,8 @@ def _knn(maps: list[np.ndarray], labels: list[tuple[int, bool]]) -> float:
 
 
 def _paired_maps(images: str | Path, maps: str | Path) -> dict[str, np.ndarray]:
-    files = list_images(str(images))
-    by_stem = {Path(path).stem: path for path in list_images(str(maps))}
+    files = list_images(images)
+    by_stem = {Path(path).stem: path for path in list_images(maps)}
     if missing := [path for path in files if Path(path).stem not in by_stem]:
         raise DataError(f'--maps: {maps} has no map for {first_few(missing, 2)}')
     return {path: load_mapped(by_stem[Path(path).stem]) for path in files}

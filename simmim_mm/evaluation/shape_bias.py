@@ -41,7 +41,7 @@ def find_stimuli(root: str | Path, categories: Sequence[str] = CATEGORIES) -> li
         DataError: If there is none.
     """
     found = []
-    for path in list_images(str(root)):
+    for path in list_images(root):
         cues = read_cues(path)
         if cues and cues.shape != cues.texture and set(cues) <= set(categories):
             found.append(path)

@@ -190,6 +190,24 @@ def test_a_turned_photograph_is_upright(tmp_path):
     _assert_read_alike(tmp_path, content)
 
 
+def test_a_photograph_turned_by_xmp_is_upright(tmp_path):
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    content = jpeg(photo(), xmp=packet.encode())
+    assert open_deferred(content, None, lambda: pillow(content)) is None
+    _assert_read_alike(tmp_path, content)
+
+
+def test_metadata_without_a_rotation_do_not_matter():
+    exif = Image.Exif()
+    exif[0x010F] = 'a camera'
+    content = jpeg(photo(), exif=exif.tobytes())
+    np.testing.assert_array_equal(np.asarray(deferred(content)), pillow(content))
+
+
 @pytest.mark.parametrize('keep', [0.5, 0.98])
 def test_a_truncated_file_is_unreadable_in_the_same_words(tmp_path, keep, capfd):
     content = jpeg(photo())

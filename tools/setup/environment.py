@@ -104,7 +104,8 @@ def steps(level):
         'simmim_mm',
         'simmim_mm itself, editable (5 s)',
         [*PIP_INSTALL, *bare, '-e', '.'],
-        [(ROOT / name).read_text() for name in ('setup.py', 'pyproject.toml')],
+        # with its place: in a copied folder, Python would go on importing the original's code
+        [str(ROOT), *((ROOT / name).read_text() for name in ('setup.py', 'pyproject.toml'))],
     )
     full = [
         *base,

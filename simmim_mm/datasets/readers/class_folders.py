@@ -41,7 +41,7 @@ def load_class_folders(
     if len(classes) < 2:
         raise DataError(f'{root} has {len(classes)} class folders: at least 2 are needed')
     check_class_folders(str(root), classes, extensions)
-    found = [list_images(str(root / name), extensions) for name in classes]
+    found = [list_images(root / name, extensions) for name in classes]
     labels = [label for label, files in enumerate(found) for _ in files]
     return ClassFolders(tuple(classes), [path for files in found for path in files], labels)
 

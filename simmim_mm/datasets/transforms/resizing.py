@@ -31,6 +31,7 @@ def resize(
 
     Returns:
         ``(*size, C)`` (C = 1 for an ``(H, W)``) of the same dtype. uint8 is rounded and clipped.
+        In memory the channels may come first, as models take them.
     """
     if img.dtype not in (np.uint8, np.float32):
         raise TypeError(f'resize() takes uint8 or float32, got {img.dtype}')
@@ -42,7 +43,7 @@ def resize(
             img = img.copy()
         pixels = torch.from_numpy(img).permute(2, 0, 1)[None]
         pixels = F.interpolate(pixels, (height, width), mode=interpolation, antialias=True)
-        return np.ascontiguousarray(pixels[0].permute(1, 2, 0).numpy())
+        return pixels[0].permute(1, 2, 0).numpy()  # torch's (C, H, W), which is what models take
     # Channels are resized one by one unless there are three: Pillow would take four or two for RGBA
     # or LA, and weight the others by the last.
     if img.shape[-1] == 3 and img.dtype == np.uint8:
@@ -124,7 +125,7 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
         *args: mmpretrain's: ``crop_ratio_range`` (fraction of the area; SimMIM uses (0.67, 1)),
             ``aspect_ratio_range``, ``max_attempts``, ``interpolation``.
         backend: ``'auto'``: the fastest way within a rounding of Pillow's values; JPEGs that the
-            crop makes smaller by four and more are decoded at a reduced size, so that means of 2, 4
+            crop makes smaller by three and more are decoded at a reduced size, so that means of 2, 4
             or 8 pixels come before the filter and the box's edges move to multiples of these.
             ``'pillow'``: exactly the authors' pixels.
         **kwargs: mmpretrain's.
