@@ -53,7 +53,7 @@ train_dataloader = dict(
     batch_size=batch_size,
     num_workers=1,
     persistent_workers=True,
-    collate_fn=dict(type='stack_images'),
+    collate_fn=dict(type='simmim_mm.stack_images'),
     sampler=dict(type='ReproducibleSampler', shuffle=True),
     dataset=dict(
         type='RepeatDataset',

@@ -8,7 +8,7 @@ val_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     pin_memory=True,
-    collate_fn=dict(type='stack_images'),
+    collate_fn=dict(type='simmim_mm.stack_images'),
     sampler=dict(type='ReproducibleSampler', shuffle=False, fixed=True),
     dataset=dict(
         type='ImageDataset',

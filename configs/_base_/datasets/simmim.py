@@ -27,7 +27,7 @@ train_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,
-    collate_fn=dict(type='stack_images'),
+    collate_fn=dict(type='simmim_mm.stack_images'),
     sampler=dict(type='ReproducibleSampler', shuffle=True),
     dataset=dict(type='ImageDataset', data_root=data_root, pipeline=[load, crop, flip, mask, pack]),
 )
