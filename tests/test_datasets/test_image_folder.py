@@ -22,6 +22,11 @@ def test_nested_folders_any_case_sorted_and_nothing_hidden(tmp_path):
     assert found(tmp_path) == ['0.webp', 'a/c/d/3.tiff', 'b/1.Png', 'b/2.JPG', 'z.npy']
 
 
+def test_a_folder_may_be_a_path(tmp_path):
+    touch(tmp_path, 'b/1.png', 'a.jpg')
+    assert list_images(tmp_path) == [str(tmp_path / 'a.jpg'), str(tmp_path / 'b' / '1.png')]
+
+
 def test_a_hidden_root_is_fine(tmp_path):
     touch(tmp_path, '.data/a.jpg')
     assert found(tmp_path / '.data') == ['a.jpg']

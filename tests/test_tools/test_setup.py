@@ -1,6 +1,7 @@
 """The steps of the set-up: run once, again when their key changes, and survive interruption."""
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -80,10 +81,10 @@ def test_operators_are_built_of_the_pinned_mmcv():
 
 
 def test_compiler_is_asked_for_the_standard_that_torch_needs(tmp_path):
-    script = load('mmcv_ops').wrap(tmp_path / 'c++', 'echo')
+    script = load('mmcv_ops').wrap(tmp_path / 'c++', 'echo', ' -g0')
     command = [script, '-O2', '-std=c++17', '-DNAME="a b"', '-c', 'file.cpp']
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said == '-O2 -std=c++20 -DNAME="a b" -c file.cpp\n'
+    assert said == '-O2 -std=c++20 -DNAME="a b" -c file.cpp -g0\n'
 
 
 @pytest.mark.parametrize('level', ['demo', 'full'])
@@ -95,6 +96,24 @@ def test_mmengine_comes_before_mmcv(level, monkeypatch):
     assert names.index('torch') < names.index('mmpretrain') < names.index(mmcv)
 
 
+def test_a_copied_folder_installs_itself_and_nothing_else(tmp_path):
+    """With its environment copied along, Python would import the original's code."""
+    keys = []
+    for name in ('original', 'copy'):
+        for part in ('tools/setup', 'requirements'):
+            shutil.copytree(ROOT / part, tmp_path / name / part)
+        for part in ('setup.py', 'pyproject.toml'):
+            shutil.copy(ROOT / part, tmp_path / name)
+        code = (
+            'import sys, json; sys.path.insert(0, "tools/setup"); import environment; '
+            'print(json.dumps({step.name: step.key for step in environment.steps("full")}))'
+        )
+        command = [sys.executable, '-c', code]
+        keys.append(json.loads(subprocess.check_output(command, cwd=tmp_path / name)))
+    original, copy = keys
+    assert {name for name in original if original[name] != copy[name]} == {'simmim_mm', 'check'}
+
+
 def test_sources_are_grouped_without_losing_one(tmp_path, monkeypatch):
     """Every C++ file is included once, and is no longer compiled on its own."""
     tool = load('mmcv_ops')
@@ -102,6 +121,7 @@ def test_sources_are_grouped_without_losing_one(tmp_path, monkeypatch):
     (csrc / 'cpu').mkdir(parents=True)
     (tmp_path / 'mmcv-1' / 'setup.py').touch()
     names = [f'a{i}' for i in range(20)] + [f'cpu/b{i}' for i in range(9)]
+    names += [f'cpu/{name}' for name in (*tool.ALIKE, tool.LAST)]
     for name in names:
         (csrc / f'{name}.cpp').write_text(name)
     with tarfile.open(tmp_path / 'mmcv.tar.gz', 'w:gz') as archive:
@@ -113,6 +133,10 @@ def test_sources_are_grouped_without_losing_one(tmp_path, monkeypatch):
     assert len(groups) == tool.GROUPS and not list(csrc.glob('cpu/*.cpp'))
     lines = [line for group in groups for line in group.read_text().splitlines()]
     assert lines.count('#include <torch/extension.h>') == tool.GROUPS
+    for group in groups:  # what defines the same names is apart, and macros end their group
+        text = group.read_text()
+        assert sum(f'"cpu/{name}.inc"' in text for name in tool.ALIKE) == 1
+        assert tool.LAST not in text or text.endswith(f'#include "cpu/{tool.LAST}.inc"\n')
     included = [line.split('"')[1] for line in lines if '"' in line]
     assert sorted(included) == sorted(f'{name}.inc' for name in names)
     assert all((csrc / name).read_text() == name[:-4] for name in included)

@@ -6,9 +6,9 @@ short in three ways, each handled below. Built in isolation, it sees no torch an
 the operators out. It asks for C++17 where the headers of current torch need C++20. And pip's wheel
 cache is keyed by the source alone: it offers a wheel without operators, or against another torch.
 
-Nearly all of the build's time goes into parsing torch's headers, once for each of 78 files. For the
-CPU the files are compiled in seven groups instead (a unity build): the same operators in a quarter
-of the time.
+Nearly all of the build's time goes into torch's headers, once for each of 78 files. For the CPU
+the files are compiled in four groups instead (a unity build), and without the debugging symbols
+that Python asks for: the same operators, in about a minute on two cores.
 """
 
 import os
@@ -30,9 +30,11 @@ for arg do
   if [ "$arg" = -std=c++17 ]; then arg=-std=c++20; fi
   set -- "$@" "$arg"
 done
-exec {compiler} "$@"
+exec {compiler} "$@"{options}
 """
-GROUPS = 7  # of the sources; in this many, no two of a group define the same helper
+GROUPS = 4  # of the sources, as many as there are files with helpers of the same names
+ALIKE = ('bezier_align', 'roi_align', 'roi_align_rotated', 'rotated_feature_align')
+LAST = 'psamask'  # in its group: it makes macros of `min` and `max`
 
 
 def main() -> int:
@@ -91,7 +93,8 @@ def grouped_source(folder: Path) -> Path:
     source = next(path.parent for path in folder.glob('*/setup.py'))
     csrc = source / 'mmcv' / 'ops' / 'csrc' / 'pytorch'
     groups: list = [[] for _ in range(GROUPS)]
-    for i, path in enumerate(sorted(csrc.glob('cpu/*.cpp'))):  # neighbors define equal helpers
+    on_cpu = sorted(csrc.glob('cpu/*.cpp'), key=lambda path: (path.stem not in ALIKE, path))
+    for i, path in enumerate(on_cpu):
         groups[i % GROUPS].append(path)
     files = sorted(csrc.glob('*.cpp'))
     for i, path in enumerate(files):
@@ -99,7 +102,7 @@ def grouped_source(folder: Path) -> Path:
     for i, members in enumerate(groups):
         # torch first: some of the files define macros that its headers trip over
         lines = ['#include <torch/extension.h>']
-        for path in members:
+        for path in sorted(members, key=lambda path: path.stem == LAST):
             hidden = path.rename(path.with_suffix('.inc'))  # from the list in setup.py
             lines.append(f'#include "{hidden.relative_to(csrc)}"')
         (csrc / f'group_{i}.cpp').write_text('\n'.join(lines) + '\n')
@@ -119,7 +122,7 @@ def build_environment(folder: Path) -> dict:
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     jobs = max(1, min(len(os.sched_getaffinity(0)), memory // 2_500_000_000))
     environment.setdefault('MAX_JOBS', str(jobs))
-    environment['CXX'] = wrap(folder / 'c++', environment.get('CXX', 'c++'))
+    environment['CXX'] = wrap(folder / 'c++', environment.get('CXX', 'c++'), ' -g0')
     home = environment.get('CUDA_HOME')
     nvcc = shutil.which('nvcc', path=f'{home}/bin' if home else None)
     if nvcc:
@@ -131,8 +134,8 @@ def build_environment(folder: Path) -> dict:
     return environment
 
 
-def wrap(script: Path, compiler: str) -> str:
-    script.write_text(WRAPPER.format(compiler=compiler))
+def wrap(script: Path, compiler: str, options: str = '') -> str:
+    script.write_text(WRAPPER.format(compiler=compiler, options=options))
     script.chmod(0o755)
     return str(script)
 
