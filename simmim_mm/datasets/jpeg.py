@@ -43,8 +43,8 @@ class DeferredImage:
 
         Where 1/n of its size, n = 2, 4 or 8, is at least one and a half times ``size``, a box is
         decoded at that: the inverse cosine transform then gives means of n x n pixels for a
-        fraction of the time, and the filter of the resize still has enough of them. The edges of the box move to
-        multiples of n, so that nothing is shifted against it.
+        fraction of the time, and the filter of the resize still has enough of them. The edges of
+        the box move to multiples of n, so that nothing is shifted against it.
 
         Args:
             box: Top, left, height and width in pixels.

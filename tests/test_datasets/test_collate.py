@@ -32,5 +32,5 @@ def test_images_are_one_tensor_and_the_rest_is_as_before(workers):
 
 def test_images_of_different_shapes_are_named_by_the_data_preprocessor():
     batch = FUNCTIONS.get('stack_images')([sample(0), sample(1, 5)])
-    with pytest.raises(ValueError, match='images of one batch differ in shape.*add a crop'):
+    with pytest.raises(ValueError, match=r'images of one batch differ in shape.*add a crop'):
         MIMDataPreprocessor(mean=[0] * 3, std=[1] * 3)(batch)

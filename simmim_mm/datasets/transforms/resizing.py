@@ -125,8 +125,8 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
         *args: mmpretrain's: ``crop_ratio_range`` (fraction of the area; SimMIM uses (0.67, 1)),
             ``aspect_ratio_range``, ``max_attempts``, ``interpolation``.
         backend: ``'auto'``: the fastest way within a rounding of Pillow's values; JPEGs that the
-            crop makes smaller by three and more are decoded at a reduced size, so that means of 2, 4
-            or 8 pixels come before the filter and the box's edges move to multiples of these.
+            crop makes smaller by three and more are decoded at a reduced size, so that means of 2,
+            4 or 8 pixels come before the filter and the box's edges move to multiples of these.
             ``'pillow'``: exactly the authors' pixels.
         **kwargs: mmpretrain's.
     """
