@@ -29,7 +29,7 @@ soak: setup-demo  ## kill commands at random and resume them (ARGS="--minutes 60
 fuzz: setup-demo  ## damaged files for every reader (ARGS="images --cases 50": some): about 10 min
 	@OMP_NUM_THREADS=1 $(VENV)/python tests/faults/fuzz.py $(ARGS)
 
-setup:  ## the full environment in .venv: about 6 min, half of it for mmcv's compiled operators
+setup:  ## the full environment in .venv: about 4 min, a third of it for mmcv's compiled operators
 	@$(ENVIRONMENT) full
 
 setup-demo:  ## the part that the demo needs, without compiled operators: about 2 min

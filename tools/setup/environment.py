@@ -80,7 +80,7 @@ def steps(level):
     builder = ROOT / 'tools' / 'setup' / 'mmcv_ops.py'
     operators = Step(
         'mmcv-operators',
-        'mmcv with compiled operators, for detection (about 3 min on 2 cores, once)',
+        'mmcv with compiled operators, for detection (about 1 min on 2 cores, once)',
         [PYTHON, '-u', str(builder)],
         [*mmcv, *torch, builder.read_text()],
         hint='mmcv did not build; with a GPU, CUDA_VISIBLE_DEVICES= builds for the CPU only',
