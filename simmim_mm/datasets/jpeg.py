@@ -89,10 +89,11 @@ def open_deferred(
         height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
     except ValueError:  # no JPEG, or none of these
         return None
+    size = int(height), int(width)
     plain = colors in ('Gray', 'YCbCr', 'RGB') and not _may_be_turned(content)
-    if not plain or (max_pixels is not None and height * width > max_pixels):
+    if not plain or (max_pixels is not None and size[0] * size[1] > max_pixels):
         return None
-    return DeferredImage(content, (height, width), decode_all)
+    return DeferredImage(content, size, decode_all)
 
 
 def _may_be_turned(content: bytes) -> bool:
