@@ -98,7 +98,7 @@ def open_deferred(
 
 def _may_be_turned(content: bytes) -> bool:
     """Whether EXIF, or XMP in its place, turns a JPEG; also if its metadata cannot be read."""
-    if b'Exif' not in content and b'Orientation' not in content:
+    if not _may_have_metadata(content):
         return False
     try:
         with quiet_decoders():
@@ -106,3 +106,17 @@ def _may_be_turned(content: bytes) -> bool:
         return exif.get(ExifTags.Base.Orientation, 1) != 1
     except Exception:
         return True
+
+
+def _may_have_metadata(content: bytes) -> bool:
+    """Whether an APP1 segment, which EXIF and XMP are, precedes the image; True in doubt.
+
+    Segments are a marker of two bytes and a length of two that counts itself (ITU-T T.81, B.1.1).
+    """
+    at = 2
+    while (marker := content[at : at + 2]) != b'\xff\xda':  # the image
+        length = int.from_bytes(content[at + 2 : at + 4], 'big')
+        if marker == b'\xff\xe1' or marker[:1] != b'\xff' or length < 2:
+            return True
+        at += 2 + length
+    return False
