@@ -214,6 +214,8 @@ def main(args: argparse.Namespace) -> None:
     print()
     print(table(errors))
     print(f"""
+The encoder sees the smooth fill in the place of masked pixels; what is better, it has learned.
+
 checkpoint  {checkpoint}
 log         {logs[-1]}
 curves      tensorboard --logdir {out}

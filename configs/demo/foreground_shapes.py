@@ -17,11 +17,16 @@ resize = _base_.val_pipeline[1]
 center = dict(type='CenterCrop', crop_size=(_base_.img_size, _base_.img_size))
 
 model = dict(
+    fill=None,
+    # Three stages: one position of the last map is one block.
+    backbone=dict(
+        arch=dict(embed_dims=48, depths=[2, 2, 4], num_heads=[2, 4, 8]), out_indices=(2,)
+    ),
     foreground=dict(
         type='ForegroundBranch',
         neck=dict(type='PixelShuffleDecoder'),
         loss_weight=foreground_weight,
-    )
+    ),
 )
 train_dataloader = dict(
     dataset=dict(

@@ -11,6 +11,8 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from simmim_mm.registry import MODELS
+
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location('demo', ROOT / 'tools' / 'demo.py')
 demo = importlib.util.module_from_spec(spec)
@@ -37,6 +39,20 @@ def test_blocks_are_a_sixth_of_the_side_at_ratio_0_6():
         (mask,) = (s for s in loader.dataset.dataset.pipeline if s['type'] == 'RandomBlockMask')
         assert mask['mask_patch_size'] * 6 == cfg.img_size and mask['mask_ratio'] == 0.6
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize(
+    ('name', 'fill', 'stride'),
+    [
+        ('simmim_demo', 'SmoothFill', 8),
+        ('transfer_pretrain', 'NoneType', 16),
+        ('foreground_shapes', 'NoneType', 16),
+    ],
+)
+def test_only_the_demo_on_photographs_fills_the_holes(name, fill, stride):
+    model = MODELS.build(Config.fromfile(demo.CONFIG.with_name(f'{name}.py')).model)
+    assert type(model.fill).__name__ == fill
+    assert model.backbone.out_strides == (stride,) and model.residual is None
 
 
 @pytest.mark.parametrize(('count', 'held_out'), [(2, 1), (9, 1), (10, 1), (11, 2), (40, 4)])
