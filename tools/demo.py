@@ -214,7 +214,8 @@ def main(args: argparse.Namespace) -> None:
     print()
     print(table(errors))
     print(f"""
-The encoder sees the smooth fill in the place of masked pixels; what is better, it has learned.
+Where pixels are masked, the encoder sees the smooth fill: what the model gains
+beyond it is what it learned.
 
 checkpoint  {checkpoint}
 log         {logs[-1]}
