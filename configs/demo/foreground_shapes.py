@@ -1,7 +1,7 @@
 # Demo: the foreground branch on generated shapes, whose segmentation maps are known.
 #
 # docs/how-to/foreground.md explains it.
-_base_ = 'simmim_demo.py'
+_base_ = '_base_/simmim_shapes.py'
 
 data_root = 'data/shapes/images/train'
 val_data_root = 'data/shapes/images/val'
@@ -17,16 +17,11 @@ resize = _base_.val_pipeline[1]
 center = dict(type='CenterCrop', crop_size=(_base_.img_size, _base_.img_size))
 
 model = dict(
-    fill=None,
-    # Three stages: one position of the last map is one block.
-    backbone=dict(
-        arch=dict(embed_dims=48, depths=[2, 2, 4], num_heads=[2, 4, 8]), out_indices=(2,)
-    ),
     foreground=dict(
         type='ForegroundBranch',
         neck=dict(type='PixelShuffleDecoder'),
         loss_weight=foreground_weight,
-    ),
+    )
 )
 train_dataloader = dict(
     dataset=dict(

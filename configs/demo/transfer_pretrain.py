@@ -1,17 +1,10 @@
 # Demo: a short pretraining with SimMIM on the unlabeled shapes of `simmim make-shapes`.
-_base_ = 'simmim_demo.py'
+_base_ = '_base_/simmim_shapes.py'
 
 data_root = 'data/shapes/unlabeled'
 max_iters = 700
 lr = 1e-3
 
-# SimMIM's mask token, and three stages for the tasks: one position of the last map is one block.
-model = dict(
-    fill=None,
-    backbone=dict(
-        arch=dict(embed_dims=48, depths=[2, 2, 4], num_heads=[2, 4, 8]), out_indices=(2,)
-    ),
-)
 train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root)))
 val_dataloader = None
 val_cfg = None
